@@ -1,0 +1,47 @@
+"""`python -m quickalign.api`: the server as a program."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from quickalign.core import paths
+from quickalign.core.errors import OptionError, QuickalignError
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until a signal comes; returns an exit code of `core.errors`."""
+    given = _parser().parse_args(arguments)
+    try:
+        _serve(given)
+    except QuickalignError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> None:
+    from quickalign.api import server  # noqa: PLC0415 - after the arguments, so that --help is fast
+    from quickalign.platform import config as configs  # noqa: PLC0415
+
+    home = given.home.expanduser().absolute()
+    changes = {name: value for name in ("host", "port") if (value := getattr(given, name)) is not None}
+    if not 0 <= changes.get("port", 0) <= 65535:
+        raise OptionError(f"There is no port {given.port}.", "Use 0 to 65535; 0 takes any free one.", field="port")
+    config = configs.load(home).model_copy(update=changes)
+    server.run(home, config, database_url=given.database_url, insecure_http=given.insecure_http)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m quickalign.api", description="Serve a home over HTTP.")
+    parser.add_argument("--home", type=Path, default=paths.home(), help="state folder (default: %(default)s)")
+    parser.add_argument("--host", help="address to listen on, in place of config.toml's")
+    parser.add_argument("--port", type=int, help="port, in place of config.toml's; 0 takes any free one")
+    parser.add_argument("--database-url", help="a PostgreSQL database in place of SQLite in the home")
+    parser.add_argument(
+        "--insecure-http", action="store_true", help="listen beyond this machine without encryption all the same"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""The application: routers, layers, schema."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from quickalign import __version__
+from quickalign.api import health, problems
+from quickalign.api.access import Slow
+from quickalign.api.documented import with_problem
+from quickalign.api.limits import Limits
+from quickalign.api.metrics import Metrics
+from quickalign.api.native import files, jobs, models, streams, system
+from quickalign.api.openai import router as openai
+from quickalign.api.requests import Head, Requests
+from quickalign.api.security import Security
+from quickalign.api.streams import Streams
+from quickalign.platform import Platform
+
+PREFIX = "/api/v1"
+_SUMMARY = "Jobs that align open language models, their data and their results."
+
+
+def make_app(platform: Platform) -> FastAPI:
+    """The application on an open platform."""
+    app = FastAPI(
+        title="quickalign",
+        summary=_SUMMARY,
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    metrics = Metrics(platform)
+    app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
+    app.state.streams = Streams(metrics)
+    app.include_router(health.router)
+    for part in (models, files, jobs, streams, system):
+        app.include_router(part.router, prefix=PREFIX)
+    app.include_router(_schema_router(app))
+    app.include_router(openai.router, prefix="/v1", include_in_schema=False)
+    problems.install(app)
+    # the last one added is the outermost
+    app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes)
+    app.add_middleware(Head)
+    app.add_middleware(Security, platform=platform)
+    app.add_middleware(Requests, metrics=metrics)
+    return app
+
+
+def _schema_router(app: FastAPI) -> APIRouter:
+    router = APIRouter()
+
+    @router.get(f"{PREFIX}/openapi.json", include_in_schema=False)
+    def schema() -> dict[str, Any]:
+        """The OpenAPI schema of the native API."""
+        if app.openapi_schema is None:
+            app.openapi_schema = with_problem(
+                get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            )
+        return app.openapi_schema
+
+    return router

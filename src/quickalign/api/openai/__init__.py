@@ -1,0 +1,1 @@
+"""The OpenAI dialect under `/v1`: object shapes, ids, statuses and errors of the published API."""

@@ -1,0 +1,72 @@
+"""`quickalign plan`: what a training run would need and do, without loading weights."""
+
+# ruff: noqa: PLC0415 - what takes long to import is imported by the command that needs it
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from quickalign.cli import arguments as take
+from quickalign.cli.fields import with_hyperparameters
+from quickalign.cli.terminal import messages, screen, write_json
+from quickalign.core.errors import CapacityError
+
+if TYPE_CHECKING:
+    from quickalign.core.spec import RunSpec
+    from quickalign.data.report import DataReport
+    from quickalign.train.plan import Plan
+
+
+@with_hyperparameters
+def plan(
+    model: take.Model,
+    data: take.Data,
+    *,
+    output: take.Output = None,
+    validation: take.Validation = None,
+    data_format: take.Format = "auto",
+    safe_rlhf_preference: take.Preference = "better",
+    bad_rows: take.BadRowsOption = "error",
+    model_revision: take.Revision = None,
+    json: take.AsJson = False,
+    options: dict[str, Any],
+) -> None:
+    """Predict memory and work of a training run, and say what was chosen for you.
+
+    quickalign plan qwen2-7b-instruct pairs.json --training-strategy dpo
+
+    Takes the options of `train`, loads no weights and writes nothing. Exits with 6 where the run does not fit.
+    """
+    spec = take.make_spec(
+        options,
+        output=output,
+        model=model,
+        model_revision=model_revision,
+        train=data,
+        validation=validation,
+        data_format=data_format,
+        safe_rlhf_preference=safe_rlhf_preference,
+        bad_rows=bad_rows,
+    )
+    with messages().status("Planning", spinner="dots"):
+        from quickalign.train.run import plan as make_plan
+
+        found, report = make_plan(spec)
+    if json:
+        write_json({"plan": found.to_json(), "data_report": report})
+    else:
+        _show(spec, found, report)
+    if not found.fits:
+        raise typer.Exit(CapacityError.exit_code)
+
+
+def _show(spec: RunSpec, found: Plan, report: DataReport) -> None:
+    from quickalign.cli.draw import data_report as data_view
+    from quickalign.cli.draw import parts
+    from quickalign.cli.draw.plan import plan_view
+
+    console = screen()
+    console.print(parts.heading("Data", spec.train), data_view.short(report), "", sep="\n", crop=False)
+    console.print(parts.heading("Plan", spec.model), plan_view(found), sep="\n")

@@ -1,0 +1,212 @@
+"""`quickalign train`: one training run, as a job of the server or in this process."""
+
+# ruff: noqa: PLC0415 - what takes long to import is imported by the command that needs it
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quickalign.cli import arguments as take
+from quickalign.cli.fields import with_hyperparameters
+from quickalign.cli.terminal import messages, screen, write_json
+from quickalign.core.errors import OptionError
+
+if TYPE_CHECKING:
+    from quickalign.core.spec import RunSpec
+    from quickalign.core.wire.jobs import JobCreate
+    from quickalign.sdk.session import Session
+    from quickalign.train.observer import RunResult
+
+_JOB = "The job"
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        help="Where results are copied at the end; they also stay with the job. With --local the run's folder, by "
+        "default one in runs/ named after the model and the settings: the same command goes on where it stopped.",
+        show_default=False,
+    ),
+]
+Local = Annotated[bool, typer.Option("--local", help="Train in this process and this folder, without a server.")]
+Resume = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--no-resume",
+        help="With --local: go on from the last checkpoint of the same run (the default), or start afresh.",
+        show_default=False,
+    ),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as the job is made.", rich_help_panel=_JOB)]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="A name for people; made up when missing.", show_default=False, rich_help_panel=_JOB),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        min=0,
+        max=64,
+        help="GPUs to use; 0 trains on the CPU. By default one, where the server has one.",
+        show_default=False,
+        rich_help_panel=_JOB,
+    ),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        "--priority", min=-100, max=100, help="Higher starts first.", show_default=False, rich_help_panel=_JOB
+    ),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        "--max-retries",
+        min=0,
+        max=20,
+        help="Restarts from the last checkpoint after a crash (3 by default).",
+        show_default=False,
+        rich_help_panel=_JOB,
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label", metavar="KEY=VALUE", help="A label; may be repeated.", show_default=False, rich_help_panel=_JOB
+    ),
+]
+
+
+@with_hyperparameters
+def train(
+    model: take.Model,
+    data: take.Data,
+    *,
+    output: Output = None,
+    validation: take.Validation = None,
+    data_format: take.Format = "auto",
+    safe_rlhf_preference: take.Preference = "better",
+    bad_rows: take.BadRowsOption = "error",
+    resume: Resume = None,
+    sample_prompt: take.SamplePrompts = None,
+    sample_tokens: take.SampleTokens = 128,
+    model_revision: take.Revision = None,
+    local: Local = False,
+    detach: Detach = False,
+    name: Name = None,
+    gpus: Gpus = None,
+    priority: Priority = None,
+    max_retries: Retries = None,
+    label: Labels = None,
+    json: take.AsJson = False,
+    options: dict[str, Any],
+) -> None:
+    """Train MODEL on DATA by DPO or SFT.
+
+    quickalign train qwen2-0.5b-instruct pairs.json --training-strategy dpo
+
+    The server of this home trains (it is started if need be), and the job is watched until it is over. Ctrl-C stops
+    the watching and leaves the job alone; a job that crashes goes on from its last checkpoint. The data is checked and
+    memory and time are predicted before the first step.
+
+    With --local the run happens here instead: the same command goes on where it stopped, Ctrl-C stops after the current
+    step and saves, and a second Ctrl-C stops at once.
+    """
+    values = {
+        "model": model,
+        "model_revision": model_revision,
+        "train": data,
+        "validation": validation,
+        "data_format": data_format,
+        "safe_rlhf_preference": safe_rlhf_preference,
+        "bad_rows": bad_rows,
+        "sample_prompts": tuple(sample_prompt or ()),
+        "sample_tokens": sample_tokens,
+    }
+    job = {
+        "name": name,
+        "gpus": gpus,
+        "priority": priority,
+        "max_retries": max_retries,
+        "metadata": take.pairs("--label", label) or None,
+    }
+    if local:
+        _refuse({**job, "detach": detach or None, "label": job["metadata"]}, "--local", "Leave one of them out.")
+        again = "never" if resume is False else "auto"
+        spec = take.make_spec(options, output=output, resume=again, **values)
+        _run_as_json(spec) if json else _run_on_screen(spec)
+        return
+    _refuse({"resume" if resume else "no-resume": resume}, "a job", "Add --local, or leave it out.")
+    # impossible options are refused before a server is started for them
+    take.make_spec(options, output=output, **values)
+    _run_as_job(values, job, options, output, detach=detach, as_json=json)
+
+
+def _run_as_job(
+    values: dict[str, Any],
+    job: dict[str, Any],
+    options: dict[str, Any],
+    output: Path | None,
+    *,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    from quickalign.cli.connect import connect
+    from quickalign.sdk.inputs import submit
+
+    session = connect()
+    made = submit(session, _request(session, values, job, options, output))
+    if not detach:
+        from quickalign.cli.watch.job import watch_job
+
+        watch_job(session, made.id, as_json=as_json)
+    elif as_json:
+        write_json(made)
+    else:
+        screen().print(f"{made.id}  {made.state.value}  `quickalign jobs watch {made.id}`", soft_wrap=True)
+
+
+def _request(
+    session: Session, values: dict[str, Any], job: dict[str, Any], options: dict[str, Any], output: Path | None
+) -> JobCreate:
+    from quickalign.core.wire.jobs import JobCreate, TrainRequest
+    from quickalign.sdk.checks import checked
+    from quickalign.sdk.inputs import resolve_input, resolve_model, resolve_output
+
+    sent = {**values, "model": resolve_model(session, values["model"]), "hyperparameters": options}
+    for name in ("train", "validation"):
+        if sent[name] is not None:
+            sent[name] = resolve_input(session, sent[name])
+    place = resolve_output(session, output) if output else None
+    asked = {"spec": checked(TrainRequest, sent), "output": place, **job}
+    return checked(JobCreate, {key: value for key, value in asked.items() if value is not None})
+
+
+def _refuse(options: dict[str, Any], because: str, remedy: str) -> None:
+    """Refuse options that have no effect."""
+    if useless := [name for name, value in options.items() if value is not None and name != "metadata"]:
+        raise OptionError(f"--{useless[0].replace('_', '-')} has no effect with {because}.", remedy)
+
+
+def _run_as_json(spec: RunSpec) -> RunResult:
+    from quickalign.cli.watch.events import JsonEvents
+    from quickalign.train.run import run
+
+    return run(spec, JsonEvents())
+
+
+def _run_on_screen(spec: RunSpec) -> RunResult:
+    from quickalign.cli.watch.observer import ConsoleObserver
+
+    console = screen()
+    observer = ConsoleObserver(console)
+    with messages().status("Starting", spinner="dots"):
+        from quickalign.train.run import run
+    try:
+        return run(spec, observer)
+    finally:
+        observer.close()

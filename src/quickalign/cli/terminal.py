@@ -1,0 +1,56 @@
+"""Where the command line writes: people's text with Rich, scripts' JSON as it is."""
+
+import os
+import sys
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from rich.console import Console
+from rich.theme import Theme
+
+THEME = Theme(
+    {
+        "heading": "bold cyan",
+        "label": "dim",
+        "value": "bold",
+        "good": "green",
+        "bad": "bold red",
+        "caution": "yellow",
+        "command": "bold magenta",
+        "path": "cyan",
+        "quiet": "dim",
+    }
+)
+"""What the styles that are named in the views look like."""
+
+_PIPE_WIDTH = 100
+"""Columns of what goes to a file or a pipe, where nothing says how wide it will be shown."""
+
+
+def screen() -> Console:
+    """Standard output for people: colours where the terminal has them and NO_COLOR is unset."""
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """Standard error for people."""
+    return _console(stderr=True)
+
+
+def write_json(value: Any, *, line: bool = False) -> None:
+    """Write one JSON value to standard output: indented, or on one `line` where it is one of a stream."""
+    option = 0 if line else orjson.OPT_INDENT_2
+    sys.stdout.write(orjson.dumps(value, default=_plain, option=option).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(stderr=stderr, theme=THEME, highlight=False, emoji=False, width=width)
+
+
+def _plain(value: Any) -> Any:
+    """Values that orjson does not know."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)

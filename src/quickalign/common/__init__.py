@@ -1,0 +1,1 @@
+"""Small helpers, at the place where PAI's SDK has them."""

@@ -1,0 +1,1 @@
+"""What every room shares: options, run specifications, errors, paths and storage. Knows no other room."""

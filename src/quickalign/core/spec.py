@@ -1,0 +1,73 @@
+"""What one training run is asked to do: a JSON file that reproduces it."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quickalign.core import options
+from quickalign.core.errors import OptionError
+from quickalign.core.hyperparameters import Hyperparameters
+
+BadRows = Literal["error", "drop"]
+DataFormat = Literal["auto", "prompt", "messages", "openai", "safe-rlhf", "hh-rlhf", "sharegpt", "instruction", "chat"]
+
+
+class RunSpec(BaseModel):
+    """One run: model, data, options and where its results go. `python -m quickalign.train SPEC.json` runs it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = Field(description="A model card's name, a Hugging Face id, or a local folder.", min_length=1)
+    model_revision: str | None = Field(default=None, description="A revision that replaces the card's.")
+    train: str = Field(description="Training data: a local path or a URI.", min_length=1)
+    validation: str | None = Field(default=None, description="Validation data: a local path or a URI.")
+    data_format: DataFormat = Field(default="auto", description="The data's format; auto recognises it and says which.")
+    safe_rlhf_preference: Literal["better", "safer"] = Field(
+        default="better", description="For PKU-SafeRLHF rows: which of its two judgements says what is chosen."
+    )
+    bad_rows: BadRows = Field(
+        default="error", description="What to do with rows that cannot be used: stop, or drop and count."
+    )
+    output: Path = Field(description="The run's folder: checkpoints, adapter, report.")
+    resume: Literal["auto", "never"] = Field(
+        default="auto", description="auto goes on from the last checkpoint of the same run; never starts afresh."
+    )
+    sample_prompts: tuple[str, ...] = Field(
+        default=(), description="Prompts answered before and after training; validation prompts are taken when empty."
+    )
+    sample_tokens: int = Field(
+        default=128, ge=0, le=4096, description="Longest sample answer in tokens; 0 answers no sample prompts."
+    )
+    hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters, description="All training options.")
+
+
+def load(path: Path) -> RunSpec:
+    """Read a spec file.
+
+    Raises:
+        OptionError: the file cannot be read, is no JSON, or names an option that does not exist or cannot be honoured.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"The run specification {path} cannot be read: {error.strerror}.") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "spec") -> RunSpec:
+    """Validate the JSON `text` of a spec; `name` is used in errors."""
+    try:
+        values: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise OptionError(f"{name} is not valid JSON: {error.msg} at line {error.lineno}.") from None
+    if not isinstance(values, dict):
+        raise OptionError(f"{name} must hold a JSON object, not {type(values).__name__}.")
+    values["hyperparameters"] = options.parse(values.get("hyperparameters") or {})
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise OptionError(f"{name}: {where}: {first['msg']}.") from None

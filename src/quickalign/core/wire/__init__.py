@@ -1,0 +1,1 @@
+"""What travels between the server and its clients: the types of the native API, and nothing that does anything."""

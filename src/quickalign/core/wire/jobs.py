@@ -1,0 +1,160 @@
+"""Jobs on the wire."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from quickalign.core.spec import BadRows, DataFormat
+from quickalign.core.wire.base import Name, Timestamp, Wire
+
+
+class JobState(StrEnum):
+    """Where a job stands; `platform.jobs.states` holds the table of allowed moves."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Reason(Wire):
+    """Why a job is where it is."""
+
+    code: str = Field(description="A short word for programs: waiting_for_gpu, crashed, failed, deadline, user, ...")
+    message: str = Field(description="A sentence for people; for a failed job its whole error message.")
+    exit_code: int | None = Field(default=None, description="The training program's exit code, where it has one.")
+
+
+class TrainRequest(Wire):
+    """What to train. Inputs are a file's id (`file-...`), a local path the server may read, or an allowed URI."""
+
+    model: str = Field(min_length=1, max_length=500, description="A model card's name, a repository, or a folder.")
+    model_revision: str | None = Field(default=None, max_length=200)
+    train: str = Field(min_length=1, max_length=2000, description="Training data: a file's id, a path or a URI.")
+    validation: str | None = Field(default=None, max_length=2000, description="Validation data, likewise.")
+    data_format: DataFormat = "auto"
+    safe_rlhf_preference: Literal["better", "safer"] = "better"
+    bad_rows: BadRows = "error"
+    sample_prompts: tuple[str, ...] = Field(default=(), max_length=64)
+    sample_tokens: int = Field(default=128, ge=0, le=4096)
+    hyperparameters: dict[str, Any] = Field(default={}, description="Options by the names of the reference page.")
+
+
+class Resources(Wire):
+    """What a job takes from the machine while it runs. Zero GPUs is a CPU job."""
+
+    gpus: int = Field(default=0, ge=0, le=64)
+    memory_bytes: int = Field(default=0, ge=0, description="Device memory by the estimate, for each process.")
+
+
+class JobCreate(Wire):
+    """A new job."""
+
+    kind: Literal["train"] = "train"
+    name: Name | None = Field(default=None, description="A name for people; made up when missing.")
+    spec: TrainRequest
+    output: str | None = Field(default=None, description="Where results are copied at the end: a path or a URI.")
+    gpus: int | None = Field(default=None, ge=0, le=64, description="GPUs to use; all that one process can by default.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher starts first; equal ones in order.")
+    metadata: dict[str, str] = Field(default={}, max_length=16, description="Up to 16 labels of your own.")
+    max_retries: int = Field(default=3, ge=0, le=20, description="Restarts from the last checkpoint after a crash.")
+
+
+class Progress(Wire):
+    """How far a running job is."""
+
+    phase: str = Field(default="", description="data, model, train, evaluate, ...")
+    step: int = 0
+    total_steps: int | None = None
+    seconds_left: float | None = None
+    loss: float | None = None
+    rewards_accuracy: float | None = None
+
+
+class Job(Wire):
+    """A job as it stands."""
+
+    id: str
+    kind: Literal["train"] = "train"
+    name: str
+    state: JobState
+    reason: Reason | None = None
+    spec: TrainRequest
+    inputs: dict[str, str] = Field(default={}, description="SHA-256 of each frozen input, by field.")
+    output: str | None = None
+    resources: Resources = Resources()
+    priority: int = 0
+    metadata: dict[str, str] = Field(default={})
+    max_retries: int = 3
+    attempt: int = Field(default=0, description="How often it was started; 0 before the first time.")
+    progress: Progress | None = None
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    queue_position: int | None = Field(default=None, description="1 is next; null when not queued.")
+    model_path: str | None = Field(default=None, description="The trained adapter or model folder on the server.")
+    adapter_sha256: str | None = None
+    cloned_from: str | None = None
+
+
+class Event(Wire):
+    """Something that happened to a job; append-only, numbered from 1 within a job."""
+
+    sequence: int
+    created_at: Timestamp
+    kind: str = Field(description="state, warning, note, checkpoint, evaluation, retry, ...")
+    message: str
+    data: dict[str, Any] = Field(default={})
+
+
+class Checkpoint(Wire):
+    """A checkpoint on disk that a job can go on from."""
+
+    step: int
+    created_at: Timestamp
+    path: str
+    metrics: dict[str, float] = Field(default={})
+
+
+class LogChunk(Wire):
+    """A piece of a job's log. Offsets are bytes in the whole log over all attempts."""
+
+    offset: int
+    next_offset: int
+    text: str
+    complete: bool = Field(description="Whether the job is over and nothing follows.")
+
+
+class MetricsPage(Wire):
+    """Lines of the job's metrics, as written: one per optimiser step, or per evaluation."""
+
+    items: tuple[dict[str, Any], ...]
+    next_offset: int = Field(description="Give this as `offset` to go on.")
+    complete: bool
+
+
+class EstimateRequest(Wire):
+    """What would this job need?"""
+
+    spec: TrainRequest
+    gpus: int | None = None
+
+
+class Estimate(Wire):
+    """The plan before anything is spent: memory by part, steps, tokens, and whether it fits."""
+
+    plan: dict[str, Any]
+    report: dict[str, Any] = Field(description="The data report.")
+    resources: Resources

@@ -1,0 +1,6 @@
+"""Models and recipes, at the place where PAI's SDK has them: `from quickalign.model import ModelTrainingRecipe`."""
+
+from quickalign.sdk.recipe import ModelTrainingRecipe
+from quickalign.sdk.registered_model import RegisteredModel
+
+__all__ = ["ModelTrainingRecipe", "RegisteredModel"]

@@ -1,0 +1,168 @@
+"""The platform as one object: opened on a home, closed at the end."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import delete
+
+from quickalign.core.wire.jobs import Estimate, EstimateRequest
+from quickalign.core.wire.system import SystemInfo
+from quickalign.platform import config as configs
+from quickalign.platform.config import Config
+from quickalign.platform.db.engine import Database
+from quickalign.platform.db.tables import KeyRow
+from quickalign.platform.devices import Device, find_devices
+from quickalign.platform.estimates import Estimates
+from quickalign.platform.executors.base import Executor
+from quickalign.platform.executors.local import LocalExecutor
+from quickalign.platform.files.blobs import Blobs
+from quickalign.platform.files.service import Files
+from quickalign.platform.home import Home
+from quickalign.platform.inputs import Inputs
+from quickalign.platform.jobs.reconciler import Reconciler
+from quickalign.platform.jobs.service import Jobs
+from quickalign.platform.jobs.starting import TRAINER, Starter
+from quickalign.platform.lock import HomeLock
+from quickalign.platform.models import Models
+from quickalign.platform.queue.view import Queue
+from quickalign.platform.system import System
+from quickalign.platform.tokens import Tokens
+
+_KEYS_KEPT_SECONDS = 7 * 24 * 3600.0
+
+
+class Platform:
+    """Everything a server does, without HTTP. Use `Platform.open`."""
+
+    def __init__(
+        self,
+        home: Home,
+        lock: HomeLock,
+        database: Database,
+        config: Config,
+        *,
+        executor: Executor,
+        devices: tuple[Device, ...],
+        clock: Callable[[], float],
+        trainer: tuple[str, ...],
+    ) -> None:
+        self.home, self.config = home, config
+        self._lock, self._database, self._clock = lock, database, clock
+        blobs = Blobs(home)
+        self.files = Files(database, blobs, config, clock)
+        inputs = Inputs(home, config, blobs, self.files.content)
+        queue = Queue(devices, clock)
+        self.reconciler = Reconciler(
+            home=home,
+            config=config,
+            database=database,
+            executor=executor,
+            starter=Starter(home, blobs, executor, trainer),
+            queue=queue,
+            devices=devices,
+            clock=clock,
+            chores=self._tidy,
+        )
+        self.jobs = Jobs(
+            home=home,
+            config=config,
+            database=database,
+            files=self.files,
+            inputs=inputs,
+            queue=queue,
+            executor=executor,
+            devices=devices,
+            clock=clock,
+            wake=self.reconciler.wake,
+        )
+        self.models = Models()
+        self.tokens = Tokens(database, clock)
+        self._estimates = Estimates(config, inputs, devices)
+        self._system = System(home, database, devices, queue, self.jobs, clock())
+
+    @classmethod
+    def open(
+        cls,
+        home: Path,
+        *,
+        database_url: str | None = None,
+        config: Config | None = None,
+        executor: Executor | None = None,
+        devices: tuple[Device, ...] | None = None,
+        clock: Callable[[], float] = time.time,
+        trainer: tuple[str, ...] = TRAINER,
+    ) -> "Platform":
+        """Take the home's lock, bring its database to the newest schema, and remove what a killed server left over.
+
+        Args:
+            home: the state folder, made where it does not exist.
+            database_url: a PostgreSQL database in place of SQLite in the home.
+            config: in place of the home's config.toml.
+            executor: what runs jobs in place of this machine.
+            devices: what there is in place of what is found.
+            clock: seconds since 1970.
+            trainer: the command that trains, to which the specification's path is added.
+
+        Raises:
+            ConflictError: another server has this home. StorageError: it cannot be written, or is damaged.
+            OptionError: its config.toml cannot be used. UnavailableError: the database does not answer.
+        """
+        places = Home(home.expanduser().absolute())
+        places.make()
+        lock = HomeLock(places)
+        try:
+            settings = config or configs.load(places.root)
+            database = Database(places, database_url)
+        except BaseException:
+            lock.release()
+            raise
+        found = find_devices(settings.cpu_jobs, settings.gpu_jobs) if devices is None else devices
+        platform = cls(
+            places,
+            lock,
+            database,
+            settings,
+            executor=executor or LocalExecutor(places),
+            devices=found,
+            clock=clock,
+            trainer=trainer,
+        )
+        try:
+            platform.files.sweep()
+            platform._tidy()
+        except BaseException:
+            platform.close()
+            raise
+        return platform
+
+    def close(self) -> None:
+        """Let go of everything; jobs go on running."""
+        self.reconciler.stop()
+        self._database.close()
+        self._lock.release()
+
+    def estimate(self, request: EstimateRequest) -> Estimate:
+        """What a job would need; see `Estimates.make`."""
+        return self._estimates.make(request)
+
+    def system(self) -> SystemInfo:
+        """Versions, devices, queue and counts."""
+        return self._system.info()
+
+    def ping(self) -> None:
+        """Check that the database answers.
+
+        Raises:
+            UnavailableError, StorageError: it does not.
+        """
+        self._database.ping()
+
+    def _tidy(self) -> None:
+        """Remove what nobody needs any more."""
+        for leftover in self.home.trash.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.files.blobs.remove_stale()
+        with self._database.write() as session:
+            session.execute(delete(KeyRow).where(KeyRow.created_at < self._clock() - _KEYS_KEPT_SECONDS))

@@ -1,0 +1,52 @@
+"""What a job would need, by the planner itself, in a process of its own so that the server never loads torch."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from quickalign.core.wire.jobs import Estimate, EstimateRequest, Resources
+from quickalign.platform.config import Config
+from quickalign.platform.devices import Device
+from quickalign.platform.files.preview import named
+from quickalign.platform.inputs import FIELDS, Inputs
+from quickalign.platform.jobs.requests import check_spec, run_spec
+from quickalign.platform.programs.run import run_program
+from quickalign.platform.queue.needs import resources
+
+
+class Estimates:
+    """Makes estimates; a plan that does not fit is an answer, not an error."""
+
+    def __init__(self, config: Config, inputs: Inputs, devices: tuple[Device, ...]) -> None:
+        self._config, self._inputs, self._devices = config, inputs, devices
+
+    def make(self, request: EstimateRequest) -> Estimate:
+        """Plan the job of `request`.
+
+        Raises:
+            OptionError, DataError, ModelError, AccessError, StorageError: it could not be run; CapacityError: it asks
+            for GPUs that are not there; UnavailableError: planning took too long.
+        """
+        parameters = check_spec(request.spec, self._inputs)
+        if request.gpus:
+            resources(request.spec.model, parameters, request.gpus, self._devices)
+        with tempfile.TemporaryDirectory(prefix="quickalign-estimate-") as folder:
+            paths = {field: path for field in FIELDS if (path := self._path(request, field, Path(folder)))}
+            spec = Path(folder) / "spec.json"
+            spec.write_text(json.dumps(run_spec(request.spec, paths, str(Path(folder) / "output"))), encoding="utf-8")
+            found = run_program("quickalign.train", {}, self._config.estimate_seconds, "--plan", str(spec))
+        plan: dict[str, Any] = found["plan"]
+        needed = Resources(gpus=int(plan["device_kind"] == "cuda"), memory_bytes=plan["predicted_peak_bytes"])
+        return Estimate(plan=plan, report=found["report"] | {"uri": request.spec.train}, resources=needed)
+
+    def _path(self, request: EstimateRequest, field: str, folder: Path) -> str | None:
+        text: str | None = getattr(request.spec, field)
+        if text is None:
+            return None
+        source, name, _ = self._inputs.readable(f"spec.{field}", text)
+        if not text.startswith("file-"):
+            return source
+        own = folder / field
+        own.mkdir()
+        return str(named(Path(source), name, own))

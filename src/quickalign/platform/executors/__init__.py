@@ -1,0 +1,1 @@
+"""What runs a job: a port, and the executor of this machine behind it."""

@@ -1,0 +1,90 @@
+"""The executor port: what the reconciler asks of whatever runs jobs.
+
+Every call may be repeated, and every answer comes from what is outside the server's memory, so that a server that was
+killed at any moment goes on as if it had not been.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One start of a job: the fence that all calls carry."""
+
+    job: str
+    number: int
+    lease_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to run: `command` in `folder`. `device` is the GPU's index, None for the CPU.
+
+    `results` and `copy_to` say what is copied where when the command has ended well.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    device: int | None = None
+    results: Path | None = None
+    copy_to: str | None = None
+
+
+class Phase(Enum):
+    """Where an attempt stands.
+
+    WAITING: nobody has claimed it yet, and somebody still may. RUNNING: its process lives. FINISHED: it ended by itself
+    and said how. NEVER_RAN: it did not begin and never will. VANISHED: it was there and is gone without a word.
+    UNKNOWN: cannot be decided now; nothing may be started or killed for it.
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    NEVER_RAN = "never_ran"
+    VANISHED = "vanished"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen. `exit_code` is negative for a signal; `silent_seconds` is the age of the heartbeat."""
+
+    phase: Phase
+    exit_code: int | None = None
+    message: str | None = None
+    silent_seconds: float | None = None
+
+
+class Recovery(Enum):
+    """What to do with an attempt that nobody knows to have begun."""
+
+    REATTACH = "reattach"
+    REQUEUE = "requeue"
+    FAIL = "fail"
+
+
+class Executor(Protocol):
+    """Runs attempts. Not one call waits for a job."""
+
+    def submit(self, attempt: Attempt, launch: Launch) -> None:
+        """Begin the attempt; it may be visible to `observe` only a little later.
+
+        Raises:
+            QuickalignError: it cannot begin; whether it was claimed is `recover`'s to say.
+        """
+
+    def observe(self, attempt: Attempt) -> Observation:
+        """Where the attempt stands."""
+
+    def cancel(self, attempt: Attempt, *, force: bool) -> None:
+        """Ask the attempt to save and stop, or kill it with `force`; does nothing where it is not running."""
+
+    def logs(self, job: str) -> list[Path]:
+        """The log files of the job's attempts, oldest first; all but the last are complete."""
+
+    def recover(self, attempt: Attempt) -> Recovery:
+        """Settle an attempt that is WAITING: it has begun after all, it never will from now on, or all is lost."""

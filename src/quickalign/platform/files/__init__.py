@@ -1,0 +1,1 @@
+"""Uploaded files: records of blobs that are stored once by their content."""

@@ -1,0 +1,78 @@
+"""The state folder: what lies where."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from quickalign.core.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths inside `QUICKALIGN_HOME`."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.root / "quickalign.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one server of this home."""
+        return self.root / "lock"
+
+    @property
+    def blobs(self) -> Path:
+        """File contents by their SHA-256."""
+        return self.root / "blobs"
+
+    @property
+    def uploads(self) -> Path:
+        """Uploads that are not complete."""
+        return self.root / "uploads"
+
+    @property
+    def jobs(self) -> Path:
+        """One folder a job."""
+        return self.root / "jobs"
+
+    @property
+    def trash(self) -> Path:
+        """What is being deleted."""
+        return self.root / "trash"
+
+    def job(self, job_id: str) -> Path:
+        """The folder of a job."""
+        return self.jobs / job_id
+
+    def output(self, job_id: str) -> Path:
+        """The run's folder of a job."""
+        return self.jobs / job_id / "output"
+
+    def attempt(self, job_id: str, attempt: int) -> Path:
+        """What one start of a job left: wrapper.json, heartbeat, exit.json, stdout.log."""
+        return self.jobs / job_id / "attempts" / str(attempt)
+
+    def make(self) -> None:
+        """Create the folders, readable by their owner only.
+
+        Raises:
+            StorageError: the home cannot be written.
+        """
+        try:
+            for folder in (self.root, self.blobs, self.uploads, self.jobs, self.trash, self.root / "log"):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise unwritable(self.root, error) from None
+        if not os.access(self.root, os.W_OK):
+            raise unwritable(self.root, PermissionError("it is read-only for this user"))
+
+
+def unwritable(root: Path, error: OSError) -> StorageError:
+    """The error for a home that cannot be written."""
+    return StorageError(
+        f"The home {root} cannot be written: {error.strerror or error}.",
+        "Give this user write access and room there, or set QUICKALIGN_HOME to another folder.",
+    )

@@ -1,0 +1,65 @@
+"""What the end of an attempt means for its job."""
+
+import signal
+from pathlib import Path
+
+from quickalign.core.wire.jobs import Reason
+from quickalign.platform.jobs.progress import ERROR_FILE, read_json
+
+FAILURES = frozenset(range(2, 13))
+"""Exit codes of `core.errors` that say why a run cannot be; trying again would say it again. All others are crashes."""
+
+_TAIL_BYTES = 4096
+_TAIL_LINES = 12
+
+
+def is_failure(exit_code: int | None) -> bool:
+    """Whether the run itself said that it cannot go on."""
+    return exit_code in FAILURES
+
+
+def failure(exit_code: int, said: str | None, output: Path, logs: list[Path]) -> Reason:
+    """The reason of a failed job with the whole message of what failed."""
+    message = said
+    if message is None and (error := read_json(output / ERROR_FILE)):
+        message = str(error.get("message") or "")
+    return Reason(code="failed", message=message or _tail(logs) or "It did not say why.", exit_code=exit_code)
+
+
+def crash(exit_code: int | None, said: str | None, logs: list[Path]) -> Reason:
+    """The reason of a crash: what killed the run, and the last it said."""
+    if exit_code is None and said:
+        return Reason(code="deadline", message=said)
+    if exit_code is None:
+        how = "Its processes vanished: they were killed, or the machine was restarted."
+    elif exit_code < 0:
+        how = f"It was killed by {_signal_name(-exit_code)}."
+        if -exit_code == signal.SIGKILL:
+            how += " The system does that when memory runs out."
+    elif exit_code == 130:
+        how = "It was stopped from outside, and saved its state."
+    else:
+        how = f"It ended with the exit code {exit_code}."
+    last = said or ("" if exit_code in (None, 130) else _tail(logs))
+    return Reason(code="crashed", message=f"{how} Its last words: {last}" if last else how, exit_code=exit_code)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _tail(logs: list[Path]) -> str:
+    if not logs:
+        return ""
+    try:
+        with logs[-1].open("rb") as stream:
+            stream.seek(max(0, logs[-1].stat().st_size - _TAIL_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
+    found = next((line for line in reversed(lines) if line.startswith("error: ")), None)
+    return found.removeprefix("error: ") if found else "\n".join(lines)

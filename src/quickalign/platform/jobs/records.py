@@ -1,0 +1,56 @@
+"""From rows to what travels."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from quickalign.core.wire.jobs import Event, Job, JobCreate, JobState, Progress, Reason, Resources
+from quickalign.platform.db.tables import EventRow, InputRow, JobRow
+from quickalign.platform.queue.view import QueueView
+
+
+def to_jobs(session: Session, rows: Sequence[JobRow], queue: QueueView) -> tuple[Job, ...]:
+    """The jobs of `rows`, in their order."""
+    inputs: dict[int, dict[str, str]] = {row.number: {} for row in rows}
+    query = select(InputRow.job, InputRow.field, InputRow.sha256).where(InputRow.job.in_(inputs))
+    for job, field, sha256 in session.execute(query):
+        if sha256:
+            inputs[job][field] = sha256
+    return tuple(_job(row, inputs[row.number], queue) for row in rows)
+
+
+def _job(row: JobRow, inputs: dict[str, str], queue: QueueView) -> Job:
+    request = JobCreate.model_validate(row.request)
+    queued = row.state == JobState.QUEUED
+    reason = Reason.model_validate(row.reason) if row.reason else None
+    return Job(
+        id=row.id,
+        kind=request.kind,
+        name=row.name,
+        state=JobState(row.state),
+        reason=(queue.reason(row.id) or reason) if queued else reason,
+        spec=request.spec,
+        inputs=inputs,
+        output=request.output,
+        resources=Resources(gpus=row.gpus, memory_bytes=row.memory_bytes),
+        priority=row.priority,
+        metadata=dict(row.labels),
+        max_retries=row.max_retries,
+        attempt=row.attempt,
+        progress=Progress.model_validate(row.progress) if row.progress else None,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        queue_position=queue.position(row.id) if queued else None,
+        model_path=row.model_path,
+        adapter_sha256=row.adapter_sha256,
+        cloned_from=row.cloned_from,
+    )
+
+
+def to_event(row: EventRow) -> Event:
+    """The event of `row`."""
+    return Event(
+        sequence=row.sequence, created_at=row.created_at, kind=row.kind, message=row.message, data=dict(row.data)
+    )

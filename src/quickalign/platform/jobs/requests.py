@@ -1,0 +1,76 @@
+"""Checking a request before a job is made of it: every option, the model, the room there is."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from quickalign.core import options
+from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.spec import RunSpec
+from quickalign.core.wire.jobs import JobCreate, TrainRequest
+from quickalign.hub.cards import find_card
+from quickalign.platform.inputs import Inputs
+
+
+def check_spec(spec: TrainRequest, inputs: Inputs) -> Hyperparameters:
+    """The options of `spec`, validated.
+
+    Raises:
+        OptionError: an option that does not exist or cannot be honoured; ModelError: there is no such card;
+        AccessError: a folder that jobs may not read.
+    """
+    try:
+        parameters = options.parse(spec.hyperparameters)
+    except QuickalignError as error:
+        error.field = error.field or "spec.hyperparameters"
+        raise
+    try:
+        inputs.check_model(spec.model)
+        if "/" not in spec.model:
+            find_card(spec.model)
+    except QuickalignError as error:
+        error.field, error.value = "spec.model", spec.model
+        raise
+    return parameters
+
+
+def run_spec(spec: TrainRequest, paths: dict[str, str], output: str) -> dict[str, Any]:
+    """The run specification of a job as JSON; `paths` says what is read for each input."""
+    values = spec.model_dump(mode="json") | {field: paths.get(field) for field in ("train", "validation")}
+    values |= {"output": output, "resume": "auto"}
+    assert values.keys() <= RunSpec.model_fields.keys()
+    return values
+
+
+def changed(request: JobCreate, changes: dict[str, Any]) -> JobCreate:
+    """`request` with `changes`: fields of a job, or of its spec; options are changed one by one, null removes one.
+
+    Raises:
+        OptionError: there is no such field, or the value cannot be.
+    """
+    values = request.model_dump()
+    spec = values["spec"]
+    given = dict(changes)
+    asked = given.pop("spec", None) or {}
+    if not isinstance(asked, dict):
+        raise OptionError("spec must be an object.", "Name the fields to change.", field="spec", value=asked)
+    asked = dict(asked)
+    merged = spec["hyperparameters"] | (asked.pop("hyperparameters", None) or {})
+    values["spec"] = spec | asked | {"hyperparameters": {k: v for k, v in merged.items() if v is not None}}
+    try:
+        return JobCreate.model_validate(values | given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise OptionError(
+            f"{where}: {first['msg']}.", "Name fields of a job.", field=where, value=first["input"]
+        ) from None
+
+
+def fingerprint(request: JobCreate) -> str:
+    """Equal for equal requests."""
+    text = json.dumps(request.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

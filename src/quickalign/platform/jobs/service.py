@@ -1,0 +1,400 @@
+"""What can be asked of jobs. A call changes rows and wakes the reconciler, which alone starts and ends processes."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from quickalign.core.errors import ConflictError, OptionError
+from quickalign.core.wire.base import Page
+from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobCreate, JobState, LogChunk, MetricsPage, Reason
+from quickalign.platform import ids
+from quickalign.platform.config import Config
+from quickalign.platform.crashpoints import reach
+from quickalign.platform.db.engine import Database
+from quickalign.platform.db.tables import AttemptRow, EventRow, InputRow, JobRow, KeyRow
+from quickalign.platform.devices import Device
+from quickalign.platform.executors.base import Executor
+from quickalign.platform.files.service import Files
+from quickalign.platform.home import Home
+from quickalign.platform.inputs import Frozen, Inputs
+from quickalign.platform.jobs import moves, reading, requests
+from quickalign.platform.jobs.reading import MetricsKind
+from quickalign.platform.jobs.records import to_event, to_jobs
+from quickalign.platform.queue.needs import resources
+from quickalign.platform.queue.view import Queue, newcomer
+
+S = JobState
+_MAX_PAGE = 1000
+_MAX_KEY = 255
+_CANCELLED = Reason(code="user", message="It was cancelled.")
+_PAUSED = Reason(code="user", message="It was paused; resume goes on from the last checkpoint.")
+_PAUSING = Reason(code="user", message="It saves its state and pauses.")
+_CANCELLING = Reason(code="user", message="It saves its state and stops.")
+_RESUMING = Reason(code="user", message="It goes back to the queue.")
+
+
+class Jobs:
+    """The jobs of this home."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        config: Config,
+        database: Database,
+        files: Files,
+        inputs: Inputs,
+        queue: Queue,
+        executor: Executor,
+        devices: tuple[Device, ...],
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+    ) -> None:
+        self._home, self._config, self._database = home, config, database
+        self._files, self._inputs, self._queue = files, inputs, queue
+        self._executor, self._devices, self._clock, self._wake = executor, devices, clock, wake
+
+    def create(self, request: JobCreate, *, idempotency_key: str | None = None) -> Job:
+        """Put a new job into the queue.
+
+        With an `idempotency_key` the same request makes one job, however often it is sent.
+
+        Raises:
+            OptionError, ModelError, CapacityError, AccessError, StorageError, NotFoundError: it cannot be run here.
+            ConflictError: the key was used for another request.
+        """
+        return self._create(request, idempotency_key, {}, None)
+
+    def get(self, job_id: str) -> Job:
+        """One job.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with self._database.read() as session:
+            return self._job(session, _row(session, job_id))
+
+    def list(
+        self,
+        *,
+        states: Sequence[JobState | str] = (),
+        model: str | None = None,
+        text: str | None = None,
+        metadata: dict[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> Page[Job]:
+        """Jobs, newest first.
+
+        Args:
+            states: only those in one of these.
+            model: only those of this model.
+            text: only those whose name, id or model contains it.
+            metadata: only those with all of these labels.
+            after: the id of the last job of the page before.
+        """
+        wanted = max(1, min(limit, _MAX_PAGE))
+        query = select(JobRow).order_by(JobRow.number.desc()).limit(wanted + 1)
+        if states:
+            query = query.where(JobRow.state.in_([_state(state) for state in states]))
+        if model is not None:
+            query = query.where(JobRow.model == model)
+        if text:
+            columns = (JobRow.name, JobRow.id, JobRow.model)
+            query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
+        for key, value in (metadata or {}).items():
+            query = query.where(JobRow.labels[key].as_string() == value)
+        with self._database.read() as session:
+            if after is not None:
+                query = query.where(JobRow.number < _row(session, after).number)
+            rows = session.scalars(query).all()
+            items = to_jobs(session, rows[:wanted], self._queue.view(session))
+        return Page(items=items, next=items[-1].id if len(rows) > wanted else None)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job for good; one that runs saves a checkpoint first. Asking twice changes nothing.
+
+        Raises:
+            NotFoundError; ConflictError: it is over.
+        """
+        return self._change(job_id, _cancel_target, (S.CANCELLING, S.CANCELLED), "cancelled")
+
+    def pause(self, job_id: str) -> Job:
+        """Stop a job so that it can go on; one that runs saves a checkpoint first. Asking twice changes nothing.
+
+        Raises:
+            NotFoundError; ConflictError: it is over, or being cancelled.
+        """
+        return self._change(job_id, _pause_target, (S.PAUSING, S.PAUSED), "paused")
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue; it goes on from its last checkpoint.
+
+        Raises:
+            NotFoundError; ConflictError: it is not paused.
+        """
+        return self._change(job_id, _resume_target, (S.RESUMING,), "resumed")
+
+    def clone(self, job_id: str, changes: dict[str, Any] | None = None) -> Job:
+        """A new job with the same request and the very same inputs, but for `changes` (see `requests.changed`).
+
+        Raises:
+            NotFoundError; as `create`.
+        """
+        given = changes or {}
+        with self._database.read() as session:
+            row = _row(session, job_id)
+            request = requests.changed(JobCreate.model_validate(row.request), given)
+            inputs = {one.field: one for one in session.scalars(select(InputRow).where(InputRow.job == row.number))}
+        asked = given.get("spec") or {}
+        kept = {field: one for field, one in inputs.items() if field not in asked and one.blob}
+        return self._create(request, None, kept, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that is over, with its folder.
+
+        Raises:
+            NotFoundError; ConflictError: it is not over.
+        """
+        with self._database.read() as session:
+            row = _row(session, job_id)
+            if not JobState(row.state).is_final:
+                raise ConflictError(
+                    f"The job {job_id} is {row.state}.", "Cancel it first.", field="state", value=row.state
+                )
+            digests = session.scalars(select(InputRow.sha256).where(InputRow.job == row.number, InputRow.blob)).all()
+        aside = self._home.trash / f"{job_id}-{ids.new('x')}"
+        folder = self._home.job(job_id)
+        if folder.exists():
+            folder.rename(aside)
+        reach("job.delete.moved")
+        with self._database.write() as session:
+            session.execute(delete(KeyRow).where(KeyRow.job == job_id))
+            for table in (EventRow, AttemptRow, InputRow):
+                session.execute(delete(table).where(table.job == row.number))
+            session.execute(delete(JobRow).where(JobRow.number == row.number))
+        reach("job.delete.rows")
+        shutil.rmtree(aside, ignore_errors=True)
+        self._files.collect(*(digest for digest in digests if digest))
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
+        """Events with a sequence above `after`, in order; `next` is the last one's, as text."""
+        wanted = max(1, min(limit, _MAX_PAGE))
+        with self._database.read() as session:
+            number = _row(session, job_id).number
+            query = select(EventRow).where(EventRow.job == number, EventRow.sequence > after)
+            rows = session.scalars(query.order_by(EventRow.sequence).limit(wanted)).all()
+        return Page(items=tuple(map(to_event, rows)), next=str(rows[-1].sequence if rows else after))
+
+    def logs(self, job_id: str, *, offset: int = 0, limit: int = 65536) -> LogChunk:
+        """A piece of what the job's processes said, over all attempts."""
+        over = self._is_over(job_id)
+        return reading.read_log(self._executor.logs(job_id), offset, limit, over=over)
+
+    def metrics(self, job_id: str, *, kind: MetricsKind = "steps", offset: int = 0, limit: int = 1000) -> MetricsPage:
+        """Metrics as the run wrote them; `offset` counts lines."""
+        over = self._is_over(job_id)
+        return reading.read_metrics(self._home.output(job_id), kind, offset, limit, over=over)
+
+    def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
+        """Checkpoints on disk, oldest first."""
+        self._is_over(job_id)
+        return reading.read_checkpoints(self._home.output(job_id))
+
+    def artifact(self, job_id: str, name: str) -> Path:
+        """A file of the run's folder by its path inside.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        self._is_over(job_id)
+        return reading.artifact(self._home.output(job_id), name)
+
+    def count(self) -> dict[str, int]:
+        """The number of jobs by state; every state is named."""
+        with self._database.read() as session:
+            found = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
+            return {str(state): 0 for state in JobState} | {str(state): int(count) for state, count in found}
+
+    def _create(self, request: JobCreate, key: str | None, kept: dict[str, InputRow], cloned_from: str | None) -> Job:
+        print_of_request = requests.fingerprint(request)
+        if key is not None and (earlier := self._earlier(key, print_of_request)):
+            return earlier
+        parameters = requests.check_spec(request.spec, self._inputs)
+        if request.output is not None:
+            self._inputs.check_output(request.output)
+        needed = resources(request.spec.model, parameters, request.gpus, self._devices)
+        fresh = request.spec.model_copy(update=dict.fromkeys(kept))
+        frozen = self._inputs.freeze(fresh)
+        try:
+            with self._files.blobs.pinned(*(one.sha256 or "" for one in kept.values())):
+                reach("job.create.frozen")
+                row = JobRow(
+                    id=ids.new("job"),
+                    kind=request.kind,
+                    name=request.name or _made_up_name(request),
+                    model=request.spec.model,
+                    state=str(S.QUEUED),
+                    request=request.model_dump(mode="json"),
+                    gpus=needed.gpus,
+                    memory_bytes=needed.memory_bytes,
+                    priority=request.priority,
+                    labels=dict(request.metadata),
+                    max_retries=request.max_retries,
+                    attempt=0,
+                    crashes=0,
+                    crash_step=0,
+                    events=0,
+                    journal_offset=0,
+                    created_at=self._clock(),
+                    cloned_from=cloned_from,
+                )
+                if (earlier := self._insert(row, frozen, kept, key, print_of_request)) is not None:
+                    return earlier
+        finally:
+            self._inputs.release(frozen)
+        reach("job.create.done")
+        with self._database.read() as session:
+            made = to_jobs(session, [row], newcomer(session, row))[0]
+        self._changed()
+        return made
+
+    def _insert(
+        self, row: JobRow, frozen: Sequence[Frozen], kept: dict[str, InputRow], key: str | None, print_of_request: str
+    ) -> Job | None:
+        """Write the job and all that belongs to it; or give the one that the key made in the meantime."""
+        now = row.created_at
+        try:
+            with self._database.write() as session:
+                if key is not None:
+                    session.add(KeyRow(key=key, fingerprint=print_of_request, job=row.id, created_at=now))
+                session.add(row)
+                session.flush()
+                for one in frozen:
+                    session.add(_input_row(row.number, one))
+                for old in kept.values():
+                    session.add(_input_copy(row.number, old))
+                moves.append(session, row, "state", "The job is queued.", {"to": "queued"}, self._config, now)
+                for one in frozen:
+                    if one.notice:
+                        moves.append(session, row, "notice", one.notice, {"field": one.field}, self._config, now)
+        except IntegrityError:
+            if key is not None and (earlier := self._earlier(key, print_of_request)):
+                return earlier
+            raise
+        return None
+
+    def _earlier(self, key: str, print_of_request: str) -> Job | None:
+        if not key or len(key) > _MAX_KEY or not key.isprintable():
+            raise OptionError(
+                "The idempotency key must be 1 to 255 printable characters.",
+                "Use a UUID.",
+                field="Idempotency-Key",
+                value=key[:40],
+            )
+        with self._database.read() as session:
+            row = session.get(KeyRow, key)
+            if row is None:
+                return None
+            if row.fingerprint != print_of_request:
+                raise ConflictError(
+                    f"The idempotency key {key!r} was used for another request, which made the job {row.job}.",
+                    "Use a new key for a new job.",
+                    field="Idempotency-Key",
+                    value=key,
+                )
+            return self._job(session, _row(session, row.job))
+
+    def _change(
+        self,
+        job_id: str,
+        target: Callable[[JobState], tuple[JobState, Reason] | None],
+        done: tuple[JobState, ...],
+        word: str,
+    ) -> Job:
+        with self._database.write() as session:
+            row = moves.find(session, job_id)
+            state = JobState(row.state)
+            if state not in done:
+                found = target(state)
+                if found is None:
+                    raise ConflictError(
+                        f"The job {job_id} is {state} and cannot be {word}.",
+                        "`quickalign jobs show` says how it stands.",
+                        field="state",
+                        value=str(state),
+                    )
+                to, reason = found
+                moves.move(session, row, to, self._config, self._clock(), reason=reason, retry_at=None)
+        reach(f"job.{word}")
+        self._changed()
+        return self.get(job_id)
+
+    def _is_over(self, job_id: str) -> bool:
+        with self._database.read() as session:
+            state = session.scalar(select(JobRow.state).where(JobRow.id == job_id))
+            if state is None:
+                _row(session, job_id)
+            return JobState(str(state)).is_final
+
+    def _job(self, session: Session, row: JobRow) -> Job:
+        return to_jobs(session, [row], self._queue.view(session))[0]
+
+    def _changed(self) -> None:
+        self._queue.changed()
+        self._wake()
+
+
+def _row(session: Session, job_id: str) -> JobRow:
+    row = session.scalar(select(JobRow).where(JobRow.id == job_id))
+    return moves.find(session, job_id) if row is None else row
+
+
+def _state(state: JobState | str) -> str:
+    try:
+        return str(JobState(state))
+    except ValueError:
+        raise OptionError(
+            f"There is no state {state!r}.",
+            f"Use one of {', '.join(JobState)}.",
+            field="state",
+            value=state,
+        ) from None
+
+
+def _cancel_target(state: JobState) -> tuple[JobState, Reason] | None:
+    if state in (S.QUEUED, S.PAUSED, S.RESUMING):
+        return S.CANCELLED, _CANCELLED
+    return (S.CANCELLING, _CANCELLING) if state in (S.STARTING, S.RUNNING, S.PAUSING) else None
+
+
+def _pause_target(state: JobState) -> tuple[JobState, Reason] | None:
+    if state in (S.QUEUED, S.RESUMING):
+        return S.PAUSED, _PAUSED
+    return (S.PAUSING, _PAUSING) if state in (S.STARTING, S.RUNNING) else None
+
+
+def _resume_target(state: JobState) -> tuple[JobState, Reason] | None:
+    return (S.RESUMING, _RESUMING) if state is S.PAUSED else None
+
+
+def _made_up_name(request: JobCreate) -> str:
+    model = request.spec.model.rstrip("/").rpartition("/")[2] or request.spec.model
+    return f"{request.spec.hyperparameters.get('training_strategy', 'sft')} {model}"[:100]
+
+
+def _input_row(number: int, one: Frozen) -> InputRow:
+    return InputRow(
+        job=number, field=one.field, source=one.source, name=one.name, sha256=one.sha256, blob=one.blob, file=one.file
+    )
+
+
+def _input_copy(number: int, old: InputRow) -> InputRow:
+    return InputRow(
+        job=number, field=old.field, source=old.source, name=old.name, sha256=old.sha256, blob=old.blob, file=old.file
+    )

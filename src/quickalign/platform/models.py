@@ -1,0 +1,57 @@
+"""Model cards as they travel."""
+
+from typing import Any
+
+from quickalign.core.errors import ModelError, NotFoundError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.wire.system import ModelDetail, ModelSummary
+from quickalign.hub.cards import ModelCard, cards, find_card
+
+_SUMMARY = ("name", "title", "family", "provider", "parameters", "context_length", "instruct", "embedded")
+
+
+class Models:
+    """The cards."""
+
+    def list(self, *, text: str | None = None, method: str | None = None) -> tuple[ModelSummary, ...]:
+        """Cards whose names contain `text`, and that can be trained by `method` (a strategy or a way of training)."""
+        found = (card for card in cards() if _contains(card, text) and _offers(card, method))
+        return tuple(ModelSummary(**_summary(card)) for card in found)
+
+    def get(self, name: str) -> ModelDetail:
+        """One card by its name or by a repository's.
+
+        Raises:
+            NotFoundError: there is none; the sentence names the nearest.
+        """
+        try:
+            card = find_card(name)
+        except ModelError as error:
+            raise NotFoundError(error.message, error.remedy, field="model", value=name) from None
+        return ModelDetail(
+            **_summary(card),
+            huggingface=card.huggingface,
+            modelscope=card.modelscope,
+            revision=card.revision,
+            mission_gpu=card.mission_gpu,
+            hyperparameters=Hyperparameters.model_json_schema(),
+        )
+
+
+def _summary(card: ModelCard) -> dict[str, Any]:
+    values = {name: getattr(card, name) for name in _SUMMARY}
+    return values | {
+        "license": card.license.name,
+        "languages": card.languages,
+        "methods": card.methods,
+        "strategies": card.strategies,
+        "gpu_memory_gb": {method: card.needs[method] for method in card.methods},
+    }
+
+
+def _contains(card: ModelCard, text: str | None) -> bool:
+    return text is None or any(text.lower() in name.lower() for name in (*card.names, card.title, card.family))
+
+
+def _offers(card: ModelCard, method: str | None) -> bool:
+    return method is None or method in card.methods or method in card.strategies

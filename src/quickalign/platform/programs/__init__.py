@@ -1,0 +1,1 @@
+"""Work that needs large libraries or much time, as small programs: JSON in, JSON out."""

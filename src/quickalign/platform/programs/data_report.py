@@ -1,0 +1,39 @@
+"""`python -m quickalign.platform.programs.data_report`: the data report of a request on standard input, as JSON."""
+
+import json
+import sys
+from typing import Any
+
+from quickalign.core.errors import QuickalignError
+from quickalign.core.hyperparameters import Hyperparameters
+
+
+def main() -> int:
+    """Print the report, or what went wrong; returns the exit code of `core.errors`."""
+    try:
+        sys.stdout.write(_report(json.load(sys.stdin)) + "\n")
+    except QuickalignError as error:
+        sys.stdout.write(json.dumps({"message": error.message, "remedy": error.remedy}) + "\n")
+        return error.exit_code
+    return 0
+
+
+def _report(request: dict[str, Any]) -> str:
+    from quickalign.data.prepare import DataRequest, check  # noqa: PLC0415 - after the request was read
+
+    defaults = Hyperparameters()
+    options = {"seq_length": defaults.seq_length, "system_prompt": defaults.system_prompt} | request["options"]
+    tokenizer = _tokenizer(request["model"]) if request["model"] else None
+    return check(DataRequest(uri=request["uri"], **options), tokenizer).model_dump_json()
+
+
+def _tokenizer(model: str) -> Any:
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    from quickalign.hub.source import resolve  # noqa: PLC0415
+
+    return AutoTokenizer.from_pretrained(resolve(model).path, trust_remote_code=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Which waiting jobs may start now. Jobs of one kind of device keep their order; kinds do not wait for each other."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from quickalign.core.wire.jobs import Reason
+from quickalign.platform.devices import Device
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job in the queue."""
+
+    id: str
+    gpus: int
+    memory_bytes: int
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job on a device; `device` is the GPU's index, None for the CPU."""
+
+    id: str
+    device: int | None
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A job that may start, and where."""
+
+    id: str
+    device: int | None
+
+
+@dataclass(slots=True)
+class Load:
+    """What is taken of a device."""
+
+    device: Device
+    jobs: list[str] = field(default_factory=list)
+    memory_bytes: int = 0
+
+    def has_room(self, memory_bytes: int) -> bool:
+        """Whether one more job fits; a job alone on its device always does, as its run checks for itself."""
+        if len(self.jobs) >= self.device.slots:
+            return False
+        return not self.jobs or self.memory_bytes + memory_bytes <= self.device.total_bytes
+
+    def add(self, job: str, memory_bytes: int) -> None:
+        """Count a job."""
+        self.jobs.append(job)
+        self.memory_bytes += memory_bytes
+
+
+def loads(devices: Iterable[Device], taken: Iterable[Taken]) -> list[Load]:
+    """The devices with what runs on them."""
+    found = [Load(device) for device in devices]
+    for job in taken:
+        kind, index = ("cpu", 0) if job.device is None else ("cuda", job.device)
+        for load in found:
+            if (load.device.kind, load.device.index) == (kind, index):
+                load.add(job.id, job.memory_bytes)
+    return found
+
+
+def has_free_slot(found: Sequence[Load]) -> bool:
+    """Whether any device could take a job."""
+    return any(len(load.jobs) < load.device.slots for load in found)
+
+
+def admit(queue: Iterable[Waiting], found: list[Load], now: float) -> tuple[list[Place], dict[str, Reason]]:
+    """Who starts, and why each of the others waits. `queue` is in order; `found` counts those who start."""
+    places: list[Place] = []
+    reasons: dict[str, Reason] = {}
+    blocked: set[bool] = set()
+    for job in queue:
+        if job.retry_at is not None and job.retry_at > now:
+            reasons[job.id] = Reason(
+                code="backing_off", message=f"It crashed and starts again in {job.retry_at - now:.0f} seconds."
+            )
+            continue
+        on_gpu = job.gpus > 0
+        load = None if on_gpu in blocked else _room(job, found)
+        if load is None:
+            blocked.add(on_gpu)
+            reasons[job.id] = _reason(job, found)
+            continue
+        load.add(job.id, job.memory_bytes)
+        places.append(Place(job.id, load.device.index if on_gpu else None))
+    return places, reasons
+
+
+def _room(job: Waiting, found: list[Load]) -> Load | None:
+    kind = "cuda" if job.gpus else "cpu"
+    fitting = [load for load in found if load.device.kind == kind and load.has_room(job.memory_bytes)]
+    return min(fitting, key=lambda load: (len(load.jobs), load.memory_bytes), default=None)
+
+
+def _reason(job: Waiting, found: list[Load]) -> Reason:
+    kind, code, what = ("cuda", "waiting_for_gpu", "GPU") if job.gpus else ("cpu", "waiting_for_cpu", "CPU")
+    mine = [load for load in found if load.device.kind == kind]
+    slots, running = sum(load.device.slots for load in mine), sum(len(load.jobs) for load in mine)
+    if slots == 0:
+        return Reason(code=code, message=f"The operator lets no {what} job start (cpu_jobs=0).")
+    if running < slots and job.memory_bytes:
+        code = "waiting_for_memory"
+        return Reason(code=code, message=f"It needs {job.memory_bytes / 1e9:.1f} GB, and what is free is less.")
+    return Reason(code=code, message=f"{running} of {slots} {what} job slots are taken; those before it go first.")

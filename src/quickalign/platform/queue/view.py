@@ -1,0 +1,99 @@
+"""The queue as it stands: positions and reasons, computed when somebody asks and kept until something changes."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from quickalign.core.wire.jobs import JobState, Reason, Resources
+from quickalign.core.wire.system import QueueEntry
+from quickalign.platform.db.tables import JobRow
+from quickalign.platform.devices import Device
+from quickalign.platform.jobs.states import OCCUPYING
+from quickalign.platform.queue.admission import Load, Taken, Waiting, admit, loads
+
+_KEPT_SECONDS = 1.0
+_NEW = Reason(code="queued", message="It was queued just now.")
+_STARTING = Reason(code="next", message="It is about to start.")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """Position (from 1) and reason of each waiting job, in order."""
+
+    entries: dict[str, QueueEntry]
+
+    def position(self, job_id: str) -> int | None:
+        """Its place; None where it does not wait."""
+        entry = self.entries.get(job_id)
+        return entry.position if entry else None
+
+    def reason(self, job_id: str) -> Reason | None:
+        """Why it waits."""
+        entry = self.entries.get(job_id)
+        return entry.reason if entry else None
+
+
+def waiting(session: Session) -> list[tuple[Waiting, int]]:
+    """Jobs in the queue in their order, with their priority."""
+    columns = (JobRow.id, JobRow.gpus, JobRow.memory_bytes, JobRow.retry_at, JobRow.priority)
+    order = (JobRow.priority.desc(), JobRow.number)
+    rows = session.execute(select(*columns).where(JobRow.state == JobState.QUEUED).order_by(*order))
+    return [(Waiting(row[0], row[1], row[2], row[3]), row[4]) for row in rows]
+
+
+def newcomer(session: Session, row: JobRow) -> QueueView:
+    """A view of one job that was just queued: what is before it is counted, not read."""
+    before = or_(JobRow.priority > row.priority, and_(JobRow.priority == row.priority, JobRow.number < row.number))
+    position = 1 + (session.scalar(select(func.count()).where(JobRow.state == JobState.QUEUED, before)) or 0)
+    needed = Resources(gpus=row.gpus, memory_bytes=row.memory_bytes)
+    entry = QueueEntry(job=row.id, position=position, priority=row.priority, resources=needed, reason=_NEW)
+    return QueueView({row.id: entry})
+
+
+def current_loads(session: Session, devices: tuple[Device, ...]) -> list[Load]:
+    """The devices with the jobs that hold them."""
+    columns = (JobRow.id, JobRow.device, JobRow.memory_bytes)
+    rows = session.execute(select(*columns).where(JobRow.state.in_([str(state) for state in OCCUPYING])))
+    return loads(devices, [Taken(row[0], row[1], row[2]) for row in rows])
+
+
+class Queue:
+    """Answers questions about the queue from a view that `changed` makes stale."""
+
+    def __init__(self, devices: tuple[Device, ...], clock: Callable[[], float]) -> None:
+        self._devices, self._clock = devices, clock
+        self._lock = threading.Lock()
+        self._view = QueueView({})
+        self._made = float("-inf")
+
+    def changed(self) -> None:
+        """Something about the queue is different now."""
+        self._made = float("-inf")
+
+    def view(self, session: Session) -> QueueView:
+        """The queue, at most a second old."""
+        with self._lock:
+            if time.monotonic() - self._made > _KEPT_SECONDS:
+                made = time.monotonic()
+                self._view = self._make(session)
+                self._made = made
+            return self._view
+
+    def _make(self, session: Session) -> QueueView:
+        jobs = waiting(session)
+        _, reasons = admit((job for job, _ in jobs), current_loads(session, self._devices), self._clock())
+        entries = {
+            job.id: QueueEntry(
+                job=job.id,
+                position=position,
+                priority=priority,
+                resources=Resources(gpus=job.gpus, memory_bytes=job.memory_bytes),
+                reason=reasons.get(job.id, _STARTING),
+            )
+            for position, (job, priority) in enumerate(jobs, 1)
+        }
+        return QueueView(entries)

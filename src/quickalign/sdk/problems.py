@@ -1,0 +1,85 @@
+"""From a server's problem document, or a failed job's reason, to the exception of `core.errors` that it means."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+from pydantic import ValidationError
+
+from quickalign.core import errors
+from quickalign.core.errors import (
+    AccessError,
+    ConflictError,
+    NotFoundError,
+    OptionError,
+    QuickalignError,
+    RunError,
+    TooLargeError,
+    UnavailableError,
+)
+from quickalign.core.wire.base import Problem
+from quickalign.core.wire.jobs import Reason
+
+_PREFIX = "urn:quickalign:problem:"
+
+_BY_STATUS: dict[int, type[QuickalignError]] = {
+    400: OptionError,
+    401: AccessError,
+    403: AccessError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: TooLargeError,
+    422: OptionError,
+    429: UnavailableError,
+}
+"""What an answer means that names no kind of its own, as those of a proxy in between."""
+
+_LONGEST = 500
+
+
+def error_of(response: httpx.Response) -> QuickalignError:
+    """The exception that an answer of 400 or above stands for, with the server's whole sentence."""
+    problem = _problem(response)
+    unknown = UnavailableError if response.status_code >= 500 else QuickalignError
+    fallback = _BY_STATUS.get(response.status_code, unknown)
+    if problem is None:
+        text = " ".join(response.text.split())[:_LONGEST] or "no explanation"
+        return fallback(
+            f"{response.request.method} {response.request.url} was answered with {response.status_code}: {text}.",
+            "Check that the address is that of a quickalign server.",
+        )
+    kind = _kinds().get(_plain(problem.type.removeprefix(_PREFIX)), fallback)
+    return kind(problem.detail, problem.remedy, field=problem.field, value=problem.value)
+
+
+def error_of_job(job_id: str, reason: Reason | None) -> QuickalignError:
+    """The exception that a failed job ends with: the kind by its exit code, and the whole message."""
+    if reason is None:
+        return RunError(f"Job {job_id} failed and left no reason.", f"`quickalign jobs logs {job_id}` shows its log.")
+    by_code = {kind.exit_code: kind for kind in reversed(list(_all(QuickalignError)))}
+    kind = by_code.get(reason.exit_code or 0, RunError)
+    return kind(f"Job {job_id} failed: {reason.message}", f"`quickalign jobs logs {job_id}` shows its log.")
+
+
+def _problem(response: httpx.Response) -> Problem | None:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        return None
+
+
+def _kinds() -> dict[str, type[QuickalignError]]:
+    """Every kind of error by the word for it: `notfound` for `NotFoundError`."""
+    return {_plain(kind.__name__): kind for kind in _all(QuickalignError)}
+
+
+def _all(kind: type[QuickalignError]) -> Iterator[type[QuickalignError]]:
+    """`kind` and all below it, as far as `core.errors` defines them."""
+    if kind.__module__ == errors.__name__:
+        yield kind
+    for below in kind.__subclasses__():
+        yield from _all(below)
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[^a-z]", "", word.lower()).removesuffix("error")

@@ -1,0 +1,88 @@
+"""`python -m quickalign.serve SPEC.json`, or the same as flags: one replica as a plain program.
+
+It writes one line of JSON to standard output when it is ready, and nothing else: where it listens, what it serves, and
+what the proof has seen. Everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.hyperparameters import Precision
+from quickalign.serve import spec as specs
+from quickalign.serve.engines.registry import ENGINES, resolve_engine
+from quickalign.serve.process import Child
+from quickalign.serve.spec import ServeSpec
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to end; returns the exit code of `core.errors`."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        spec = read_arguments(arguments)
+        child = Child(resolve_engine(spec.engine))
+        try:
+            from quickalign.serve.run import serve  # noqa: PLC0415 - takes seconds, in which the child starts too
+
+            asyncio.run(serve(spec, child, _tell))
+        finally:
+            child.end()
+    except QuickalignError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def read_arguments(arguments: list[str]) -> ServeSpec:
+    """The specification that the command line names.
+
+    Raises:
+        OptionError: a value that cannot be.
+    """
+    given = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    file = given.pop("spec", None)
+    if file is None:
+        return specs.parse(given, "the command line")
+    if given:
+        raise OptionError(
+            f"The specification {file} and --{next(iter(given)).replace('_', '-')} are both given.",
+            "Put everything into the specification, or give flags alone.",
+        )
+    return specs.load(Path(file))
+
+
+def _parser() -> argparse.ArgumentParser:
+    described = {name: field.description for name, field in ServeSpec.model_fields.items()}
+    parser = argparse.ArgumentParser(prog="python -m quickalign.serve", description="Serve one model.")
+    parser.add_argument("spec", nargs="?", help="a JSON file with all of the below")
+
+    def add(flag: str, name: str, **how: Any) -> None:
+        parser.add_argument(flag, dest=name, help=described[name], **how)
+
+    for name in ("model", "revision", "name", "system_prompt", "host"):
+        add(f"--{name.replace('_', '-')}", name)
+    for name in ("port", "max_concurrency", "max_waiting", "context"):
+        add(f"--{name.replace('_', '-')}", name, type=int)
+    add("--adapter", "adapter", type=Path)
+    add("--token-file", "token_files", type=Path, action="append")
+    add("--engine", "engine", choices=("auto", *ENGINES))
+    add("--precision", "precision", choices=get_args(Precision))
+    add("--drain-seconds", "drain_seconds", type=float)
+    add("--no-proof", "prove", action="store_false", default=None)
+    return parser
+
+
+def _tell(ready: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(ready, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What computes the tokens: one module an engine, each behind `quickalign.serve.engine.Core`."""

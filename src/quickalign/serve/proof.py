@@ -1,0 +1,163 @@
+"""Ready means proven: before a replica is ready it has shown that it serves what was trained.
+
+Four checks: the prompts and end tokens are those of training; the base's weights are those that the adapter was trained
+on; greedy answers are those of transformers' own `generate`; one answer comes through the endpoint, streamed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from quickalign.core.errors import RunError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.data.encode import Encoder
+from quickalign.data.records import Message
+from quickalign.serve.chat import Prompts, load_tokenizer
+from quickalign.serve.engine import Engine, Generation, ReferenceAnswer, Sampling
+from quickalign.serve.source import Served
+
+PROBE_TOKENS = 16
+PROBES = ("Hello", "Could you please help me with something?", "请介绍一下你自己。")
+_TIES = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.15}
+"""How far, in nats, two tokens may lie apart and still change places because sums are taken in another order."""
+_WIDEST_TIE = 0.15
+
+
+class Check(BaseModel):
+    """One check of the proof, and what was seen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    passed: bool
+    seen: str
+
+
+class Proof(BaseModel):
+    """What a replica has shown before it is ready."""
+
+    model_config = ConfigDict(frozen=True)
+
+    checks: tuple[Check, ...]
+
+    def demand(self) -> None:
+        """Stop at a check that failed.
+
+        Raises:
+            RunError: with what was seen.
+        """
+        for check in self.checks:
+            if not check.passed:
+                raise RunError(
+                    f"The replica does not serve what was trained: {check.name}: {check.seen}",
+                    "Export the run again, or serve it with engine=transformers.",
+                )
+
+
+def probe_prompts(prompts: Prompts) -> tuple[tuple[int, ...], ...]:
+    """The prompts that the greedy comparison is made on."""
+    return tuple(tuple(prompts.chat([Message("user", text)])) for text in PROBES)
+
+
+def check_prompts(served: Served, prompts: Prompts, engine: Engine) -> Check:
+    """Whether prompts and end tokens are those that the training's own encoder makes from its manifest."""
+    name, manifest = "template and end token", served.manifest
+    if manifest is None:
+        return Check(name=name, passed=True, seen="The model was not trained here; its own template is used.")
+    trained = Encoder(
+        load_tokenizer(served.adapter or served.weights if _has_tokenizer(served) else served.tokenizer),
+        seq_length=Hyperparameters.model_validate(manifest.hyperparameters).seq_length,
+        apply_chat_template=manifest.apply_chat_template,
+        system_prompt=prompts.encoder.system_prompt,
+    )
+    for text in PROBES:
+        chat = (Message("user", text),)
+        if (wanted := trained.prompt_ids(chat)) != (found := prompts.chat(chat)):
+            return Check(name=name, passed=False, seen=f"{text!r} is {found[:20]} here and {wanted[:20]} in training.")
+    ends = prompts.end_tokens(engine.info.end_tokens)
+    if trained.end_id is not None and trained.end_id not in ends:
+        return Check(name=name, passed=False, seen=f"{trained.end_id} ends answers in training and is no end here.")
+    system = "" if prompts.encoder.system_prompt == manifest.system_prompt else " The system prompt is another one."
+    return Check(
+        name=name, passed=True, seen=f"{len(PROBES)} prompts are the same ids; {sorted(ends)} end answers.{system}"
+    )
+
+
+def check_base(served: Served) -> Check:
+    """Whether the base is the one that the adapter was trained on. A wrong one is refused before it is loaded."""
+    name = "base weights"
+    if served.adapter is None:
+        return Check(name=name, passed=True, seen="There is no adapter.")
+    if not served.fingerprint_checked or served.manifest is None:
+        return Check(name=name, passed=True, seen="The adapter was not trained here and names no fingerprint.")
+    return Check(name=name, passed=True, seen=f"The fingerprint is the training's: {served.manifest.base.fingerprint}.")
+
+
+async def check_greedy(engine: Engine, ends: frozenset[int]) -> Check:
+    """Whether the engine's greedy answers are those of transformers' own `generate`, but for ties."""
+    references = engine.info.references
+    sampling = Sampling(max_tokens=PROBE_TOKENS, temperature=0, stop=ends)
+    stream = engine.submit([Generation(one.prompt, sampling, 1, index) for index, one in enumerate(references)])
+    answers: list[list[int]] = [[] for _ in references]
+    async for told in stream:
+        if told.token is not None:
+            answers[told.choice].append(told.token)
+    tie = _TIES.get(engine.info.precision, _WIDEST_TIE)
+    return compare_greedy(references, answers, ends, tie)
+
+
+def compare_greedy(
+    references: Sequence[ReferenceAnswer], answers: Sequence[Sequence[int]], ends: frozenset[int], tie: float
+) -> Check:
+    """Compare token by token up to an end token. Where two tokens lie less than `tie` nats apart, either is right."""
+    name, compared, ties = "greedy answers", 0, []
+    for number, (wanted, found) in enumerate(zip(references, answers, strict=True)):
+        for place, (one, other, lead) in enumerate(zip(wanted.ids, found, wanted.leads, strict=False)):
+            compared += 1
+            if one != other and lead < tie:
+                ties.append(f"prompt {number} token {place} ({lead:.2g} nats apart)")
+            elif one != other:
+                wrong = f"prompt {number} token {place} is {other}; generate has {one}, ahead by {lead:.2g} nats."
+                return Check(name=name, passed=False, seen=wrong)
+            if one != other or one in ends:
+                break
+    listed = f" Ties: {', '.join(ties)}." if ties else ""
+    return Check(
+        name=name,
+        passed=compared > 0,
+        seen=f"{compared} tokens of {len(references)} answers are those of transformers' generate.{listed}",
+    )
+
+
+async def check_stream(endpoint: str, token: str | None) -> Check:
+    """Whether one answer comes through the endpoint, piece by piece, whole."""
+    body = {
+        "model": "default",
+        "messages": [{"role": "user", "content": PROBES[0]}],
+        "max_tokens": PROBE_TOKENS,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    lines: list[str] = []
+    async with (
+        httpx.AsyncClient(timeout=60, trust_env=False) as client,
+        client.stream("POST", f"{endpoint}/v1/chat/completions", json=body, headers=headers) as response,
+    ):
+        async for line in response.aiter_lines():
+            lines += [line.removeprefix("data: ")] if line.startswith("data: ") else []
+    events = [json.loads(line) for line in lines if line != "[DONE]"]
+    ended = any(choice["finish_reason"] for one in events for choice in one.get("choices", ()))
+    whole = response.status_code == httpx.codes.OK and lines[-1:] == ["[DONE]"] and ended
+    seen = f"HTTP {response.status_code}, {len(lines)} events" + ("." if whole else f", the last {lines[-1:]}.")
+    return Check(name="streamed answer", passed=whole, seen=seen)
+
+
+def _has_tokenizer(served: Served) -> bool:
+    folder = served.adapter or served.weights
+    return (folder / "tokenizer_config.json").is_file()

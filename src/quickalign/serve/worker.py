@@ -1,0 +1,97 @@
+"""The engine's process: `python -m quickalign.serve.worker FD ENGINE`, started by `quickalign.serve.process`.
+
+An engine holds Python's lock while it computes; in a process of its own it holds up no stream. It loads what the first
+message names, then takes commands and computes, step after step. When the other side goes away, so does it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from quickalign.core.errors import QuickalignError
+from quickalign.serve.engine import Core, Generation, TokenOut
+from quickalign.serve.engines.registry import loader
+
+_log = logging.getLogger(__name__)
+_MOST_FAILURES = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the connection with this file descriptor by the engine of this name."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other process decides
+    connection = Connection(socket.socket(fileno=int(arguments[0])).detach())
+    try:
+        load = loader(arguments[1])  # before the first message, so that imports take no time behind it
+        core = load(connection.recv())
+    except EOFError:  # the other side has found something wrong
+        return 0
+    except QuickalignError as error:
+        connection.send(error)
+        return error.exit_code
+    connection.send(core.info)
+    commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, commands), daemon=True).start()
+    return _loop(core, connection, commands)
+
+
+def _read(connection: Connection, commands: queue.SimpleQueue[Any]) -> None:
+    """Pass commands on as they come; the end of the connection is the end of the process, whatever it is doing."""
+    while True:
+        try:
+            commands.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _loop(core: Core, connection: Connection, commands: queue.SimpleQueue[Any]) -> int:
+    failures = 0
+    while True:
+        _obey(core, commands)
+        try:
+            out = core.step()
+            failures = 0
+        except Exception as error:
+            _log.exception("A step of the engine failed.")
+            failures += 1
+            if failures == _MOST_FAILURES:
+                raise
+            out = core.abandon(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+        _send(connection, out)
+
+
+def _obey(core: Core, commands: queue.SimpleQueue[Any]) -> None:
+    """Take all commands there are; where there is nothing to compute, wait for one."""
+    waits = core.idle
+    while True:
+        try:
+            number, what = commands.get(block=waits)
+        except queue.Empty:
+            return
+        waits = False
+        if isinstance(what, Generation):
+            core.add(number, what)
+        else:
+            core.cancel(number, what)
+            waits = core.idle and commands.empty()
+
+
+def _send(connection: Connection, out: list[tuple[int, TokenOut]]) -> None:
+    if not out:
+        return
+    try:
+        connection.send(out)
+    except OSError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""Bytes of what a forward pass keeps for the backward pass, and of what the head and a layer need while they work.
+
+Every term is a tensor that autograd saves in transformers' decoder layers (RMS norm, rotary attention, gated
+feed-forward), counted once where several operations share it; checked against `saved_tensors_hooks`.
+"""
+
+from quickalign.train.demand import Demand, projections
+
+# The one-pass head's tiles: see `scoring.head`. Logits, their exponentials and a copy in the weights' dtype.
+_TILE_BYTES = {"cpu": 12 << 18, "cuda": 12 << 26}
+_TRAINED_SLICE = 256
+# Which projections read the same input.
+_INPUT_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+
+
+def kept_bytes(demand: Demand) -> int:
+    """Activations alive at the end of a forward pass, without those of the head; with checkpointing, layers' inputs."""
+    positions, shape = demand.micro.positions, demand.shape
+    # The last norm keeps its input in fp32, and the normalised input where its scale is trained.
+    last = positions * shape.hidden * (8 if demand.full else 4)
+    if demand.checkpointing:
+        return last + positions * shape.layers * shape.hidden * (4 if demand.full else demand.compute_bytes)
+    return (
+        last
+        + positions * shape.layers * _layer_bytes(demand)
+        + shape.layers * _layer_copies(demand)
+        + _head_copy(demand)
+    )
+
+
+def working_bytes(demand: Demand) -> int:
+    """The most that a layer's own backward pass adds: its gradients, and its activations where they are recomputed."""
+    shape, width = demand.shape, demand.compute_bytes
+    gradients = demand.micro.positions * (3 * shape.intermediate + 2 * shape.hidden) * width
+    again = 0
+    if demand.checkpointing:
+        again = demand.micro.positions * _layer_bytes(demand) + _layer_copies(demand) + _head_copy(demand)
+    return gradients + again + _unpacked_bytes(demand)
+
+
+def head_bytes(demand: Demand) -> int:
+    """The most that the head needs: at the end of its forward pass or in its backward pass."""
+    scored, vocab, hidden, width = demand.micro.scored, demand.shape.vocab, demand.shape.hidden, demand.compute_bytes
+    # A trained head's gradient comes in the compute precision and is widened before it is added.
+    gradient = vocab * hidden * (width + 4) if demand.full else 0
+    if demand.packing and demand.full:
+        return gradient + vocab * hidden * width + min(scored, _TRAINED_SLICE) * vocab * (width + 12)
+    if demand.packing:
+        return scored * hidden * (8 + width) + _TILE_BYTES[demand.device_kind]
+    # Plain: all logits, the scored ones, those in fp32 (if they are not already), and their log-softmax.
+    copies = width + 8 if width < 4 else 8
+    forward = demand.micro.positions * vocab * width + scored * vocab * copies
+    return max(forward, 12 * scored * vocab + gradient)
+
+
+def _layer_bytes(demand: Demand) -> int:
+    """Kept bytes of one layer for one position."""
+    shape, width = demand.shape, demand.compute_bytes
+    # Both norms compute in fp32 and keep their input; a trained scale keeps the normalised input too.
+    norms = 2 * 4 * shape.hidden * (2 if demand.full else 1)
+    gated = 3 * shape.intermediate * width
+    return norms + _attention_bytes(demand) + gated + _inputs_bytes(demand)
+
+
+def _attention_bytes(demand: Demand) -> int:
+    """Queries, keys, values, the result, an fp32 normaliser for each head; the mask where rows are padded."""
+    shape, width = demand.shape, demand.compute_bytes
+    query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    normalisers = 4 * shape.heads
+    if not demand.packing:
+        # Keys and values are repeated for all query heads; each layer makes its own mask of numbers.
+        return 4 * query * width + normalisers + demand.micro.width * width
+    # Rotated by an fp32 angle, queries and keys stay fp32 under autocast, and so does the result.
+    rotated = 4 if demand.full else width
+    return (2 * query + key_value) * rotated + key_value * width + normalisers
+
+
+def _inputs_bytes(demand: Demand) -> int:
+    """Inputs of linear layers that are kept because a weight behind them is trained, and what LoRA adds to them."""
+    shape = demand.shape
+    sizes = {"q_proj": shape.hidden, "o_proj": shape.heads * shape.head_dim, "gate_proj": shape.hidden}
+    sizes["down_proj"] = shape.intermediate
+    total = 0
+    for group in _INPUT_GROUPS:
+        trained = len(group) if demand.full else sum(name in demand.adapted for name in group)
+        total += sizes[group[0]] * _input_width(demand, group, trained)
+    return total + (0 if demand.full else _low_rank_bytes(demand))
+
+
+def _input_width(demand: Demand, group: tuple[str, ...], trained: int) -> int:
+    """Bytes for each number of the input that a group of projections shares, `trained` of which need it."""
+    width = demand.compute_bytes
+    if trained == 0:
+        return 0
+    if demand.full and width < 4:
+        # Autocast casts the fp32 stream anew for every layer that reads it.
+        return width * trained
+    if demand.parameters.use_dora and width < 4:
+        # PEFT's own layers, which DoRA needs, cast their input to the adapter's fp32, each for itself.
+        return 4 * trained
+    # The attention's result is the output projection's input, and is counted there.
+    return 0 if group == ("o_proj",) else width
+
+
+def _low_rank_bytes(demand: Demand) -> int:
+    """A x of every adapted matrix; DoRA scales the base's result and the fp32 low-rank one, and keeps both."""
+    width, rank = demand.compute_bytes, demand.parameters.lora_dim
+    if not demand.parameters.use_dora:
+        return width * rank * len(demand.adapted)
+    return sum(4 * rank + (width + 4) * outputs for _, outputs in demand.adapted.values())
+
+
+def _layer_copies(demand: Demand) -> int:
+    """A layer's trained weights in the compute precision, kept for its backward pass.
+
+    For full fine-tuning these are autocast's copies. LoRA's A is cast, and B is scaled by alpha / r.
+    """
+    width = demand.compute_bytes
+    if demand.full:
+        weights = sum(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+        return weights * width if width < 4 else 0
+    if demand.parameters.use_dora:
+        return 0
+    rank = demand.parameters.lora_dim
+    return sum(width * rank * (outputs + (inputs if width < 4 else 0)) for inputs, outputs in demand.adapted.values())
+
+
+def _head_copy(demand: Demand) -> int:
+    """Autocast's copy of a trained head; the packed head casts inside its own recomputation."""
+    if not demand.full or demand.compute_bytes == 4 or demand.packing:
+        return 0
+    return demand.compute_bytes * demand.shape.vocab * demand.shape.hidden
+
+
+def _unpacked_bytes(demand: Demand) -> int:
+    """The largest quantised matrix in the compute precision; 8 bits take a copy to scale it."""
+    largest = max(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+    return {"none": 0, "4bit": 1, "8bit": 2}[demand.parameters.quantization] * largest * demand.compute_bytes

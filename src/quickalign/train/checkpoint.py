@@ -1,0 +1,147 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A checkpoint is a folder `checkpoints/step-00000100/` with the weights that are trained (an adapter in PEFT's layout, or
+a whole model), the optimiser's state, the random state of every process, and `state.json`. It is written beside its
+place and renamed, so a folder with the final name is always whole. The learning rate and the order of the data are
+functions of the step and need no state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from quickalign.core import atomic
+from quickalign.core.errors import RunError
+from quickalign.train import manifest as manifests
+from quickalign.train.manifest import Manifest
+from quickalign.train.model import Policy
+
+STATE_FILE = "state.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    folder: Path
+    step: int
+    state: dict[str, Any]
+
+
+def folder_of(output: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return output / "checkpoints"
+
+
+def checkpoints(output: Path) -> list[Checkpoint]:
+    """The run's complete checkpoints, oldest first."""
+    found = []
+    for folder in sorted(folder_of(output).glob("step-*")):
+        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        found.append(Checkpoint(folder, int(state["step"]), state))
+    return found
+
+
+def save(
+    output: Path,
+    *,
+    step: int,
+    policy: Policy,
+    tokenizer: PreTrainedTokenizerBase,
+    manifest: Manifest,
+    optimizer: dict[str, Tensor],
+    random_states: list[Tensor],
+    state: dict[str, Any],
+    keep: int,
+) -> Path:
+    """Write the checkpoint of `step` atomically, then delete all but the newest `keep`."""
+    target = folder_of(output) / f"step-{step:08d}"
+    with atomic.folder(target) as folder:
+        export(policy, tokenizer, folder / policy.kind, manifest)
+        save_file(optimizer, folder / "optimizer.safetensors")
+        save_file({str(rank): value for rank, value in enumerate(random_states)}, folder / "random.safetensors")
+        text = json.dumps({**state, "step": step}, indent=1, sort_keys=True)
+        (folder / STATE_FILE).write_text(text + "\n", encoding="utf-8")
+    for old in checkpoints(output)[:-keep]:
+        shutil.rmtree(old.folder)
+    return target
+
+
+def load_weights(policy: Policy, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights into the model in training.
+
+    Raises:
+        RunError: the checkpoint's weights are not those of this model.
+    """
+    stored: dict[str, Tensor] = {}
+    for file in sorted((checkpoint.folder / policy.kind).glob("*.safetensors")):
+        stored |= load_file(file)
+    if isinstance(policy.model, PeftModel):
+        outcome: Any = set_peft_model_state_dict(policy.model, stored)
+        unexpected = outcome.unexpected_keys
+        complete = len(stored) == len(policy.trainable)
+    else:
+        missing, unexpected = policy.model.load_state_dict(stored, strict=False)
+        complete = not set(missing) & policy.trainable.keys()
+    if unexpected or not complete:
+        raise RunError(f"The checkpoint {checkpoint.folder} is of other weights than this run trains.")
+
+
+def load_optimizer(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors."""
+    return load_file(checkpoint.folder / "optimizer.safetensors")
+
+
+def load_random_state(checkpoint: Checkpoint, rank: int) -> Tensor:
+    """The random state of process `rank`."""
+    return load_file(checkpoint.folder / "random.safetensors")[str(rank)]
+
+
+def export(policy: Policy, tokenizer: PreTrainedTokenizerBase, folder: Path, manifest: Manifest) -> str:
+    """Write the trained adapter (PEFT layout) or model (Hugging Face layout) with its tokenizer, template and manifest.
+
+    Returns:
+        The SHA-256 of the weights.
+    """
+    with atomic.folder(folder) as temporary:
+        if isinstance(policy.model, PeftModel):
+            _save_adapter(policy.model, temporary, manifest.base.source)
+        elif isinstance(policy.model, PreTrainedModel):
+            policy.model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        digest = weights_sha256(temporary)
+        manifests.write(temporary, manifest.model_copy(update={"weights_sha256": digest}))
+    return digest
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over a folder's safetensors files, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+    """PEFT's layout, with lists sorted: PEFT writes sets in random order, and equal runs must give equal files."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    config = model.peft_config["default"].to_dict()
+    config["base_model_name_or_path"] = base
+    config["inference_mode"] = True
+    text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
+    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,117 @@
+"""The data of a run: encoded once into the run's folder, shared by all its processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
+
+from quickalign.core import atomic
+from quickalign.core.spec import RunSpec
+from quickalign.data.prepare import DataRequest, prepare, split
+from quickalign.data.report import DataReport
+from quickalign.data.store import TokenStore
+from quickalign.train.distributed import Processes
+from quickalign.train.observer import Observer
+from quickalign.train.scoring.base import EncodedRow
+
+TRAIN, VALIDATION = "train", "validation"
+
+
+class Rows(Sequence[EncodedRow]):
+    """Some rows of a store, in their order."""
+
+    def __init__(self, store: TokenStore, indices: npt.NDArray[np.int64] | None = None) -> None:
+        self._store = store
+        self._indices = np.arange(len(store), dtype=np.int64) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> EncodedRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[EncodedRow]: ...
+    def __getitem__(self, index: int | slice) -> EncodedRow | list[EncodedRow]:
+        if isinstance(index, slice):
+            return [self._store[int(i)] for i in self._indices[index]]
+        return self._store[int(self._indices[index])]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """[rows, parts] tokens of the prompt and of each answer."""
+        lengths: npt.NDArray[np.int32] = np.asarray(self._store.lengths)[self._indices]
+        return lengths
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a token of any row changes, or when other rows are taken."""
+        return hashlib.sha256(self._store.fingerprint.encode() + self._indices.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """Encoded training and validation rows, and what the check of each file found."""
+
+    report: DataReport
+    validation_report: DataReport | None
+    train: Rows
+    validation: Rows | None
+
+    @property
+    def longest_row(self) -> int:
+        """Tokens of the longest prompt with its longest answer, over training and validation rows."""
+        both = [rows.lengths for rows in (self.train, self.validation) if rows]
+        return max(int((lengths[:, 0] + lengths[:, 1:].max(axis=1)).max()) for lengths in both)
+
+
+def prepare_data(
+    spec: RunSpec, tokenizer: PreTrainedTokenizerBase, folder: Path, observer: Observer, processes: Processes
+) -> RunData:
+    """Read, check and encode the run's data into `folder`; the main process does it, the others open what it made.
+
+    Raises:
+        DataError: rows that cannot be used (unless spec.bad_rows is drop), or no row left to train on.
+    """
+    if processes.is_main:
+        observer.data_report(_encode(spec, spec.train, tokenizer, folder / TRAIN, observer))
+        if spec.validation:
+            _encode(spec, spec.validation, tokenizer, folder / VALIDATION, observer)
+    processes.barrier()
+    return open_data(spec, folder)
+
+
+def open_data(spec: RunSpec, folder: Path) -> RunData:
+    """The data that `prepare_data` left in `folder`."""
+    report = _read_report(folder / TRAIN)
+    store = TokenStore(folder / TRAIN)
+    if spec.validation:
+        return RunData(report, _read_report(folder / VALIDATION), Rows(store), Rows(TokenStore(folder / VALIDATION)))
+    if spec.hyperparameters.validation_split == 0:
+        return RunData(report, None, Rows(store), None)
+    kept, held_out = split(store, spec.hyperparameters.validation_split, spec.hyperparameters.seed)
+    return RunData(report, None, Rows(store, kept), Rows(store, held_out))
+
+
+def _encode(
+    spec: RunSpec, uri: str, tokenizer: PreTrainedTokenizerBase, folder: Path, observer: Observer
+) -> DataReport:
+    observer.phase("data", uri)
+    request = DataRequest.from_spec(spec, uri)
+    report = prepare(request, tokenizer, folder, lambda done, total: observer.progress("data", done, total)).report
+    atomic.write_text(_report_file(folder), report.model_dump_json(indent=1) + "\n")
+    return report
+
+
+def _read_report(folder: Path) -> DataReport:
+    return DataReport.model_validate_json(_report_file(folder).read_text(encoding="utf-8"))
+
+
+def _report_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-report.json")

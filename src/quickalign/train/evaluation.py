@@ -1,0 +1,48 @@
+"""Measuring the validation rows: loss, preference accuracy, margin, log-probs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.train.distributed import Processes
+from quickalign.train.model import Policy, autocast
+from quickalign.train.objective import SUMS, Objective
+from quickalign.train.observer import Evaluation
+from quickalign.train.scoring.base import EncodedRow
+from quickalign.train.scoring.reference import evaluating
+
+CHUNK_ROWS = 32
+
+
+def evaluate(
+    policy: Policy,
+    objective: Objective,
+    rows: Sequence[EncodedRow],
+    processes: Processes,
+    parameters: Hyperparameters,
+    step: int,
+) -> Evaluation:
+    """Measure all `rows`, shared among the processes, without dropout or gradient."""
+    sums = torch.zeros(len(SUMS), dtype=torch.float64, device=processes.device)
+    mine = range(processes.rank, len(rows), processes.world_size)
+    with torch.no_grad(), evaluating(policy.model), autocast(policy, processes.device):
+        for start in range(0, len(mine), CHUNK_ROWS):
+            chunk = [rows[i] for i in mine[start : start + CHUNK_ROWS]]
+            for micro in objective.scorer.cut(chunk):
+                sums += objective.scores(policy.model, micro, chunk).sums
+    values = dict(zip(SUMS, processes.sum(sums).tolist(), strict=True))
+    count = values["rows"]
+    pairs = parameters.training_strategy == "dpo"
+    margin = (values["rewards_chosen"] - values["rewards_rejected"]) / count
+    return Evaluation(
+        step=step,
+        loss=values["loss"] / (values["answer_tokens"] if objective.per_token else count),
+        accuracy=values["correct"] / count if pairs else None,
+        margin=margin if pairs else None,
+        logps_chosen=values["logps_chosen"] / count,
+        logps_rejected=values["logps_rejected"] / count if pairs else None,
+        rows=int(count),
+    )

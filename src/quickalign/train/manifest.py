@@ -1,0 +1,94 @@
+"""`quickalign.json`: what trained weights are of, and how prompts must be rendered for them.
+
+It lies in every checkpoint's and every finished run's `adapter/` or `model/` folder, and is what lets later steps serve
+exactly what was trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quickalign.core.errors import ModelError
+from quickalign.hub import source as hub
+
+FILE = "quickalign.json"
+
+
+class BaseReference(BaseModel):
+    """Which base weights. `source` and `revision` find them again; `fingerprint` proves that they are the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    source: str
+    revision: str | None
+    fingerprint: str
+
+
+class Manifest(BaseModel):
+    """The content of `quickalign.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    kind: str
+    base: BaseReference
+    method: str
+    training_strategy: str
+    precision: str
+    system_prompt: str
+    apply_chat_template: bool
+    seq_length: int
+    data_fingerprint: str
+    hyperparameters: dict[str, Any]
+    step: int
+    weights_sha256: str = ""
+
+
+def read(folder: Path) -> Manifest | None:
+    """The manifest in `folder`, or None where quickalign did not make the folder.
+
+    Raises:
+        ModelError: the manifest is damaged.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(file.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}.", "Export the run again.") from None
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Put `manifest` into `folder`."""
+    text = json.dumps(manifest.model_dump(), indent=1, sort_keys=True, ensure_ascii=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether `folder` holds an adapter in PEFT's layout."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def base_of(adapter: Path) -> hub.ModelSource:
+    """The base that the adapter in folder `adapter` was trained on.
+
+    Raises:
+        ModelError: it is not to be had, or its weights have changed since.
+    """
+    manifest = read(adapter)
+    if manifest is None:
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        return hub.resolve(str(config["base_model_name_or_path"]))
+    found = hub.resolve(manifest.base.source, revision=manifest.base.revision)
+    if found.fingerprint != manifest.base.fingerprint:
+        raise ModelError(
+            f"The adapter {adapter} was trained on other weights than {found.path} holds now.",
+            f"Bring back the base it was trained on; {FILE} names it and its fingerprint.",
+        )
+    return found

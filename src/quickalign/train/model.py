@@ -1,0 +1,162 @@
+"""Loading a base model in the asked-for precision and quantisation, and putting a LoRA adapter on it."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.hyperparameters import Hyperparameters, Quantization
+from quickalign.train.scoring.lora import use_fast_lora
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The model in training.
+
+    Attributes:
+        model: the causal language model, wrapped by PEFT when an adapter is trained.
+        trainable: the trainable parameters by name, in a fixed order; always fp32 (fp64 in fp64).
+        base_bytes: bytes of the frozen (or full) weights as they lie in memory, quantisation tables included.
+        adapter: whether only an adapter is trained.
+        autocast: compute dtype of full fine-tuning with fp32 weights, or None.
+    """
+
+    model: nn.Module
+    trainable: dict[str, nn.Parameter]
+    base_bytes: int
+    adapter: bool
+    autocast: torch.dtype | None
+
+    @property
+    def kind(self) -> str:
+        """What is trained, and the name of the folder it is saved in: `adapter` or `model`."""
+        return "adapter" if self.adapter else "model"
+
+
+def load_base(
+    path: Path, *, dtype: torch.dtype, quantization: Quantization = "none", device: torch.device | str = "cpu"
+) -> PreTrainedModel:
+    """Load the causal language model in folder `path`: safetensors only, no code from the folder.
+
+    Raises:
+        ModelError: transformers cannot load it.
+    """
+    settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+    settings["device_map"] = {"": str(device)}
+    if quantization != "none":
+        settings["quantization_config"] = _quantization_config(quantization, dtype)
+    disable_progress_bar()  # the observer tells what happens
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, **settings)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"The model in {path} cannot be loaded: {_first_line(error)}") from error
+    model.config.use_cache = False
+    return model
+
+
+def make_policy(
+    base: PreTrainedModel, parameters: Hyperparameters, *, precision: str, checkpointing: bool = False
+) -> Policy:
+    """Turn a loaded base into the model in training: add the adapter, or make all weights trainable."""
+    base_bytes = stored_bytes(base)
+    if checkpointing:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    if parameters.lora_dim == 0:
+        base.requires_grad_(True)
+        base.train()
+        autocast = None if precision in {"fp32", "fp64"} else DTYPES[precision]
+        return Policy(base, _trainable(base), base_bytes, adapter=False, autocast=autocast)
+    model = add_adapter(base, parameters)
+    model.train()
+    return Policy(model, _trainable(model), base_bytes, adapter=True, autocast=None)
+
+
+def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel:
+    """Put a fresh LoRA adapter on `base`: A random from the option seed, B zero, both fp32.
+
+    Raises:
+        OptionError: target_modules names no layer of the model.
+    """
+    config = lora_config(parameters)
+    use_fast_lora(config)
+    torch.manual_seed(parameters.seed)
+    try:
+        with warnings.catch_warnings():
+            # PEFT asks transformers by an older name whether activations are recomputed
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+            return get_peft_model(base, config)
+    except ValueError as error:
+        linear = sorted({name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, nn.Linear)})
+        raise OptionError(
+            f"target_modules={parameters.target_modules!r} names no layer of this model.",
+            f"Its linear layers are {', '.join(linear)}; all-linear takes all of them.",
+        ) from error
+
+
+def lora_config(parameters: Hyperparameters) -> LoraConfig:
+    """PEFT's configuration of the adapter that the options ask for."""
+    names = [name.strip() for name in parameters.target_modules.split(",") if name.strip()]
+    return LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=parameters.lora_dim,
+        lora_alpha=parameters.lora_alpha,
+        lora_dropout=parameters.lora_dropout,
+        target_modules="all-linear" if names == ["all-linear"] else sorted(names),
+        use_rslora=parameters.use_rslora,
+        use_dora=parameters.use_dora,
+    )
+
+
+def autocast(policy: Policy, device: torch.device) -> torch.autocast:
+    """Mixed precision of full fine-tuning; does nothing for adapters, whose base already has the compute dtype."""
+    return torch.autocast(device.type, dtype=policy.autocast, enabled=policy.autocast is not None)
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Bytes of a model's weights and buffers as they lie in memory, bitsandbytes' quantisation tables included."""
+    total = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        if state is not None:
+            total += _state_bytes(state)
+        scales = getattr(parameter, "SCB", None)
+        if isinstance(scales, Tensor):
+            total += scales.numel() * scales.element_size()
+    return total
+
+
+def _state_bytes(state: Any) -> int:
+    """Bytes of a bitsandbytes 4-bit QuantState; `state2` is the second level of double quantisation."""
+    if state is None:
+        return 0
+    own = [value for value in (state.absmax, state.code, state.offset) if isinstance(value, Tensor)]
+    return sum(t.numel() * t.element_size() for t in own) + _state_bytes(getattr(state, "state2", None))
+
+
+def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]

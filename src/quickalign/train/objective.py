@@ -1,0 +1,103 @@
+"""From one micro-batch to the quantity to minimise and the sums that the metrics are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.train.losses import PairLogps, preference_losses
+from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, Scorer
+from quickalign.train.scoring.reference import Reference
+
+# What `Scores.sums` holds, in this order; each is a sum over rows, except `answer_tokens` and `tokens`.
+SUMS: Final = (
+    "rows",
+    "loss",
+    "rewards_chosen",
+    "rewards_rejected",
+    "correct",
+    "logps_chosen",
+    "logps_rejected",
+    "answer_tokens",
+    "tokens",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A micro-batch's share of the objective.
+
+    Attributes:
+        loss: the sum of the rows' losses, differentiable; divided by the optimiser batch's rows (dpo) or answer tokens
+            (sft) it is the share of the mean loss.
+        sums: the quantities named in `SUMS`, fp64, without gradient.
+        deviation: the largest |log-ratio| relative to max(1, |reference log-prob|); 0 without a reference.
+    """
+
+    loss: Tensor
+    sums: Tensor
+    deviation: Tensor
+
+
+class Objective:
+    """Scores micro-batches under the policy and, for dpo, the reference."""
+
+    def __init__(self, scorer: Scorer, reference: Reference | None, parameters: Hyperparameters) -> None:
+        self.scorer = scorer
+        self._reference = reference
+        self._parameters = parameters
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the mean is over answer tokens (sft) or over pairs (dpo)."""
+        return self._parameters.training_strategy == "sft"
+
+    def scores(self, model: nn.Module, micro: MicroBatch, rows: Sequence[EncodedRow]) -> Scores:
+        """Score `micro`, which was cut from `rows`, an optimiser batch."""
+        own = [rows[position] for position in micro.rows]
+        # The reference first: its activations are gone before those of the policy are kept for the backward pass.
+        reference = self._reference.logps(model, micro, own) if self._reference else None
+        policy = self.scorer.logps(model, micro)
+        if self.per_token:
+            return _sft_scores(policy, micro)
+        return self._dpo_scores(policy, reference, micro)
+
+    def flush(self) -> None:
+        """See `Reference.flush`."""
+        if self._reference:
+            self._reference.flush()
+
+    def _dpo_scores(self, policy: AnswerLogps, reference: Tensor | None, micro: MicroBatch) -> Scores:
+        pairs = _pairs(policy.sums, policy.lengths)
+        frozen = None if reference is None else _pairs(reference, policy.lengths)
+        result = preference_losses(pairs, frozen, self._parameters)
+        margin = result.rewards_chosen - result.rewards_rejected
+        correct = (margin > 0).double() + 0.5 * (margin == 0).double()
+        columns = [result.losses, result.rewards_chosen, result.rewards_rejected, correct, pairs.chosen, pairs.rejected]
+        sums = torch.stack([column.detach().double().sum() for column in columns])
+        deviation = sums.new_zeros(())
+        if reference is not None:
+            deviation = ((policy.sums.detach() - reference).abs() / reference.abs().clamp(min=1)).max().double()
+        return Scores(result.losses.sum(), _with_counts(sums, micro), deviation)
+
+
+def _sft_scores(policy: AnswerLogps, micro: MicroBatch) -> Scores:
+    loss = -policy.sums.sum()
+    sums = loss.detach().double().new_zeros(6)
+    sums[0] = loss.detach()
+    sums[4] = -loss.detach()
+    return Scores(loss, _with_counts(sums, micro), sums.new_zeros(()))
+
+
+def _with_counts(sums: Tensor, micro: MicroBatch) -> Tensor:
+    rows = sums.new_tensor([float(len(micro.rows))])
+    return torch.cat([rows, sums, micro.lengths.sum().double().view(1), sums.new_tensor([float(micro.tokens)])])
+
+
+def _pairs(sums: Tensor, lengths: Tensor) -> PairLogps:
+    return PairLogps(sums[:, 0], sums[:, 1], lengths[:, 0], lengths[:, 1])

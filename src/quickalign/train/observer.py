@@ -1,0 +1,146 @@
+"""How a run tells the outside what happens, without knowing who looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from quickalign.data.report import DataReport
+    from quickalign.train.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """One optimiser step: one line of `metrics.jsonl`. Preference fields are None for sft."""
+
+    step: int
+    epoch: float
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    rewards_chosen: float | None
+    rewards_rejected: float | None
+    rewards_margin: float | None
+    rewards_accuracy: float | None
+    logps_chosen: float
+    logps_rejected: float | None
+    tokens_per_second: float
+    pairs_per_second: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The validation data measured at one step; ties in the accuracy count one half."""
+
+    step: int
+    loss: float
+    accuracy: float | None
+    margin: float | None
+    logps_chosen: float
+    logps_rejected: float | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAnswer:
+    """The greedy answers to one prompt before and after training."""
+
+    prompt: str
+    before: str
+    after: str
+    repeats: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a finished run leaves."""
+
+    output: Path
+    adapter: Path
+    steps: int
+    resumed_from: int
+    final: StepMetrics | None
+    first_evaluation: Evaluation | None
+    last_evaluation: Evaluation | None
+    samples: tuple[SampleAnswer, ...]
+    adapter_sha256: str
+    peak_memory_bytes: int
+    predicted_peak_bytes: int
+    seconds: float
+
+
+class Observer(Protocol):
+    """Receives what happens, in order. Every method may be called from the training thread only."""
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """A new phase begins, such as `data`, `model`, `plan`, `train`, `evaluate`, `samples`, `report`."""
+
+    def progress(self, name: str, done: int, total: int | None) -> None:
+        """`done` of `total` units of the current phase are finished (bytes, rows, prompts)."""
+
+    def data_report(self, report: DataReport) -> None:
+        """The data was checked."""
+
+    def plan(self, plan: Plan) -> None:
+        """Memory, steps and time were predicted; called again when measured steps sharpen the time."""
+
+    def step(self, metrics: StepMetrics, total_steps: int) -> None:
+        """An optimiser step is done."""
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """The validation data was measured."""
+
+    def samples(self, samples: tuple[SampleAnswer, ...]) -> None:
+        """Sample prompts were answered before and after training."""
+
+    def warning(self, message: str) -> None:
+        """Something the user should know; the run goes on."""
+
+    def note(self, message: str) -> None:
+        """A fact worth a line in the log, such as the number of bytes of a 4-bit base."""
+
+    def saved(self, step: int, folder: Path) -> None:
+        """A checkpoint is complete on disk."""
+
+    def done(self, result: RunResult) -> None:
+        """The run is finished."""
+
+
+class Silent:
+    """An observer that does nothing; a base for those that care for some events only."""
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """See `Observer`."""
+
+    def progress(self, name: str, done: int, total: int | None) -> None:
+        """See `Observer`."""
+
+    def data_report(self, report: DataReport) -> None:
+        """See `Observer`."""
+
+    def plan(self, plan: Plan) -> None:
+        """See `Observer`."""
+
+    def step(self, metrics: StepMetrics, total_steps: int) -> None:
+        """See `Observer`."""
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """See `Observer`."""
+
+    def samples(self, samples: tuple[SampleAnswer, ...]) -> None:
+        """See `Observer`."""
+
+    def warning(self, message: str) -> None:
+        """See `Observer`."""
+
+    def note(self, message: str) -> None:
+        """See `Observer`."""
+
+    def saved(self, step: int, folder: Path) -> None:
+        """See `Observer`."""
+
+    def done(self, result: RunResult) -> None:
+        """See `Observer`."""

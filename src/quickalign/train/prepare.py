@@ -1,0 +1,69 @@
+"""Everything about a run that is known before weights are loaded: the model's folder, the encoded data, the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from quickalign.core.spec import RunSpec
+from quickalign.hub import source as hub
+from quickalign.hub.shape import ModelShape, read_shape
+from quickalign.train.data import RunData, prepare_data
+from quickalign.train.device import Device, find_device
+from quickalign.train.distributed import Processes
+from quickalign.train.manifest import is_adapter
+from quickalign.train.merge import merged_base
+from quickalign.train.observer import Observer
+from quickalign.train.plan import Plan, make_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run without its weights."""
+
+    spec: RunSpec
+    source: hub.ModelSource
+    shape: ModelShape
+    tokenizer: PreTrainedTokenizerBase
+    data: RunData
+    device: Device
+    plan: Plan
+
+
+def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Processes) -> Prepared:
+    """Find the model, encode the data into `folder`, and plan.
+
+    Raises:
+        ModelError, DataError, StorageError, OptionError: with the reason.
+    """
+    observer.phase("model", spec.model)
+    source = _find_model(spec, observer, processes)
+    tokenizer = load_tokenizer(source.path)
+    data = prepare_data(spec, tokenizer, folder, observer, processes)
+    device = find_device()
+    shape = read_shape(source.path)
+    observer.phase("plan")
+    made = make_plan(spec, shape, data.train.lengths, device, world_size=processes.world_size)
+    observer.plan(made)
+    return Prepared(spec, source, shape, tokenizer, data, device, made)
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder, without running code from it."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    return tokenizer
+
+
+def _find_model(spec: RunSpec, observer: Observer, processes: Processes) -> hub.ModelSource:
+    """The base on this machine, downloaded by the main process only; an adapter is merged into its own base."""
+
+    def find() -> hub.ModelSource:
+        model = spec.model
+        if is_adapter(Path(model).expanduser()):
+            observer.note(f"{model} is an adapter; training starts from it, merged into its base.")
+            model = str(merged_base(Path(model).expanduser()))
+        return hub.resolve(model, spec.model_revision, observer.progress)
+
+    return processes.main_first(find)

@@ -1,0 +1,106 @@
+"""One training run from its specification to its finished folder; needs no server.
+
+output/
+  spec.json            what was asked for
+  data/                encoded rows
+  checkpoints/         the last ones, to go on from
+  metrics.jsonl        a line per optimiser step; evaluations.jsonl; tensorboard/
+  adapter/ or model/   the trained weights with tokenizer, template and quickalign.json
+  report.json, report.html
+  result.json          written last: the run is finished
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from quickalign.core import atomic
+from quickalign.core.errors import OptionError, RunError
+from quickalign.core.spec import RunSpec
+from quickalign.data.report import DataReport
+from quickalign.train import resume
+from quickalign.train.checkpoint import Checkpoint
+from quickalign.train.distributed import Processes
+from quickalign.train.finish import Finish, read_result
+from quickalign.train.load import identity, load
+from quickalign.train.loop import Loop
+from quickalign.train.observer import Observer, RunResult, Silent
+from quickalign.train.plan import Plan, ensure_fits
+from quickalign.train.prepare import Prepared, prepare_run
+
+
+def plan(spec: RunSpec, observer: Observer | None = None) -> tuple[Plan, DataReport]:
+    """What `run(spec)` would need and do; loads no weights and leaves nothing behind.
+
+    Raises:
+        QuickalignError: for the same reasons as `run`, except that a plan that does not fit is returned.
+    """
+    with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
+        prepared = prepare_run(spec, Path(folder), observer or Silent(), Processes())
+        return prepared.plan, prepared.data.report
+
+
+def run(spec: RunSpec, observer: Observer | None = None) -> RunResult:
+    """Train as `spec` says, going on from the last checkpoint where there is one.
+
+    Raises:
+        OptionError: options that cannot be honoured here; DataError: rows that cannot be used; ModelError: no such
+            model; CapacityError: it cannot fit; RunError: an invariant broke; Interrupted: stopped, and saved.
+    """
+    processes = Processes()
+    if not processes.is_main:
+        return _run(spec, Silent(), processes)
+    spec.output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(spec.output / ".lock").acquire(timeout=0):
+            return _run(spec, observer or Silent(), processes)
+    except Timeout:
+        raise OptionError(
+            f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
+        ) from None
+
+
+def _run(spec: RunSpec, observer: Observer, processes: Processes) -> RunResult:
+    began = time.perf_counter()
+    checkpoint = resume.last_checkpoint(spec)
+    parameters = resume.with_choices(spec.hyperparameters, checkpoint)
+    spec = spec.model_copy(update={"hyperparameters": parameters})
+    prepared = prepare_run(spec, spec.output / "data", observer, processes)
+    ensure_fits(prepared.plan)
+    if finished := _go_on(prepared, checkpoint, observer, processes):
+        return finished
+    if processes.is_main:
+        atomic.write_text(spec.output / "spec.json", spec.model_dump_json(indent=1) + "\n")
+    setup = load(prepared, observer, processes)
+    finish = Finish(setup, prepared, observer)
+    finish.answer_before()
+    observer.phase("train")
+    Loop(setup, observer).run(checkpoint)
+    earlier = checkpoint.state["seconds"] if checkpoint else 0.0
+    seconds = earlier + time.perf_counter() - began
+    finish.write(resumed_from=checkpoint.step if checkpoint else 0, seconds=seconds)
+    result = read_result(spec.output)
+    if result is None:
+        raise RunError(f"{spec.output} holds no result although the run ended; is it a shared folder?")
+    observer.done(result)
+    return result
+
+
+def _go_on(
+    prepared: Prepared, checkpoint: Checkpoint | None, observer: Observer, processes: Processes
+) -> RunResult | None:
+    """Check that the checkpoint is of this run; returns the result where there is nothing left to do."""
+    if checkpoint is None:
+        return None
+    resume.ensure_same_run(identity(prepared, processes), checkpoint)
+    finished = read_result(prepared.spec.output)
+    if finished is None:
+        observer.note(f"Going on from step {checkpoint.step} ({checkpoint.folder}).")
+        return None
+    observer.note(f"This run was finished already; {prepared.spec.output} stays as it is.")
+    observer.done(finished)
+    return finished

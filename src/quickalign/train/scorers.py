@@ -1,0 +1,99 @@
+"""Which scorer and which reference a run uses: the plan's decisions, turned into objects."""
+
+from __future__ import annotations
+
+from quickalign.core.errors import OptionError
+from quickalign.train.distributed import Processes
+from quickalign.train.model import Policy, autocast
+from quickalign.train.observer import Observer
+from quickalign.train.prepare import Prepared
+from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.cache import ReferenceCache
+from quickalign.train.scoring.cached import CachedReference, precompute
+from quickalign.train.scoring.choose import choose_scorer
+from quickalign.train.scoring.reference import LiveReference, Reference
+
+ROWS_AT_ONCE = 64
+
+
+def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observer: Observer) -> Scorer:
+    """The scorer that the plan decided on; where the model turns out not to allow packing, the plain one, said aloud.
+
+    Raises:
+        OptionError: packing=on was asked for and the model does not allow it.
+    """
+    parameters, tokenizer = prepared.spec.hyperparameters, prepared.tokenizer
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    scorer, reason = choose_scorer(
+        policy.model,
+        token_budget=prepared.plan.token_budget if prepared.plan.packing else 0,
+        rows_per_micro=parameters.per_device_train_batch_size,
+        longest_row=prepared.data.longest_row,
+        pad_id=int(pad_id or 0),
+        device=processes.device,
+    )
+    if reason and prepared.plan.packing:
+        if parameters.packing == "on":
+            raise OptionError(f"packing=on is not possible: {reason}.", "Set packing to auto or off.")
+        observer.note(f"Rows are padded, not packed: {reason}.")
+    return scorer
+
+
+def make_reference(
+    policy: Policy, scorer: Scorer, prepared: Prepared, processes: Processes, observer: Observer
+) -> Reference | None:
+    """Where reference log-probs come from; None for objectives without a reference.
+
+    An adapter is switched off, live or once per row. Full fine-tuning changes the model itself, so all rows are scored
+    first; what is in the cache already is not computed again.
+    """
+    if prepared.spec.hyperparameters.reference_free:
+        return None
+    if policy.adapter and prepared.plan.reference == "live":
+        return LiveReference(scorer)
+    cache = ReferenceCache()
+    identity = _cache_identity(prepared, scorer, processes)
+    write = cache.has_room()
+    if not write:
+        observer.warning(f"The reference cache {cache.folder} is full; nothing is added to it in this run.")
+    if policy.adapter:
+        return CachedReference(LiveReference(scorer), cache.open(identity), write=write)
+    observer.phase("reference", "log-probs of all rows under the model as it is")
+    rows = _all_rows(prepared)
+    # Each process scores its share; without a cache on disk to meet in, each scores all.
+    mine = rows[processes.rank :: processes.world_size] if write else rows
+    with autocast(policy, processes.device):
+        reference = precompute(
+            policy.model,
+            scorer,
+            cache.open(identity),
+            mine,
+            rows_per_batch=ROWS_AT_ONCE,
+            progress=lambda done, total: observer.progress("reference", done, total),
+            write=write,
+        )
+    processes.barrier()
+    return CachedReference(None, cache.open(identity)) if write and processes.world_size > 1 else reference
+
+
+def _cache_identity(prepared: Prepared, scorer: Scorer, processes: Processes) -> dict[str, str]:
+    """What reference log-probs depend on besides the tokens, to the last bit.
+
+    The order of the rows belongs to it: other micro-batches would round differently, and then a run's weights would
+    depend on which runs were there before it.
+    """
+    parameters, plan = prepared.spec.hyperparameters, prepared.plan
+    rows = plan.token_budget if plan.packing else parameters.per_device_train_batch_size
+    return {
+        "model": prepared.source.fingerprint,
+        "precision": plan.precision,
+        "quantization": parameters.quantization,
+        "scoring": f"{type(scorer).__name__}/{rows}",
+        "data": prepared.data.train.fingerprint,
+        "order": f"seed {parameters.seed}, {parameters.rows_per_step} x {processes.world_size}",
+    }
+
+
+def _all_rows(prepared: Prepared) -> list[EncodedRow]:
+    validation = prepared.data.validation
+    return [*prepared.data.train, *(validation if validation is not None else ())]

@@ -1,0 +1,76 @@
+"""The types that every scorer and the training loop share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quickalign.data.encode import Encoded, IntArray
+
+EncodedRow: TypeAlias = Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """A part of an optimiser batch that goes through the model at once; all tensors lie on the model's device.
+
+    A scored token is one token of an answer. Scored tokens are ordered by row, then by answer, then by their place in
+    the answer.
+
+    Attributes:
+        rows: which rows of the optimiser batch these are, by position.
+        answers: answers per row: 2 for pairs (chosen, rejected), 1 for samples.
+        tokens: tokens that the model computes, without padding.
+        inputs: keyword arguments of the model's forward; `input_ids` is an int64 tensor [batch, length].
+        positions: [places] where in the flattened [batch * length] hidden states something is predicted, each once.
+        which: [scored] index into `positions` of each scored token's prediction.
+        targets: [scored] ids of the scored tokens.
+        lengths: [rows, answers] scored tokens of each answer.
+    """
+
+    rows: tuple[int, ...]
+    answers: int
+    tokens: int
+    inputs: Mapping[str, Any]
+    positions: Tensor
+    which: Tensor
+    targets: Tensor
+    lengths: Tensor
+
+    def per_answer(self, token_logps: Tensor) -> "AnswerLogps":
+        """Sum `token_logps` [scored] over each answer."""
+        sums = torch.segment_reduce(token_logps, "sum", lengths=self.lengths.flatten(), unsafe=True)
+        return AnswerLogps(sums.view(self.lengths.shape), self.lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLogps:
+    """Log-probabilities of a micro-batch's answers. Column 0 is chosen (or the response), column 1 is rejected.
+
+    Attributes:
+        sums: [rows, answers] log-probability of each answer, its end mark included, in nats; fp32, or fp64 for an
+            fp64 model. Differentiable unless made under `torch.no_grad`.
+        lengths: [rows, answers] how many tokens each sum has. Without a prompt the first token has no probability
+            and is not counted.
+    """
+
+    sums: Tensor
+    lengths: Tensor
+
+
+class Scorer(Protocol):
+    """Scores the answers of encoded rows."""
+
+    def cut(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
+        """Cut one optimiser batch, all pairs or all samples, into micro-batches; every row is in exactly one."""
+
+    def logps(self, model: nn.Module, micro: MicroBatch) -> "AnswerLogps":
+        """Score one micro-batch. `model` is a causal language model, with or without PEFT, not wrapped for DDP."""
+
+
+def to_device(array: IntArray | Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
+    """An int64 tensor of `array` on `device`, without waiting for the device."""
+    return torch.from_numpy(np.asarray(array, dtype=np.int64)).to(device, non_blocking=True)

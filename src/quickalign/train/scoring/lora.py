@@ -1,0 +1,137 @@
+"""LoRA layers that cast the small matrices instead of the activations.
+
+PEFT keeps its adapters in fp32 and, for a bf16 base, casts every layer's input to fp32, multiplies in fp32 and casts
+the sum back. Here A and B are cast to the dtype of the activations (a few rows each), the low-rank product is added
+within the same function, and the gradients land in the fp32 masters (Hu et al. 2021, eq. 3: y = W x + s B A x). In fp32
+and fp64 the result is PEFT's. Anything but one plain active adapter is left to PEFT, and what is saved is in PEFT's
+layout.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig
+from peft.import_utils import is_bnb_available
+from peft.tuners.lora import Linear as PeftLinear
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def use_fast_lora(config: LoraConfig) -> None:
+    """Let `config` make the layers of this module for linear, 8-bit and 4-bit layers; DoRA keeps PEFT's own."""
+    if config.use_dora:
+        return
+    layers: dict[type[nn.Module], type[nn.Module]] = {}
+    if is_bnb_available():
+        # Before nn.Linear, which they derive from: the first match is taken.
+        bnb = import_module("bitsandbytes.nn")
+        layers = dict(zip((bnb.Linear4bit, bnb.Linear8bitLt), _quantized_layers(), strict=True))
+    config._register_custom_module(layers | {nn.Linear: FastLinear})
+
+
+class _FastForward:
+    """The forward pass that the layers below share; falls back to PEFT's for whatever is not plain."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As PEFT's: [..., in] -> [..., out]."""
+        assert isinstance(self, LoraLayer)
+        if args or kwargs or not _is_plain(self):
+            return super().forward(x, *args, **kwargs)  # type: ignore[misc, no-any-return]
+        name = self.active_adapters[0]
+        a, b, scale = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
+        dropout, base = self.lora_dropout[name], self.base_layer
+        if type(base) is nn.Linear and (isinstance(dropout, nn.Identity) or not dropout.training):
+            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)  # type: ignore[no-any-return, no-untyped-call]
+        return base(x) + _LowRank.apply(dropout(x), a, b, scale)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class FastLinear(_FastForward, PeftLinear):
+    """PEFT's LoRA on a linear layer, with the fast forward pass."""
+
+
+def _quantized_layers() -> tuple[type[nn.Module], type[nn.Module]]:
+    from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt  # noqa: PLC0415 - exist only with bitsandbytes
+
+    class FastLinear4bit(_FastForward, Linear4bit):
+        """PEFT's LoRA on a 4-bit layer, with the fast forward pass."""
+
+    class FastLinear8bit(_FastForward, Linear8bitLt):
+        """PEFT's LoRA on an 8-bit layer, with the fast forward pass."""
+
+    return FastLinear4bit, FastLinear8bit
+
+
+def _is_plain(layer: LoraLayer) -> bool:
+    """Whether exactly one adapter acts, unmerged, as a product of two matrices without biases."""
+    if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
+        return False
+    name = layer.active_adapters[0]
+    if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
+        return False
+    return not torch.is_autocast_enabled(_device_type(layer.lora_A[name]))
+
+
+def _device_type(module: nn.Module) -> str:
+    return next(module.parameters()).device.type
+
+
+class _LoraLinear(torch.autograd.Function):
+    """W x + bias + s B A x, and its gradients, for a frozen W."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        rows = x.flatten(0, -2)
+        down, up = a.to(x.dtype), (b * scale).to(x.dtype)
+        inner = rows @ down.t()
+        out = F.linear(rows, weight, bias).addmm_(inner, up.t())
+        ctx.save_for_backward(x, weight, down, up, inner)
+        ctx.scale, ctx.master = scale, a.dtype
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, down, up, inner = ctx.saved_tensors
+        g = grad.flatten(0, -2)
+        grad_x = (g @ weight).view_as(x) if ctx.needs_input_grad[0] else None
+        grad_inner, grad_a, grad_b = _low_rank_gradients(g, x.flatten(0, -2), inner, up, ctx.scale, ctx.master)
+        if grad_x is not None:
+            grad_x.flatten(0, -2).addmm_(grad_inner, down)
+        return grad_x, None, None, grad_a, grad_b, None
+
+
+class _LowRank(torch.autograd.Function):
+    """s B A x alone, to be added to the output of a base layer of any kind."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        down, up = a.to(x.dtype), (b * scale).to(x.dtype)
+        inner = x.flatten(0, -2) @ down.t()
+        ctx.save_for_backward(x, down, up, inner)
+        ctx.scale, ctx.master = scale, a.dtype
+        return (inner @ up.t()).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, down, up, inner = ctx.saved_tensors
+        g = grad.flatten(0, -2)
+        grad_inner, grad_a, grad_b = _low_rank_gradients(g, x.flatten(0, -2), inner, up, ctx.scale, ctx.master)
+        grad_x = (grad_inner @ down).view_as(x) if ctx.needs_input_grad[0] else None
+        return grad_x, grad_a, grad_b, None
+
+
+def _low_rank_gradients(
+    g: Tensor, x: Tensor, inner: Tensor, up: Tensor, scale: float, master: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients with respect to A x, A and B, the latter two in the masters' dtype.
+
+    `g` is [tokens, out], `x` [tokens, in], `inner` = A x [tokens, rank], `up` = s B [out, rank].
+    """
+    grad_inner = g @ up
+    grad_a = (grad_inner.t() @ x).to(master)
+    grad_b = (g.t() @ inner).to(master).mul_(scale)
+    return grad_inner, grad_a, grad_b

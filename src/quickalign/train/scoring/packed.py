@@ -1,0 +1,63 @@
+"""The fast way to score: packed sequences in which every prompt stands once, and only scored positions in the head.
+
+Its values and gradients are those of the plain way. What a model must be for that is `support.packing_obstacle`'s
+matter.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quickalign.data.pack import PackedSequence, pack
+from quickalign.train.scoring.attention import make_layout
+from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
+from quickalign.train.scoring.flex import padded_length
+from quickalign.train.scoring.head import token_logps
+from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
+
+
+class PackedScorer:
+    """Scores micro-batches of at most `token_budget` tokens, each one packed sequence.
+
+    The model must have been switched by `attention.use_packed_attention`.
+    """
+
+    def __init__(self, *, pad_id: int, token_budget: int, device: torch.device) -> None:
+        self._pad_id = pad_id
+        self._token_budget = token_budget
+        self._device = device
+
+    def cut(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
+        """Pack `rows` by the token budget; a longer row is a micro-batch of its own."""
+        return [self._micro_batch(sequence) for sequence in pack(rows, self._token_budget)]
+
+    def logps(self, model: nn.Module, micro: MicroBatch) -> AnswerLogps:
+        """Run the decoder, then the one-pass head on the scored positions."""
+        base = causal_model(model)
+        hidden: Tensor = decoder_of(base)(**micro.inputs, use_cache=False).last_hidden_state
+        scored = hidden.flatten(0, 1)[micro.positions]
+        return micro.per_answer(token_logps(head_of(base), scored, micro.which, micro.targets))
+
+    def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
+        tokens = len(sequence.ids)
+        length = padded_length(tokens, self._token_budget) if self._device.type == "cuda" else tokens
+        padding = (0, length - tokens)
+        layout = make_layout(sequence, length, self._device)
+        places, which = np.unique(sequence.sources, return_inverse=True)
+        return MicroBatch(
+            rows=sequence.rows,
+            answers=sequence.lengths.shape[1],
+            tokens=tokens,
+            inputs={
+                "input_ids": to_device(np.pad(sequence.ids, padding, constant_values=self._pad_id), self._device)[None],
+                "position_ids": to_device(np.pad(sequence.positions, padding), self._device)[None],
+                "attention_mask": layout.mask,
+                "packed_layout": layout,
+            },
+            positions=to_device(places, self._device),
+            which=to_device(which, self._device),
+            targets=to_device(sequence.targets, self._device),
+            lengths=to_device(sequence.lengths, self._device),
+        )

@@ -1,0 +1,51 @@
+"""Where the reference's log-probs come from: the base model itself, with the adapter switched off."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from quickalign.train.scoring.base import EncodedRow, MicroBatch, Scorer
+
+
+class Reference(Protocol):
+    """Gives the log-probs of answers under the frozen reference model."""
+
+    def logps(self, model: nn.Module, micro: MicroBatch, rows: Sequence[EncodedRow]) -> Tensor:
+        """[rows, answers] sums as in `AnswerLogps.sums`, without gradient. `rows` are the micro-batch's own rows."""
+
+    def flush(self) -> None:
+        """Put everything computed so far where a resumed run finds it; due before each checkpoint."""
+
+
+class LiveReference:
+    """Runs the base, the adapter off, on the very micro-batch that the policy scores. Loads no second model."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def logps(self, model: nn.Module, micro: MicroBatch, rows: Sequence[EncodedRow]) -> Tensor:
+        """See `Reference.logps`; `model` must be a PEFT model."""
+        del rows
+        if not isinstance(model, PeftModel):
+            message = "A live reference needs an adapter to switch off; full fine-tuning computes it beforehand."
+            raise TypeError(message)
+        with torch.no_grad(), model.disable_adapter(), evaluating(model):
+            return self._scorer.logps(model, micro).sums
+
+    def flush(self) -> None:
+        """Nothing is kept."""
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off inside the block."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,191 @@
+"""The planner's choices: options left on auto get the value that suits the device, the model and the memory."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from quickalign.core.errors import OptionError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.hub.shape import ModelShape
+from quickalign.train.decision import Decision
+from quickalign.train.demand import Demand
+from quickalign.train.device import ComputePrecision, Device, resolve_precision
+from quickalign.train.memory import predict
+from quickalign.train.work import Work, measure_work
+
+# Tokens per packed micro-batch, best first. A CPU is busy with a few hundred; a GPU wants thousands.
+CPU_BUDGETS = (512,)
+GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
+# On a GPU, rather recompute activations than cut micro-batches smaller than this.
+GPU_SMALL_BUDGET = 4096
+# Choices leave this share of the memory free: a prediction may be off, and others use the machine too.
+HEADROOM = 0.1
+
+ReferenceChoice = Literal["live", "cached", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes."""
+
+    shape: ModelShape
+    lengths: np.ndarray
+    device: Device
+    world_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Options with nothing left on auto, and what follows from them.
+
+    Attributes:
+        token_budget: 0 for padded rows.
+        parts: predicted bytes at the peak by part.
+    """
+
+    precision: ComputePrecision
+    token_budget: int
+    checkpointing: bool
+    reference: ReferenceChoice
+    work: Work
+    parts: dict[str, int]
+    decisions: tuple[Decision, ...]
+
+    @property
+    def peak(self) -> int:
+        """Predicted peak in bytes."""
+        return sum(self.parts.values())
+
+
+def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
+    """Choose what was left on auto: the first of the possible settings that fits, else the one that needs least.
+
+    Raises:
+        OptionError: an option that was set by hand cannot be honoured for this model or on this device.
+    """
+    precision = resolve_precision(parameters.precision, situation.device)
+    decisions = _precision_decision(parameters, precision, situation.device)
+    obstacle = _packing_obstacle(parameters, situation.shape)
+    if parameters.packing == "auto":
+        reason = obstacle or "every prompt is computed once and nothing is padded; the gradient is the same"
+        decisions.append(Decision("packing", "off" if obstacle else "on", reason))
+    packing = parameters.packing != "off" and obstacle is None
+    tried = _try(parameters, situation, precision, _candidates(parameters, situation.device, packing=packing))
+    room = (1 - HEADROOM) * situation.device.available_bytes
+    chosen = next((one for one in tried if one.peak <= room), min(tried, key=lambda one: one.peak))
+    if packing and not parameters.token_budget:
+        first = chosen.token_budget == tried[0].token_budget
+        decisions.append(_budget_decision(chosen.token_budget, situation.device, first=first))
+    if parameters.gradient_checkpointing == "auto":
+        without = min(one.peak for one in tried if not one.checkpointing)
+        decisions.append(_checkpointing_decision(chosen.checkpointing, without))
+    reference = _reference(parameters)
+    if reference != "none" and parameters.reference == "auto":
+        decisions.append(_reference_decision(reference, parameters))
+    return Settled(
+        precision, chosen.token_budget, chosen.checkpointing, reference, chosen.work, chosen.parts, tuple(decisions)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Settings that were tried, with what they need."""
+
+    token_budget: int
+    checkpointing: bool
+    work: Work
+    parts: dict[str, int]
+
+    @property
+    def peak(self) -> int:
+        return sum(self.parts.values())
+
+
+def _try(
+    parameters: Hyperparameters,
+    situation: Situation,
+    precision: ComputePrecision,
+    candidates: list[tuple[int, bool]],
+) -> list[_Candidate]:
+    """Predict the memory of each (token budget, checkpointing)."""
+    shape, kind = situation.shape, situation.device.kind
+    works = {
+        budget: measure_work(situation.lengths, parameters, situation.world_size, budget)
+        for budget in {budget for budget, _ in candidates}
+    }
+    tried = []
+    for budget, checkpointing in candidates:
+        work = works[budget]
+        demand = Demand(shape, parameters, precision, kind, work.largest, budget > 0, checkpointing)
+        tried.append(_Candidate(budget, checkpointing, work, predict(demand)))
+    return tried
+
+
+def _candidates(parameters: Hyperparameters, device: Device, *, packing: bool) -> list[tuple[int, bool]]:
+    """(token budget, checkpointing) in the order of preference; fixed where set by hand."""
+    budgets: tuple[int, ...] = (0,)
+    if packing:
+        chosen = CPU_BUDGETS if device.kind == "cpu" else GPU_BUDGETS
+        budgets = (parameters.token_budget,) if parameters.token_budget else chosen
+    if parameters.gradient_checkpointing != "auto":
+        return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]
+    large = [budget for budget in budgets if len(budgets) == 1 or budget >= GPU_SMALL_BUDGET]
+    return [(budget, False) for budget in large] + [(budget, True) for budget in budgets]
+
+
+def _packing_obstacle(parameters: Hyperparameters, shape: ModelShape) -> str | None:
+    if shape.full_attention:
+        return None
+    kind = next(kind for kind in shape.attention if kind != "full")
+    obstacle = f"{shape.architecture} has layers of {kind} attention, which take no mask of packed rows"
+    if parameters.packing == "on":
+        raise OptionError(f"packing='on' is not possible: {obstacle}.", "Set packing to auto or off.")
+    return obstacle
+
+
+def _precision_decision(parameters: Hyperparameters, precision: ComputePrecision, device: Device) -> list[Decision]:
+    if parameters.precision != "auto":
+        return []
+    if precision == "bf16":
+        reason = f"{device.name} multiplies bf16 itself, much faster than fp32"
+    elif precision == "fp16":
+        reason = f"{device.name} has no bf16; losses are scaled, and adapters stay fp32"
+    else:
+        reason = f"{device.name} would only emulate bf16"
+    return [Decision("precision", precision, reason)]
+
+
+def _budget_decision(budget: int, device: Device, *, first: bool) -> Decision:
+    if device.kind == "cpu":
+        return Decision("token_budget", str(budget), "a CPU is busy with a few hundred tokens at once")
+    reason = "keeps the GPU busy" if first else "the largest that fits into the memory there is"
+    return Decision("token_budget", str(budget), reason)
+
+
+def _checkpointing_decision(checkpointing: bool, without: int) -> Decision:
+    if checkpointing:
+        reason = f"without it the run would need {without / 1e9:.2f} GB, which is too near to what there is"
+        return Decision("gradient_checkpointing", "on", reason)
+    return Decision("gradient_checkpointing", "off", "activations fit, and recomputing them would take time")
+
+
+def _reference(parameters: Hyperparameters) -> ReferenceChoice:
+    if parameters.reference_free:
+        return "none"
+    if parameters.lora_dim == 0:
+        if parameters.reference == "live":
+            raise OptionError(
+                "reference='live' is not possible with lora_dim=0: training changes the very weights it would need.",
+                "Set reference to auto or cached, or lora_dim above 0.",
+            )
+        return "cached"
+    return "cached" if parameters.reference == "auto" else parameters.reference
+
+
+def _reference_decision(reference: ReferenceChoice, parameters: Hyperparameters) -> Decision:
+    if parameters.lora_dim == 0:
+        reason = "full fine-tuning changes the reference's weights, so its log-probs are computed first"
+    else:
+        reason = "a row's reference log-probs are computed once, for all epochs and for later runs with other settings"
+    return Decision("reference", reference, reason)

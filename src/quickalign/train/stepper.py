@@ -1,0 +1,145 @@
+"""One optimiser step: micro-batches, gradients summed over processes, clipping, the update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quickalign.core.errors import RunError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.train.distributed import Processes
+from quickalign.train.model import Policy, autocast
+from quickalign.train.objective import SUMS, Objective
+from quickalign.train.optimizer import set_learning_rate
+from quickalign.train.scoring.base import EncodedRow, MicroBatch
+
+# How far the log-ratios may be from 0 before the first update, relative to the log-prob: rounding, never a wrong model.
+STEP_0_TOLERANCE = {"fp64": 1e-9, "fp32": 1e-4, "bf16": 2e-2, "fp16": 2e-2}
+# LLM.int8 rounds activations to 8 bits, which turns a difference in the last bit into one of a whole step.
+STEP_0_TOLERANCE_8BIT = 2e-2
+
+
+@dataclass(frozen=True, slots=True)
+class StepSums:
+    """The sums over the optimiser batch of all processes, on the host."""
+
+    values: dict[str, float]
+    grad_norm: float
+    stop_asked: bool
+    skipped: bool
+
+    def mean(self, name: str) -> float:
+        """Mean over the rows of the quantity `name` of `objective.SUMS`."""
+        return self.values[name] / self.values["rows"]
+
+
+class Stepper:
+    """Runs optimiser steps on a policy.
+
+    Args:
+        precision: resolved compute precision; fp16 scales the loss so that small gradients do not vanish.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        processes: Processes,
+        parameters: Hyperparameters,
+        precision: str,
+    ) -> None:
+        self._policy = policy
+        self._objective = objective
+        self._optimizer = optimizer
+        self._processes = processes
+        self._parameters = parameters
+        self._precision = precision
+        self._trainable = list(policy.trainable.values())
+        self.scaler = torch.amp.GradScaler(processes.device.type, enabled=precision == "fp16")
+
+    def step(
+        self, rows: Sequence[EncodedRow], batch_rows: int, learning_rate: float, *, first: bool, stop: bool
+    ) -> StepSums:
+        """Train on `rows`, this process's share of an optimiser batch of `batch_rows` rows over all processes.
+
+        Args:
+            rows: encoded rows; may be empty.
+            learning_rate: learning rate of this step.
+            first: whether this is step 0, where policy and reference must agree.
+            stop: whether this process was asked to stop; all processes learn of it.
+
+        Raises:
+            RunError: the loss or gradient is not finite, or step 0 is not where it must be.
+        """
+        micros = self._objective.scorer.cut(rows) if rows else []
+        divisor = self._divisor(micros, batch_rows)
+        sums, deviation = self._backward(micros, rows, divisor)
+        if first:
+            self._check_step_0(deviation)
+        self._processes.sum_gradients(self._trainable)
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self._optimizer)
+        limit = self._parameters.max_grad_norm or math.inf
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._trainable, limit)
+        values = self._on_host(sums, grad_norm, stop)
+        skipped = self._update(values, learning_rate)
+        named = dict(zip(SUMS, values, strict=False))
+        return StepSums(named, values[-2], stop_asked=values[-1] > 0, skipped=skipped)
+
+    def _divisor(self, micros: list[MicroBatch], batch_rows: int) -> Tensor:
+        """What the sum of losses is divided by: pairs (dpo) or answer tokens (sft) of the whole optimiser batch."""
+        device = self._processes.device
+        if not self._objective.per_token:
+            return torch.tensor(float(batch_rows), device=device)
+        tokens = sum((micro.lengths.sum() for micro in micros), torch.zeros((), dtype=torch.int64, device=device))
+        return self._processes.sum(tokens).to(torch.float32)
+
+    def _backward(self, micros: list[MicroBatch], rows: Sequence[EncodedRow], divisor: Tensor) -> tuple[Tensor, Tensor]:
+        """Accumulate gradients; returns the summed `SUMS` and the largest deviation, on the device."""
+        sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self._processes.device)
+        deviation = torch.zeros((), dtype=torch.float64, device=self._processes.device)
+        self._optimizer.zero_grad(set_to_none=True)
+        for micro in micros:
+            with autocast(self._policy, self._processes.device):
+                scores = self._objective.scores(self._policy.model, micro, rows)
+            self.scaler.scale(scores.loss / divisor.to(scores.loss.dtype)).backward()
+            sums += scores.sums
+            deviation = torch.maximum(deviation, scores.deviation)
+        return sums, deviation
+
+    def _on_host(self, sums: Tensor, grad_norm: Tensor, stop: bool) -> list[float]:
+        """The step's one wait for the device: the sums over all processes, the gradient norm, the stop requests."""
+        reduced = self._processes.sum(torch.cat([sums, sums.new_tensor([float(stop)])]))
+        values: list[float] = torch.cat([reduced[:-1], grad_norm.double().view(1), reduced[-1:]]).tolist()
+        return values
+
+    def _update(self, values: list[float], learning_rate: float) -> bool:
+        """Apply the gradient; returns whether it was skipped because the loss scale was too high (fp16 only)."""
+        loss, grad_norm = values[SUMS.index("loss")], values[-2]
+        set_learning_rate(self._optimizer, learning_rate)
+        if self.scaler.is_enabled() and math.isfinite(loss):
+            self.scaler.step(self._optimizer)
+            self.scaler.update()
+            return not math.isfinite(grad_norm)
+        if not math.isfinite(loss) or not math.isfinite(grad_norm):
+            raise RunError(
+                f"The {'loss' if not math.isfinite(loss) else 'gradient'} is not a finite number any more.",
+                "Lower learning_rate, or use precision=fp32; the last checkpoint is unharmed.",
+            )
+        self._optimizer.step()
+        return False
+
+    def _check_step_0(self, deviation: Tensor) -> None:
+        worst = float(deviation)
+        eight_bit = self._parameters.quantization == "8bit"
+        if worst > (STEP_0_TOLERANCE_8BIT if eight_bit else STEP_0_TOLERANCE[self._precision]):
+            raise RunError(
+                f"Before the first update the model and its reference differ by {worst:.2g} of a log-prob, so the loss "
+                "would not start at its known value (ln 2 for sigmoid) and the rewards not at 0.",
+                "The reference is not the model that is being trained; clear the reference cache, or report this.",
+            )

@@ -1,0 +1,118 @@
+"""Whole runs on the embedded model, in this process."""
+
+import json
+
+import pytest
+
+from quickalign.core.errors import OptionError
+from quickalign.train.generate import load_for_generation
+from quickalign.train.run import plan, run
+from tests.support.specs import LN_2, make_spec, run_spec
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUICKALIGN_HOME", str(tmp_path / "home"))
+
+
+def test_a_finished_run_holds_everything(tmp_path):
+    spec = make_spec(tmp_path, "run", validation_split=0.2, save_steps=2)
+    result, recorder = run_spec(spec)
+    for name in ("spec.json", "metrics.jsonl", "report.json", "report.html", "result.json", "tensorboard"):
+        assert (spec.output / name).exists(), name
+    assert recorder.steps[0].loss == pytest.approx(LN_2, abs=1e-6)
+    assert recorder.steps[0].rewards_margin == 0
+    assert result.steps == 3
+    assert result.first_evaluation.accuracy == 0.5
+    assert result.last_evaluation.step == 3
+    adapter = {path.name for path in result.adapter.iterdir()}
+    assert adapter >= {"adapter_model.safetensors", "adapter_config.json", "quickalign.json", "tokenizer.json"}
+    assert "chat_template.jinja" in adapter
+    report = json.loads((spec.output / "report.json").read_text())
+    assert report["result"]["sha256"] == result.adapter_sha256
+    assert not list(spec.output.rglob(".tmp-*"))
+    assert load_for_generation(str(spec.output)).answer("Hello!")
+
+
+def test_running_a_finished_run_again_changes_nothing(tmp_path):
+    spec = make_spec(tmp_path, "run")
+    first, _ = run_spec(spec)
+    stamp = (first.adapter / "adapter_model.safetensors").stat().st_mtime_ns
+    again, recorder = run_spec(spec)
+    assert again.adapter_sha256 == first.adapter_sha256
+    assert recorder.steps == []
+    assert (first.adapter / "adapter_model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_another_run_is_not_mixed_into_a_folder(tmp_path):
+    run_spec(make_spec(tmp_path, "run"))
+    with pytest.raises(OptionError, match=r"learning_rate was 0\.001 and is 0\.002"):
+        run(make_spec(tmp_path, "run", learning_rate=2e-3))
+    with pytest.raises(OptionError, match="already holds a run"):
+        run(make_spec(tmp_path, "run", resume="never"))
+    (tmp_path / "dpo.json").write_text(
+        json.dumps([{"prompt": "Another one", "chosen": "good", "rejected": "bad"}] * 12)
+    )
+    with pytest.raises(OptionError, match="training data is another one"):
+        run(make_spec(tmp_path, "run"))
+
+
+def test_a_warm_reference_cache_gives_the_same_bytes_as_a_cold_one(tmp_path, monkeypatch):
+    results = []
+    for number, home in enumerate(("cold", "cold", "other")):
+        monkeypatch.setenv("QUICKALIGN_HOME", str(tmp_path / home))
+        options = {"reference": "cached", "num_train_epochs": 2, "max_steps": 0}
+        results.append(run_spec(make_spec(tmp_path, f"run-{number}", **options))[0].adapter_sha256)
+        run_spec(make_spec(tmp_path, f"seed-{number}", seed=number, **options))
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        ({"training_strategy": "sft"}, "adapter"),
+        ({"training_strategy": "sft", "lora_dim": 0}, "model"),
+        ({"lora_dim": 0, "learning_rate": 1e-4}, "model"),
+        ({"lora_dim": 0, "learning_rate": 1e-4, "precision": "bf16"}, "model"),
+        ({"precision": "bf16"}, "adapter"),
+        ({"load_in_4bit": True}, "adapter"),
+        ({"load_in_8bit": True, "load_in_4bit": False}, "adapter"),
+        ({"use_dora": True}, "adapter"),
+        ({"use_rslora": True, "target_modules": "q_proj,v_proj"}, "adapter"),
+        ({"gradient_checkpointing": "on"}, "adapter"),
+        ({"packing": "off"}, "adapter"),
+        ({"optimizer": "adamw_8bit"}, "adapter"),
+        ({"loss_type": "simpo"}, "adapter"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(f"{k}={v}" for k, v in value.items()),
+)
+def test_every_method_trains(tmp_path, options, folder):
+    result, recorder = run_spec(make_spec(tmp_path, "run", max_steps=2, **options))
+    assert result.adapter.name == folder
+    if options.get("training_strategy") != "sft" and options.get("loss_type") != "simpo":
+        assert recorder.steps[0].loss == pytest.approx(LN_2, abs=1e-2)
+    assert recorder.steps[1].grad_norm > 0
+    assert load_for_generation(str(result.output)).answer("Hello!")
+
+
+def test_dpo_starts_where_an_sft_adapter_ended(tmp_path):
+    first, _ = run_spec(make_spec(tmp_path, "sft", training_strategy="sft", learning_rate=5e-3))
+    second, recorder = run_spec(make_spec(tmp_path, "dpo", model=str(first.adapter)))
+    assert recorder.steps[0].loss == pytest.approx(LN_2, abs=1e-6)
+    answers = [load_for_generation(str(folder)) for folder in (first.output, second.output)]
+    with answers[1].without_adapter():
+        assert answers[1].answer("May I ask about thing 3?") == answers[0].answer("May I ask about thing 3?")
+
+
+def test_plan_leaves_nothing_behind(tmp_path):
+    spec = make_spec(tmp_path, "planned")
+    made, report = plan(spec)
+    assert report.ok == made.rows == 24
+    assert made.steps == 3
+    assert made.fits
+    assert not spec.output.exists()
+
+
+def test_paged_states_need_a_gpu(tmp_path):
+    with pytest.raises(OptionError, match="paged_adamw_8bit"):
+        run(make_spec(tmp_path, "run", optimizer="paged_adamw_8bit"))

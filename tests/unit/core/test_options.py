@@ -1,0 +1,91 @@
+"""The mission's table is binding, and no option is silently ignored."""
+
+import pytest
+
+from quickalign.core.errors import OptionError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.options import parse
+
+MISSION = {
+    "training_strategy": ("sft", str),
+    "learning_rate": (5e-5, float),
+    "num_train_epochs": (1, int),
+    "per_device_train_batch_size": (1, int),
+    "seq_length": (128, int),
+    "lora_dim": (32, int),
+    "lora_alpha": (32, int),
+    "dpo_beta": (0.1, float),
+    "load_in_4bit": (True, bool),
+    "load_in_8bit": (False, bool),
+    "gradient_accumulation_steps": (8, int),
+    "apply_chat_template": (True, bool),
+    "system_prompt": ("You are a helpful assistant", str),
+}
+
+
+def test_names_types_and_defaults_of_the_mission():
+    defaults = parse({})
+    for name, (value, kind) in MISSION.items():
+        assert getattr(defaults, name) == value
+        assert type(getattr(defaults, name)) is kind
+    in_group = [n for n, f in Hyperparameters.model_fields.items() if f.json_schema_extra["group"] == "mission"]
+    assert in_group == list(MISSION)
+
+
+def test_values_may_come_as_text():
+    found = parse({"load_in_4bit": "False", "learning_rate": "1e-3", "lora_dim": "8", "training_strategy": "dpo"})
+    assert (found.load_in_4bit, found.learning_rate, found.lora_dim) == (False, 1e-3, 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "qlora-4bit"),
+        ({"load_in_8bit": True}, "qlora-8bit"),
+        ({"load_in_4bit": False}, "lora"),
+        ({"load_in_4bit": True}, "qlora-4bit"),
+        ({"lora_dim": 0}, "full"),
+    ],
+)
+def test_method(values, expected):
+    assert parse(values).method == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"learning_rte": 1}, ["'learning_rte'", "'learning_rate'"]),
+        ({"lr": 1}, ["'lr'", "'learning_rate'"]),
+        ({"lora-rank": 1}, ["'lora_dim'"]),
+        ({"load_in_4bit": True, "load_in_8bit": True}, ["load_in_4bit", "load_in_8bit"]),
+        ({"lora_dim": 0, "load_in_4bit": True}, ["load_in_4bit", "lora_dim"]),
+        ({"lora_dim": 0, "lora_alpha": 64}, ["lora_alpha", "lora_dim"]),
+        ({"dpo_beta": 0.2}, ["dpo_beta", "training_strategy"]),
+        ({"training_strategy": "dpo", "loss_type": "ipo", "label_smoothing": 0.1}, ["label_smoothing", "loss_type"]),
+        ({"training_strategy": "dpo", "loss_type": "orpo", "sft_weight": 1}, ["orpo", "sft_weight"]),
+        ({"training_strategy": "dpo", "loss_type": "simpo", "reference": "live"}, ["reference", "simpo"]),
+        ({"apply_chat_template": False, "system_prompt": "x"}, ["system_prompt", "apply_chat_template"]),
+        ({"packing": "off", "token_budget": 512}, ["token_budget", "packing"]),
+        ({"use_dora": True, "load_in_8bit": True}, ["use_dora", "load_in_8bit"]),
+        ({"learning_rate": "nan"}, ["learning_rate"]),
+        ({"learning_rate": -1}, ["learning_rate", "greater"]),
+        ({"loss_type": "kto"}, ["loss_type", "'sigmoid'"]),
+    ],
+)
+def test_what_cannot_be_honoured_is_an_error_that_names_it(values, words):
+    with pytest.raises(OptionError) as caught:
+        parse(values)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_options_without_effect_may_be_passed_with_their_default():
+    assert parse({"training_strategy": "sft", "dpo_beta": 0.1, "lora_dim": 0, "lora_alpha": 32}).method == "full"
+
+
+def test_every_option_is_described_and_numbers_are_bounded():
+    for name, field in Hyperparameters.model_fields.items():
+        assert field.description, name
+        assert len(field.description) > 20 or name == "learning_rate", name
+        if field.annotation in (int, float):
+            assert field.metadata, f"{name} has no bounds"

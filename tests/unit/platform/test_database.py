@@ -1,0 +1,119 @@
+"""Opening a home: its lock, its schema, and what is said of one that cannot be used."""
+
+import os
+import sqlite3
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from quickalign.core.errors import ConflictError, OptionError, StorageError, UnavailableError
+from quickalign.platform.db.tables import Base
+from tests.support.platforms import open_stub, stub_job, write_data
+
+
+def test_the_migrations_make_exactly_the_tables(platform):
+    with platform._database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_two_servers_on_one_home(platform):
+    with pytest.raises(ConflictError, match="Another server"):
+        open_stub(platform.home.root)
+
+
+def test_a_home_is_opened_again_with_all_that_was_in_it(tmp_path):
+    data = write_data(tmp_path)
+    first = open_stub(tmp_path / "home")
+    job, token = first.jobs.create(stub_job(data)), first.tokens.create("me")
+    first.close()
+    second = open_stub(tmp_path / "home")
+    try:
+        assert second.jobs.get(job.id).spec == job.spec
+        assert second.tokens.verify(token)
+    finally:
+        second.close()
+
+
+def test_a_damaged_database_is_named_and_left_as_it_is(tmp_path):
+    open_stub(tmp_path).close()
+    file = tmp_path / "quickalign.db"
+    content = bytearray(file.read_bytes())
+    content[4096:8192] = os.urandom(4096)
+    file.write_bytes(content)
+    for leftover in tmp_path.glob("quickalign.db-*"):
+        leftover.unlink()
+    with pytest.raises(StorageError, match="is damaged"):
+        open_stub(tmp_path)
+    assert file.read_bytes() == content
+    file.write_bytes(b"this is no database" * 300)
+    with pytest.raises(StorageError, match="is damaged"):
+        open_stub(tmp_path)
+
+
+def test_after_a_failed_opening_the_lock_is_free(tmp_path):
+    (tmp_path / "quickalign.db").write_bytes(b"this is no database" * 300)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            open_stub(tmp_path)
+
+
+def test_a_newer_schema_is_refused(tmp_path):
+    open_stub(tmp_path).close()
+    with sqlite3.connect(tmp_path / "quickalign.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(ConflictError, match="9999"):
+        open_stub(tmp_path)
+
+
+def test_a_home_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        open_stub(tmp_path / "file" / "home")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_home(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    with pytest.raises(StorageError, match="cannot be written"):
+        open_stub(home)
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(on_sqlite, data):
+    """SQLite's own limit on the file's size stands for the disk's."""
+    platform = on_sqlite
+    jobs = [platform.jobs.create(stub_job(data)) for _ in range(3)]
+    connection = platform._database.engine.raw_connection()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages}")
+    connection.close()
+    with pytest.raises(StorageError, match="is full"):
+        for _ in range(200):
+            platform.jobs.create(stub_job(data, metadata={"long": "x" * 2000}))
+    assert {job.id for job in jobs} <= {job.id for job in platform.jobs.list(limit=1000).items}
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite:///other.db", "nonsense"])
+def test_only_postgresql_by_url(tmp_path, url):
+    with pytest.raises(OptionError):
+        open_stub(tmp_path, database_url=url)
+
+
+def test_a_postgresql_server_that_is_not_there(tmp_path):
+    pytest.importorskip("psycopg")
+    with pytest.raises(UnavailableError, match="does not answer"):
+        open_stub(tmp_path, database_url="postgresql://127.0.0.1:1/nothing?connect_timeout=2")
+
+
+def test_two_servers_on_one_postgresql_database(tmp_path, postgres):
+    url = postgres.database()
+    first = open_stub(tmp_path / "one", database_url=url)
+    try:
+        with pytest.raises(ConflictError, match="Another quickalign server"):
+            open_stub(tmp_path / "two", database_url=url)
+    finally:
+        first.close()
+    open_stub(tmp_path / "two", database_url=url).close()

@@ -1,0 +1,107 @@
+"""What a job may read: contained, allowed, frozen."""
+
+from pathlib import Path
+
+import pytest
+
+from quickalign.core import paths
+from quickalign.core.errors import AccessError, NotFoundError, OptionError, StorageError
+from tests.support.platforms import FAST, open_stub, stub_job
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    """A platform that may read one folder."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "closed").mkdir()
+    for folder in ("open", "closed"):
+        (tmp_path / folder / "rows.json").write_text('[{"prompt": "a", "chosen": "b", "rejected": "c"}]')
+    platform = open_stub(tmp_path / "home", config=FAST.model_copy(update={"local_roots": (tmp_path / "open",)}))
+    yield platform
+    platform.close()
+
+
+def test_a_local_file_is_frozen_as_it_was(platform, data):
+    job = platform.jobs.create(stub_job(data))
+    before = data.read_bytes()
+    data.write_text("changed")
+    assert platform.files.blobs.path(job.inputs["train"]).read_bytes() == before
+
+
+def test_only_open_folders_are_read(narrow, tmp_path):
+    assert narrow.jobs.create(stub_job(tmp_path / "open" / "rows.json")).inputs["train"]
+    link = tmp_path / "open" / "link.json"
+    link.symlink_to(tmp_path / "closed" / "rows.json")
+    for path in (
+        tmp_path / "closed" / "rows.json",
+        link,
+        tmp_path / "open" / ".." / "closed" / "rows.json",
+        f"file://{tmp_path}/closed/rows.json",
+        "/etc/passwd",
+    ):
+        with pytest.raises(AccessError, match="outside the folders") as caught:
+            narrow.jobs.create(stub_job(path))
+        assert caught.value.field == "spec.train"
+
+
+def test_models_and_outputs_are_contained_too(narrow, tmp_path):
+    data = tmp_path / "open" / "rows.json"
+    request = stub_job(data)
+    with pytest.raises(AccessError):
+        narrow.jobs.create(request.model_copy(update={"output": str(tmp_path / "closed" / "out")}))
+    narrow.jobs.create(request.model_copy(update={"output": str(tmp_path / "open" / "out")}))
+    spec = request.spec.model_copy(update={"model": str(tmp_path / "closed")})
+    with pytest.raises(AccessError) as caught:
+        narrow.jobs.create(request.model_copy(update={"spec": spec}))
+    assert caught.value.field == "spec.model"
+
+
+def test_secrets_of_the_home_are_never_read(platform):
+    (platform.home.root / "token").write_text("secret")
+    for name in ("token", "quickalign.db", "config.toml"):
+        with pytest.raises(AccessError):
+            platform.jobs.create(stub_job(platform.home.root / name))
+    with pytest.raises(AccessError):
+        platform.jobs.create(stub_job("/etc/hostname", output=str(platform.home.root / "blobs")))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("rows.json", OptionError),
+        ("/nothing/rows.json", StorageError),
+        ("file-nothing", NotFoundError),
+        ("http://169.254.169.254/secret", StorageError),
+        ("gopher://x/y", StorageError),
+        ("a\0b", StorageError),
+        ("/", StorageError),
+    ],
+)
+def test_what_cannot_be_read_names_the_field(platform, text, kind):
+    with pytest.raises(kind) as caught:
+        platform.jobs.create(stub_job(text))
+    assert caught.value.field == "spec.train"
+    assert caught.value.value == text
+
+
+def test_schemes_are_the_operators_choice(tmp_path, data):
+    platform = open_stub(tmp_path / "home", config=FAST.model_copy(update={"storage_schemes": ("s3",)}))
+    try:
+        assert platform.jobs.create(stub_job("s3://bucket/rows.json")).inputs == {}
+        with pytest.raises(AccessError, match="oss://"):
+            platform.jobs.create(stub_job("oss://bucket/rows.json"))
+        with pytest.raises(AccessError, match="hf://"):
+            platform.jobs.create(stub_job(data, output="hf://me/model"))
+    finally:
+        platform.close()
+
+
+def test_the_missions_uri_stands_for_the_sample_set(platform):
+    job = platform.jobs.create(
+        stub_job("oss://pai-quickstart-cn-hangzhou/huggingface/datasets/safe_rlhf/sampled_train.json")
+    )
+    sample = paths.assets() / "sample" / "train.json"
+    assert platform.files.blobs.path(job.inputs["train"]).read_bytes() == sample.read_bytes()
+    notice = next(event for event in platform.jobs.events(job.id).items if event.kind == "notice")
+    assert "sample set" in notice.message
+    assert Path(job.spec.train).name == "sampled_train.json"

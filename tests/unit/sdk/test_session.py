@@ -1,0 +1,84 @@
+"""Sessions: where they connect, what of the cloud's arguments is honoured, and what is refused by name."""
+
+import pytest
+
+import quickalign
+from quickalign.core.errors import OptionError
+from quickalign.sdk import session as sessions
+from quickalign.session import Session, get_default_session, setup_default_session
+from tests.support.fake_api import ENDPOINT, TOKEN
+
+
+def test_the_names_are_those_of_the_cloud_s_sdk():
+    from quickalign.common.utils import random_str
+    from quickalign.job import TrainingJob, TrainingJobStatus
+    from quickalign.model import ModelTrainingRecipe, RegisteredModel
+
+    for found in (random_str, TrainingJob, TrainingJobStatus, ModelTrainingRecipe, RegisteredModel, Session):
+        assert getattr(quickalign, found.__name__) is found
+    assert set(quickalign.__all__) <= {*dir(quickalign), *quickalign._HOMES}
+    with pytest.raises(AttributeError, match="no attribute 'Estimator'"):
+        _ = quickalign.Estimator
+
+
+def test_random_texts_are_of_the_length_and_differ():
+    texts = {quickalign.random_str(6) for _ in range(50)}
+    assert len(texts) > 45
+    assert all(len(text) == 6 and text.isalnum() and text == text.lower() for text in texts)
+
+
+def test_the_default_session_is_one_and_connects_nowhere_yet(monkeypatch):
+    monkeypatch.setattr(sessions.discover, "find_or_start", lambda home: pytest.fail("connected"))
+    session = get_default_session()
+    assert session is get_default_session()
+    assert session.region_id == "local"
+    assert session.is_own_server
+
+
+def test_setting_up_keeps_what_is_left_out():
+    first = setup_default_session(region_id="cn-hangzhou", endpoint=ENDPOINT, token=TOKEN, oss_bucket_name="b")
+    second = setup_default_session(workspace_id=7)
+    assert get_default_session() is second is not first
+    assert (second.region_id, second.workspace_id, second.oss_bucket_name) == ("cn-hangzhou", "7", "b")
+    assert second.endpoint == ENDPOINT
+
+
+@pytest.mark.parametrize("name", ["access_key_id", "access_key_secret", "security_token", "oss_endpoint", "network"])
+def test_what_cannot_be_honoured_is_refused_by_name(name):
+    with pytest.raises(OptionError, match=f"argument {name} cannot be honoured"):
+        setup_default_session(**{name: "x"})
+    assert Session(**{name: None}).is_own_server
+
+
+def test_an_unknown_argument_is_refused():
+    with pytest.raises(OptionError, match="no argument 'regoin_id'"):
+        Session(regoin_id="x")
+
+
+def test_a_named_server_is_not_this_home_s_own(remote, own):
+    assert not remote.is_own_server
+    assert own.is_own_server
+    assert own.endpoint == ENDPOINT
+
+
+def test_importing_the_package_imports_nothing_else():
+    import subprocess
+    import sys
+
+    program = "import sys, quickalign; print([m for m in ('httpx', 'pydantic', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_sdk_needs_neither_torch_nor_the_platform():
+    import subprocess
+    import sys
+
+    program = (
+        "import sys\nfrom quickalign import ModelTrainingRecipe, RegisteredModel, TrainingJob, Session\n"
+        "wrong = [m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers', 'sqlalchemy', 'fastapi')\n"
+        "         or m.startswith(('quickalign.train', 'quickalign.platform', 'quickalign.api', 'quickalign.cli'))]\n"
+        "sys.exit(str(wrong) if wrong else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

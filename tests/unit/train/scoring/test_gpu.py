@@ -1,0 +1,62 @@
+"""What only a CUDA device can run: the compiled masked kernel and the packed scorer on it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from quickalign.data.pack import Group
+from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.blocks import block_attention, cut_blocks
+from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
+from quickalign.train.scoring.packed import PackedScorer
+from quickalign.train.scoring.plain import PlainScorer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 2), (14, 2), (4, 4)])
+def test_the_compiled_kernel_attends_as_the_blocks_do(heads: int, kv_heads: int) -> None:
+    device = torch.device("cuda")
+    groups = [Group(0, (200, 260, 400)), Group(400, (403, 410, 420)), Group(420, (420, 440))]
+    length, end = 512, 440
+    torch.manual_seed(0)
+    query, key, value = (
+        torch.randn(1, length, count, 64, device=device).transpose(1, 2).requires_grad_()
+        for count in (heads, kv_heads, kv_heads)
+    )
+    upstream = torch.randn(1, end, heads, 64, device=device)
+    found = flex_packed_attention(query, key, value, 0.125, make_block_mask(groups, length, device))[:, :end]
+    gradients = torch.autograd.grad(found, (query, key, value), upstream)
+    short = [part[:, :, :end] for part in (query, key, value)]
+    expected = block_attention(short[0], short[1], short[2], 0.125, cut_blocks(groups))
+    expected_gradients = torch.autograd.grad(expected, (query, key, value), upstream)
+    for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
+        assert torch.allclose(one, other, atol=2e-2)
+
+
+def test_packed_logps_and_gradients_are_those_of_plain_rows(toys: SimpleNamespace) -> None:
+    device = torch.device("cuda")
+    model = toys.tiny_model(torch.float32, hidden_size=64, num_attention_heads=4, num_key_value_heads=2)
+    model = toys.with_adapter(model, torch.float32).to(device)
+    use_packed_attention(model.get_base_model())
+    rows = toys.random_pairs(20, longest=40)
+    results = []
+    for scorer in (
+        PlainScorer(pad_id=0, rows_per_micro=4, device=device),
+        PackedScorer(pad_id=0, token_budget=512, device=device),
+    ):
+        sums = np.zeros((len(rows), 2))
+        for micro in scorer.cut(rows):
+            scored = scorer.logps(model, micro).sums
+            scored.sum().backward()
+            sums[list(micro.rows)] = scored.detach().cpu().numpy()
+        results.append((sums, toys.gradients(model)))
+    assert np.allclose(results[0][0], results[1][0], rtol=1e-3, atol=1e-2)
+    for name, gradient in results[0][1].items():
+        scale = max(1.0, float(gradient.abs().max()))
+        assert torch.allclose(results[1][1][name], gradient, atol=1e-2 * scale), name

@@ -1,0 +1,67 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.packed import PackedScorer
+from quickalign.train.scoring.plain import PlainScorer
+
+CPU = torch.device("cpu")
+
+
+def packed(budget: int = 64) -> PackedScorer:
+    return PackedScorer(pad_id=0, token_budget=budget, device=CPU)
+
+
+def plain() -> PlainScorer:
+    return PlainScorer(pad_id=0, rows_per_micro=2, device=CPU)
+
+
+def weigh(scorer: Any, model: nn.Module, rows: list[Any]) -> torch.Tensor:
+    """All sums in row order, and the backward pass of a loss that weighs every answer differently."""
+    sums: list[Any] = [None] * len(rows)
+    for micro in scorer.cut(rows):
+        scored = scorer.logps(model, micro).sums
+        numbers = torch.tensor(micro.rows, dtype=scored.dtype)[:, None] + torch.tensor([1.5, -2.5][: micro.answers])
+        if scored.requires_grad:
+            (scored * numbers.cos()).sum().backward()
+        for row, value in zip(micro.rows, scored.detach(), strict=True):
+            sums[row] = value
+    return torch.stack(sums)
+
+
+def assert_same(toys: SimpleNamespace, model: nn.Module, rows: list[Any], budget: int, tolerance: float) -> None:
+    expected = weigh(plain(), model, rows)
+    expected_gradients = toys.gradients(model)
+    found = weigh(packed(budget), model, rows)
+    gradients = toys.gradients(model)
+    assert torch.allclose(found, expected, rtol=tolerance, atol=tolerance)
+    assert gradients.keys() == expected_gradients.keys()
+    assert gradients
+    for name, gradient in expected_gradients.items():
+        scale = max(1.0, float(gradient.abs().max()))
+        assert torch.allclose(gradients[name], gradient, rtol=0, atol=tolerance * scale), name
+
+
+def shared_pairs(toys: SimpleNamespace, count: int = 9) -> list[Any]:
+    rows = toys.random_pairs(count)
+    return [
+        toys.make_pair(i, rows[i % 3].prompt if i % 2 else row.prompt, row.chosen, row.rejected)
+        for i, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("budget", [1, 64, 10_000])
+def test_lora_values_and_gradients_are_those_of_plain_rows(toys: SimpleNamespace, budget: int) -> None:
+    model = toys.with_adapter(toys.tiny_model())
+    use_packed_attention(model.get_base_model())
+    assert_same(toys, model, shared_pairs(toys), budget, 1e-9)
+
+
+def test_fp32_is_within_rounding(toys: SimpleNamespace) -> None:
+    model = toys.with_adapter(toys.tiny_model(torch.float32), torch.float32)
+    use_packed_attention(model.get_base_model())
+    assert_same(toys, model, shared_pairs(toys), 64, 1e-5)
