@@ -155,7 +155,7 @@ class Service(Wire):
     replicas: tuple[ReplicaView, ...] = ()
     limits: Limits = Limits()
     idle_stop_seconds: float | None = None
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = Field(default={})
     path: str = Field(description="Where it answers on this server: `/services/{name}/v1`.")
     created_at: Timestamp
     updated_at: Timestamp
