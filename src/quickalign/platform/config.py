@@ -61,7 +61,9 @@ class Config(BaseModel):
     service_retries: int = Field(
         default=5, ge=0, description="Restarts of a replica that does not get ready, before its revision is given up."
     )
-    events_kept: int = Field(default=20_000, ge=100, description="Events kept for each job or service; the oldest go first.")
+    events_kept: int = Field(
+        default=20_000, ge=100, description="Events kept for each job or service; the oldest go first."
+    )
     estimate_seconds: float = Field(default=600, gt=0, description="How long an estimate or a data report may take.")
 
     @property
