@@ -67,7 +67,7 @@ class ServiceReconciler:
         self._executor, self._starter, self._replicas = executor, starter, replicas
         self._endings, self._routes, self._devices = endings, routes, devices
         self._clock, self._changed = clock, changed
-        self._loop = Loop("service reconciler", self.tick, self._write_last_requests)
+        self._loop = Loop("service reconciler", self.tick, self.write_last_requests)
 
     def wake(self) -> None:
         """Something may be done; look now rather than in a second."""
@@ -293,7 +293,7 @@ class ServiceReconciler:
                 tuple(session.scalars(replicas.order_by(ReplicaRow.created_at, ReplicaRow.id))),
             )
 
-    def _write_last_requests(self) -> None:
+    def write_last_requests(self) -> None:
         """Keep the times of the last requests, so that the next server knows them too."""
         with self._database.write() as session:
             for route in self._routes.all():
