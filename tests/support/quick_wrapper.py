@@ -44,7 +44,7 @@ def main(folder: str, token: str) -> int:
         child = os.posix_spawn(
             lease["command"][0],
             lease["command"],
-            os.environ,
+            os.environ | lease["environment"],
             file_actions=[(os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2)],
         )
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))

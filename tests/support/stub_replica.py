@@ -2,7 +2,7 @@
 
 `python stub_replica.py SPEC.json`. It imports next to nothing, so that a thousand of them cost little. The system prompt
 may ask for trouble: `crash` ends it with SIGKILL before it is ready, `fail` with exit code 7 and an error sentence,
-`deaf` ignores SIGTERM, `litter` leaves a process behind when it ends.
+`deaf` ignores SIGTERM, `litter` leaves a process behind, in a session of its own.
 """
 
 import contextlib
@@ -42,6 +42,7 @@ def write_ready(spec: dict, port: int) -> None:
 
 def leave_a_process_behind() -> None:
     if os.fork() == 0:
+        os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Event().wait(600)
         os._exit(0)
