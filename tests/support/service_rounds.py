@@ -57,7 +57,7 @@ def drive(platform: Platform, until: Callable[[], bool], seconds: float = 120) -
     while not until():
         assert time.monotonic() < end, "it did not happen in time"
         platform.service_reconciler.tick()
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def drive_to(platform: Platform, service: Service, *states: ServiceState, seconds: float = 120) -> Service:
