@@ -70,14 +70,7 @@ class Endings:
         """It ended by itself: start it again, later each time. Its revision is given up where it never gets ready."""
         if self._freed(seen, row) is None:
             return False
-        logs = self._executor.logs(seen.key)
-        failed = said is None and outcome.is_failure(observed.exit_code)
-        words = said or observed.message
-        reason = (
-            outcome.failure(observed.exit_code, words, self._home.services / seen.key, logs)
-            if failed
-            else outcome.crash(None if said else observed.exit_code, words, logs)
-        )
+        reason, failed = self._why(seen, observed, said)
         reach("services.crash_seen")
         with self._ledger.entry(seen) as entry:
             if entry is None:
@@ -85,6 +78,13 @@ class Endings:
             self._set_back(entry, reason, failed=failed)
         reach("services.crash_said")
         return True
+
+    def _why(self, seen: SeenReplica, observed: Observation, said: str | None) -> tuple[Reason, bool]:
+        """Why it ended, and whether it says itself that it cannot be."""
+        code, words, logs = observed.exit_code, said or observed.message, self._executor.logs(seen.key)
+        if said is None and code is not None and outcome.is_failure(code):
+            return outcome.failure(code, words, self._home.services / seen.key, logs), True
+        return outcome.crash(None if said else code, words, logs), False
 
     def _set_back(self, entry: Entry, reason: Reason, *, failed: bool) -> None:
         replica, revision = entry.replica, entry.revision

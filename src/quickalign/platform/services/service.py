@@ -236,8 +236,8 @@ class Services:
         with self._database.write() as session:
             row = moves.find(session, name)
             if S(row.state) not in (S.DELETING, S.DELETED):
-                changes = {"idle": False, "removal": None}
-                moves.move(session, row, S.DELETING, self._config, self._clock(), reason=_DELETING, **changes)
+                now = self._clock()
+                moves.move(session, row, S.DELETING, self._config, now, reason=_DELETING, idle=False, removal=None)
         reach("service.deleting")
         self._changed()
         return self.get(row.id)

@@ -100,8 +100,7 @@ class Sources:
             )
         folder = _content(self._checkpoint(row, source.checkpoint) if source.checkpoint else _result(row))
         names = () if source.checkpoint else (trained_name(row.model, row.name, row.id),)
-        paths = _as_paths(folder)
-        return Frozen(model=str(folder), job=row.id, names=names, files=_hashed(folder), **paths)
+        return _frozen(folder, job=row.id, names=names)
 
     def _checkpoint(self, row: JobRow, step: int) -> Path:
         folder = self._home.output(row.id) / "checkpoints" / f"step-{step:08d}"
@@ -118,11 +117,11 @@ class Sources:
         adapter = self._folder("adapter", source.adapter) if source.adapter is not None else None
         if source.model is None:
             assert adapter is not None
-            return Frozen(model=str(adapter), files=_hashed(adapter), **_as_paths(adapter))
+            return _frozen(adapter)
         model = self._model(source.model, source.model_revision)
-        files = (*(_hashed(model) if model else ()), *(_hashed(adapter) if adapter else ()))
         if adapter is None and model is not None:
-            return Frozen(model=str(model), files=files, **_as_paths(model))
+            return _frozen(model)
+        files = (*(_hashed(model) if model else ()), *(_hashed(adapter) if adapter else ()))
         return Frozen(
             model=str(model) if model else source.model,
             model_revision=source.model_revision,
@@ -183,9 +182,17 @@ def _content(folder: Path) -> Path:
     raise ModelError(f"{folder} holds neither a model nor an adapter.", "Name the folder that was exported.")
 
 
-def _as_paths(folder: Path) -> dict[str, str]:
+def _frozen(folder: Path, *, job: str | None = None, names: tuple[str, ...] = ()) -> Frozen:
+    """One folder: a model's, or an adapter's, whose base the replica finds as the adapter names it."""
     is_adapter = (folder / "adapter_config.json").is_file()
-    return {"adapter_path" if is_adapter else "model_path": str(folder)}
+    return Frozen(
+        model=str(folder),
+        model_path=None if is_adapter else str(folder),
+        adapter_path=str(folder) if is_adapter else None,
+        job=job,
+        names=names,
+        files=_hashed(folder),
+    )
 
 
 def _hashed(folder: Path) -> tuple[FrozenFile, ...]:
