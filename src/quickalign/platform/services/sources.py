@@ -117,10 +117,10 @@ class Sources:
         adapter = self._folder("adapter", source.adapter) if source.adapter is not None else None
         if source.model is None:
             assert adapter is not None
-            return _frozen(adapter)
+            return _frozen(adapter, job=self._job_of(adapter))
         model = self._model(source.model, source.model_revision)
         if adapter is None and model is not None:
-            return _frozen(model)
+            return _frozen(model, job=self._job_of(model))
         files = (*(_hashed(model) if model else ()), *(_hashed(adapter) if adapter else ()))
         return Frozen(
             model=str(model) if model else source.model,
@@ -128,8 +128,14 @@ class Sources:
             adapter=str(adapter) if adapter else None,
             model_path=str(model) if model else None,
             adapter_path=str(adapter) if adapter else None,
+            job=self._job_of(adapter) or self._job_of(model),
             files=files,
         )
+
+    def _job_of(self, folder: Path | None) -> str | None:
+        """The job in whose folder `folder` lies."""
+        jobs = self._home.jobs.resolve()
+        return folder.relative_to(jobs).parts[0] if folder is not None and jobs in folder.parents else None
 
     def _model(self, model: str, revision: str | None) -> Path | None:
         """The model's folder; None where the replica fetches it."""
