@@ -51,7 +51,7 @@ def test_models_by_name_and_by_folder(stage, tmp_path):
     pair = freeze(stage, model="qwen2-tiny-instruct", adapter=str(write_model(tmp_path / "adapter")))
     assert (pair.model, pair.adapter) == (embedded.model_path, str(tmp_path / "adapter"))
     with pytest.raises(ModelError, match="neither a model nor an adapter"):
-        freeze(stage, model=str(tmp_path))
+        freeze(stage, model=str(stage.platform.home.trash))
     with pytest.raises(AccessError):
         freeze(stage, adapter=str(stage.platform.home.secrets))
 
