@@ -52,6 +52,12 @@ class Config(BaseModel):
     stop_seconds: float = Field(default=300, gt=0, description="How long a job may take to save when it is stopped.")
     retry_seconds: float = Field(default=2, ge=0, description="Wait before the first restart; doubles each time.")
     retry_seconds_max: float = Field(default=300, ge=0, description="The longest such wait.")
+    service_wait_seconds: float = Field(
+        default=60, ge=0, description="How long a request waits for a service that is starting, before it gets 503."
+    )
+    log_contents: bool = Field(
+        default=False, description="Whether the log shows what services are asked and answer, up to 64 KiB of each."
+    )
     events_kept: int = Field(default=20_000, ge=100, description="Events kept for each job; the oldest go first.")
     estimate_seconds: float = Field(default=600, gt=0, description="How long an estimate or a data report may take.")
 

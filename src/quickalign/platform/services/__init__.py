@@ -1,0 +1,1 @@
+"""Services: models behind endpoints, kept as they are wanted."""
