@@ -34,7 +34,6 @@ class FakeEndpoints:
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
         self.tokens: dict[str, dict[str, str]] = {}
-        self.sleeping: set[str] = set()
         self.touched: list[str] = []
         self.suspects: list[str] = []
         self.on_touch: Callable[[str], None] = lambda service: None
@@ -65,9 +64,6 @@ class FakeEndpoints:
     def touch(self, service_id: str) -> None:
         self.touched.append(service_id)
         self.on_touch(service_id)
-
-    def sleeps(self, service_id: str) -> bool:
-        return service_id in self.sleeping
 
     def broken(self, replica_id: str) -> None:
         self.suspects.append(replica_id)
@@ -219,5 +215,5 @@ def wait_for(so: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.005)
 
 
-def reason(message: str) -> Reason:
-    return Reason(code="test", message=message)
+def reason(message: str, code: str = "test") -> Reason:
+    return Reason(code=code, message=message)

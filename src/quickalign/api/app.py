@@ -14,7 +14,7 @@ from quickalign.api.gateway.endpoints import Endpoints
 from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, streams, system
+from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system
 from quickalign.api.openai import router as openai
 from quickalign.api.requests import Head, Requests
 from quickalign.api.security import Security
@@ -43,7 +43,7 @@ def make_app(platform: Platform, endpoints: Endpoints | None = None) -> FastAPI:
     app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
     metrics.add(app.state.gateway.figures)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, system):
+    for part in (models, files, jobs, streams, services, service_streams, service_tokens, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(gateway.router)

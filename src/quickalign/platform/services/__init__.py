@@ -1,1 +1,1 @@
-"""Services: models behind endpoints, kept as they are wanted."""
+"""Services: named models behind an OpenAI-compatible endpoint, their revisions and the processes that answer."""

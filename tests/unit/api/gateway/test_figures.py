@@ -20,7 +20,11 @@ def samples(client, platform):
 
 
 def ended(endpoints, number):
-    wait_for(lambda: (lambda now: now.requests == number and now.open_requests == 0)(endpoints.metrics("service-one")))
+    def so():
+        now = endpoints.metrics("service-one")
+        return now.requests == number and now.open_requests == 0
+
+    wait_for(so)
 
 
 def test_figures_of_a_service(ask, endpoints, client, platform):
