@@ -42,6 +42,13 @@ class FakeEndpoints:
             requests=0, errors=0, open_requests=0, tokens_out=0
         )
 
+    def forget(self) -> None:
+        self.routes.clear()
+        self.tokens.clear()
+        self.touched.clear()
+        self.suspects.clear()
+        self.on_touch = lambda service: None
+
     def add(self, name: str, *replicas: Upstream, token: str | None = None, **more: Any) -> Route:
         values = {"state": ServiceState.RUNNING, "reason": None, "limits": Limits(), "model_names": (name,)} | more
         route = Route(service_id=f"service-{name}", name=name, replicas=replicas, **values)
@@ -89,6 +96,12 @@ class StubReplica:
     @property
     def upstream(self) -> Upstream:
         return Upstream(self.name, 1, f"http://127.0.0.1:{self.port}", f"token-{self.name}", 80)
+
+    def forget(self) -> None:
+        self.requests.clear()
+        self.left.clear()
+        self.sent, self.override = 0, None
+        self.release.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):

@@ -99,6 +99,10 @@ class Figures(Collector):
             found = self._services[service_id] = ServiceFigures(name)
         return found
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self._services = {}
+
     def shown(self, service_id: str) -> ServiceMetrics:
         """The figures of a service on the wire."""
         return self._services.get(service_id, ServiceFigures("")).shown()

@@ -65,7 +65,7 @@ def test_a_revoked_token_opens_nothing(client, service, endpoints, platform, ser
     endpoints.tokens["service-one"] = {"service": "qs-rotated"}
     assert post(client, CHAT, "qs-one").status_code == 401
     assert post(client, CHAT, "qs-rotated").status_code == 200
-    platform.tokens.revoke(platform.tokens.list()[0].id)
+    platform.tokens.revoke(platform.tokens.list()[-1].id)
     assert post(client, CHAT, server_token).status_code == 401
 
 
