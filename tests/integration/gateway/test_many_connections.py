@@ -64,7 +64,7 @@ def place(process):
     return parts.hostname, parts.port
 
 
-def test_connections_that_wait_cost_little(process, stub, place):
+def test_connections_that_wait_cost_little(process, stub, place, record_property):
     memory = psutil.Process(process.pid).memory_info
     assert httpx.get(f"{process.address}/healthz", trust_env=False).status_code == 200
     before = memory().rss
@@ -88,7 +88,8 @@ def test_connections_that_wait_cost_little(process, stub, place):
     idle, open_too = asyncio.run(measure())
     assert idle < MOST_BYTES, f"{idle / 1e6:.0f} MB"
     assert open_too < MOST_BYTES, f"{open_too / 1e6:.0f} MB"
-    print(f"{CONNECTIONS} idle connections: {idle / 1e6:.1f} MB; and as many open streams: {open_too / 1e6:.1f} MB")
+    record_property("bytes_of_idle_connections", idle)
+    record_property("bytes_with_as_many_open_streams", open_too)
     wait_for(lambda: len(stub.left) == CONNECTIONS, 60)
 
 

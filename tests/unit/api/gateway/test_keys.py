@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 
@@ -163,3 +164,20 @@ def test_paths_and_methods_that_are_not_there(client, service, server_token):
         answer = client.request(method, path, headers=headers)
         assert answer.status_code == status, (method, path)
     assert "message" in client.get(CHAT, headers=headers).json()["error"]
+
+
+def test_the_page_is_the_same_for_everyone_and_obeys_the_policy(client, service):
+    moved = client.get("/services/one")
+    assert (moved.status_code, moved.headers["location"]) == (308, "./one/")
+    here, nowhere = client.get("/services/one/"), client.get("/services/none/")
+    assert here.status_code == nowhere.status_code == 200
+    assert here.content == nowhere.content
+    assert "unsafe-inline" not in here.headers["content-security-policy"]
+    assert "<style" not in here.text
+    assert " style=" not in here.text
+    parts = re.findall(r'(?:href|src)="([^"]+)"', here.text)
+    assert len(parts) >= 3
+    for part in parts:
+        assert client.get(f"/services/one/{part}").status_code == 200, part
+    assert client.get("/services/one/page/..%2frouter.py").status_code == 404
+    assert client.get("/services/one/page/nothing.js").status_code == 404

@@ -34,7 +34,8 @@ async function open(token) {
     part("token").value = "";
     show("open");
   } catch (error) {
-    if (error.status === 401 || !sessionStorage.getItem(key)) return refuse(error.message);
+    if (error.status === 401) return refuse("This token does not open the service.");
+    if (!sessionStorage.getItem(key)) return refuse(error.message);
     show("open"); // the token was good before; the service may be starting
     part("about").textContent = error.message;
   }
@@ -103,7 +104,7 @@ async function send(text) {
     if (problem && !stopped) note(item, "problem", problem.message);
     note(item, "meta", summary({ begun, first, tokens, finish, stopped }));
   });
-  if (problem?.status === 401) refuse(problem.message);
+  if (problem?.status === 401) refuse("The token does not open the service any more.");
 }
 
 function summary({ begun, first, tokens, finish, stopped }) {
