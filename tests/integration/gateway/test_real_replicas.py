@@ -1,10 +1,15 @@
 """Real replicas of the embedded model behind the gateway, asked by the stock client."""
 
 import asyncio
+import itertools
 import signal
 
 import openai
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
 
 from quickalign.api.app import make_app
 from quickalign.platform.services.routes import Upstream
@@ -71,6 +76,32 @@ def test_models_and_errors(address):
         asked.chat.completions.create(model="other", messages=ASK)
     with pytest.raises(openai.AuthenticationError):
         client(address, api_key="wrong").chat.completions.create(model="default", messages=ASK)
+
+
+def test_generated_requests_meet_no_500(address, replicas):
+    document = replicas[0].http().get("/openapi.json").json()
+    document["paths"] = {path: each for path, each in document["paths"].items() if path.startswith("/v1/")}
+    document["servers"] = [{"url": f"{address}/services/tiny"}]
+    schema = schemathesis.openapi.from_dict(document)
+    seen = 0
+    for found, mode in itertools.product(schema.get_all_operations(), GenerationMode):
+        operation = found.ok()
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def holds(case):
+            if isinstance(case.body, dict):
+                case.body |= {"max_tokens": 2}
+            answer = case.call(headers={"Authorization": "Bearer qs-tiny"})
+            assert answer.status_code < 500, answer.text
+            assert answer.status_code < 400 or "message" in answer.json()["error"]
+
+        try:
+            holds()
+        except Unsatisfiable:
+            continue
+        seen += 1
+    assert seen >= 5
 
 
 def test_the_asynchronous_client(address):

@@ -154,7 +154,7 @@ def test_a_body_that_is_too_large(client, service):
 
 
 def test_paths_and_methods_that_are_not_there(client, service, server_token):
-    headers = {"Authorization": server_token}
+    headers = {"Authorization": f"Bearer {server_token}"}
     for method, path, status in (
         ("GET", CHAT, 405),
         ("POST", "/services/one/v1/embeddings", 404),

@@ -121,8 +121,7 @@ def test_a_request_wakes_a_service_that_was_idle(stage, operator, stubs):
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, operator, "sleepy", "say 1")
         wait_for(lambda: operator.get("/api/v1/services/sleepy/metrics").json()["open_requests"] == 1)
-        stage.finish_stopping()
-        wait_for(lambda: (stage.tick(), stage.world.waiting())[1])
+        wait_for(lambda: (stage.finish_stopping(), stage.world.waiting())[1], 30)
         start(stage, stubs[1])
         assert answer.result(30).status_code == 200
     operator.post("/api/v1/services/sleepy/stop")
