@@ -82,7 +82,12 @@ async def _with_aiohttp(stack: AsyncExitStack) -> Read:
 async def _with_h11(stack: AsyncExitStack) -> Read:
     """The thinnest client of our own that would do: streams of asyncio and h11, with kept connections."""
     kept: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, h11.Connection]] = []
-    stack.callback(lambda: [writer.close() for _, writer, _ in kept])
+
+    def close() -> None:
+        for _, writer, _ in kept:
+            writer.close()
+
+    stack.callback(close)
 
     async def read(port: int) -> AsyncGenerator[bytes, None]:
         if kept:
