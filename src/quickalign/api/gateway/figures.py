@@ -69,7 +69,7 @@ class ServiceFigures:
     @property
     def errors(self) -> int:
         """Requests that a service failed at: statuses from 500 on, and answers that broke off."""
-        return sum(number for how, number in self.answers.items() if how == "broken" or how.startswith("5"))
+        return sum(number for how, number in list(self.answers.items()) if how == "broken" or how.startswith("5"))
 
     def shown(self) -> ServiceMetrics:
         """The figures on the wire."""
