@@ -294,8 +294,8 @@ def test_requests_that_cannot_be_are_refused_by_name(stage):
 
 
 def test_services_in_pages(stage):
-    made = [stage.create(f"s{i}").id for i in range(5)]
+    made = [stage.create(f"page_{i}").id for i in range(5)]
     first = stage.services.list(limit=2)
     second = stage.services.list(limit=2, after=first.next)
     assert [one.id for one in (*first.items, *second.items)] == made[:0:-1]
-    assert [one.name for one in stage.services.list(text="s3").items] == ["s3"]
+    assert [one.name for one in stage.services.list(text="page_3").items] == ["page_3"]
