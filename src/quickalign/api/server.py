@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -19,13 +20,17 @@ import uvicorn
 from quickalign import __version__
 from quickalign.api import logs
 from quickalign.api.app import make_app
+from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
 from quickalign.platform import Config, Platform
 
 _GRACE_SECONDS = 10
+_ANSWER_SECONDS = 8
+"""How long answers of services may go on when the server is told to end; then they end with an error event."""
 _MAX_HEADER_BYTES = 64 << 10
+_FILES = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -42,6 +47,7 @@ def run(home: Path, config: Config, *, database_url: str | None, insecure_http: 
         with bind(config) as listener:
             endpoint = endpoint_of(config, listener)
             server = _Server(platform, config, endpoint)
+            _allow_connections()
             logs.configure()
             platform.start()
             _say(endpoint, platform.home.root / "token", token if fresh else None)
@@ -125,6 +131,14 @@ def endpoint_of(config: Config, listener: socket.socket) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+def _allow_connections() -> None:
+    """Let this process open as many files as it may: a stream through the gateway takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _say(endpoint: str, file: Path, token: str | None) -> None:
     """Tell whoever started the server. The token is shown to a person only: a log would keep it for everybody."""
     sys.stdout.write(f"quickalign {__version__} at {endpoint}\n")
@@ -141,6 +155,7 @@ class _Server(uvicorn.Server):
     def __init__(self, platform: Platform, config: Config, endpoint: str) -> None:
         app = make_app(platform)
         self._streams: Streams = app.state.streams
+        self._gateway: Gateway = app.state.gateway
         self._file = platform.home.root / "server.json"
         self._endpoint = endpoint
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,7 +200,10 @@ class _Server(uvicorn.Server):
         """See `uvicorn.Server`."""
         self._file.unlink(missing_ok=True)
         self._streams.close()
+        ending = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._gateway.end_answers)
         await super().shutdown(sockets)
+        ending.cancel()
+        await self._gateway.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server`."""
