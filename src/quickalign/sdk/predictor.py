@@ -6,6 +6,8 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from quickalign.core.errors import OptionError, UnavailableError
 from quickalign.core.wire.services import Removal, Service, ServiceMetrics, ServiceState, ServiceUpdate
 from quickalign.sdk import service_wait
@@ -237,12 +239,17 @@ class Predictor:
             raise OptionError(f"raw_predict has no argument {name!r}.", "`predictor.openai()` reads streams.")
         for attempt in range(2):
             where = "/".join([self.endpoint, *([path.lstrip("/")] if path else [])])
-            local = self.session.client.place.is_loopback
             try:
                 return send(
-                    method, where, self.access_token, body=data, headers=headers or {}, params=params,
-                    timeout=timeout, local=local,
-                )  # fmt: skip
+                    self._http,
+                    method,
+                    where,
+                    self.access_token,
+                    body=data,
+                    headers=headers or {},
+                    params=params,
+                    timeout=timeout,
+                )
             except ConnectionRefusedError:
                 if not attempt:
                     self.refresh()  # finds a server that was started again elsewhere
@@ -299,6 +306,11 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor(service_name={self.service_name!r}, status={self.service_status!r})"
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        # a proxy of the environment is for other machines
+        return httpx.Client(trust_env=not self.session.client.place.is_loopback)
 
     def _change(self, service: Service, *, wait: bool) -> None:
         self._service = service

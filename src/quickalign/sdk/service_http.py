@@ -39,7 +39,15 @@ class RawResponse:
 
 
 def send(
-    method: str, url: str, token: str, *, body: Any, headers: dict[str, str], params: Any, timeout: Timeout, local: bool
+    client: httpx.Client,
+    method: str,
+    url: str,
+    token: str,
+    *,
+    body: Any,
+    headers: dict[str, str],
+    params: Any,
+    timeout: Timeout,
 ) -> RawResponse:
     """One request, read whole. Text and bytes go as they are, anything else as JSON.
 
@@ -52,9 +60,9 @@ def send(
     kind = {} if isinstance(raw, (bytes, str)) or raw is None else {"Content-Type": "application/json"}
     own = {"Authorization": f"Bearer {token}", "User-Agent": f"quickalign/{__version__}"}
     try:
-        # a proxy of the environment is for other machines
-        with httpx.Client(trust_env=not local, timeout=_timeout(timeout)) as client:
-            response = client.request(method, url, content=content, headers={**kind, **headers, **own}, params=params)
+        response = client.request(
+            method, url, content=content, headers={**kind, **headers, **own}, params=params, timeout=_timeout(timeout)
+        )
     except httpx.ConnectError as error:
         raise ConnectionRefusedError(str(error)) from None
     except httpx.TransportError as error:

@@ -11,7 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from quickalign.core.errors import OptionError
 from quickalign.core.options import nearest
-from quickalign.core.wire.services import Limits, RevisionSpec, Service, ServiceCreate, ServiceName, Source
+from quickalign.core.wire.services import (
+    Limits,
+    RevisionSpec,
+    Service,
+    ServiceCreate,
+    ServiceName,
+    ServiceUpdate,
+    Source,
+)
 from quickalign.sdk.checks import checked
 from quickalign.sdk.inputs import resolve_model
 from quickalign.sdk.session import Session
@@ -66,21 +74,44 @@ def changed_spec(service: Service, changes: Mapping[str, Any]) -> RevisionSpec:
     if not changes:
         raise OptionError("The update changes nothing.", f"Give one of {', '.join(known)}.")
     before = next(each.spec for each in service.revisions if each.number == service.target)
-    return checked(RevisionSpec, {**before.model_dump(exclude_unset=True), **changes})
+    return checked(RevisionSpec, {**before.model_dump(), **changes})
 
 
-def resolve_source(session: Session, text: str) -> dict[str, Any]:
+def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdate:
+    """The request for a change of `service`: fields of the revision's specification, limits, and its own; what is None
+    stays as it is.
+
+    Raises:
+        OptionError: nothing changes, or a value that cannot be.
+    """
+    given = _given(changes)
+    if not given:
+        raise OptionError("The update changes nothing.", "Name a source, or an option to change.")
+    spec = {name: value for name, value in given.items() if name in RevisionSpec.model_fields}
+    limits = _part(given, _OF_LIMITS)
+    values = _part(given, ("idle_stop_seconds", "metadata"))
+    if spec:
+        values["spec"] = changed_spec(service, spec)
+    if limits:
+        values["limits"] = checked(Limits, {**service.limits.model_dump(), **limits})
+    return checked(ServiceUpdate, values)
+
+
+def resolve_source(session: Session, text: str, adapter: str | None = None) -> dict[str, Any]:
     """What `text` names: a job (by its id or that of its model), a folder of this machine, a card, or a repository.
 
     Raises:
-        OptionError: it is a folder of this machine, and the server may be another one.
+        OptionError: it, or the adapter, is a folder of this machine, and the server may be another one.
     """
     if text.startswith(_JOBS):
-        return {"job": text}
-    folder = Path(text).expanduser()
-    if any((folder / name).is_file() for name in ("adapter/adapter_config.json", "model/config.json")):
-        return {"model": resolve_model(session, str(folder.absolute()))}
-    return {"model": resolve_model(session, text)}
+        found = {"job": text}
+    else:
+        folder = Path(text).expanduser()
+        holds_run = any((folder / name).is_file() for name in ("adapter/adapter_config.json", "model/config.json"))
+        found = {"model": resolve_model(session, str(folder.absolute()) if holds_run else text)}
+    if adapter is not None:
+        found["adapter"] = resolve_model(session, str(Path(adapter).expanduser().absolute()))
+    return found
 
 
 def check_name(name: str) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from quickalign.core.errors import ConflictError, QuickalignError
+from quickalign.core.errors import ConflictError
 from quickalign.core.wire.services import Removal, Service, ServiceState
 from quickalign.sdk.problems import error_of_service
 from quickalign.sdk.service_calls import Services
@@ -19,9 +19,7 @@ _LOOK_SECONDS = 0.25
 _LEAVING = (ServiceState.STOPPING, ServiceState.STOPPED, ServiceState.DELETING, ServiceState.DELETED)
 
 
-def wait_until(
-    services: Services, service: Service, holds: Condition, *, show: Show | None = None, interval: float = _LOOK_SECONDS
-) -> Service:
+def wait_until(services: Services, service: Service, holds: Condition, *, show: Show | None = None) -> Service:
     """Look at a service until the condition holds; returns how it stands then.
 
     Raises:
@@ -32,7 +30,7 @@ def wait_until(
             show(service)
         if holds(service):
             return service
-        time.sleep(interval)
+        time.sleep(_LOOK_SECONDS)
         service = services.get(service.id)
 
 
@@ -122,5 +120,4 @@ def standing(service: Service) -> str:
 
 def _refuse_failure(service: Service) -> None:
     if service.state is ServiceState.FAILED:
-        error: QuickalignError = error_of_service(service.name, service.reason)
-        raise error
+        raise error_of_service(service.name, service.reason)
