@@ -24,6 +24,7 @@ QUESTIONS = (demo.FIRST_PROMPT, "What is the meaning of life?")
 IDLE_STOP_SECONDS = 1800.0
 """A service that nobody asks gives its memory back, and starts again with the next request."""
 
+
 _LONGEST = 128
 
 
