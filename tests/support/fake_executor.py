@@ -5,6 +5,10 @@ from pathlib import Path
 
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.executors.base import Attempt, Launch, Observation, Phase, Recovery
+from quickalign.platform.processes import Identity
+
+BOOT = "the world of a test"
+_PIDS = 1 << 23
 
 
 @dataclass
@@ -18,6 +22,12 @@ class Run:
     alive: bool = False
     exit_code: int | None = None
     asked_to_stop: bool = False
+    number: int = 0
+
+    @property
+    def pid(self) -> int:
+        """The id of its process: one that no real process can have."""
+        return _PIDS + self.number
 
 
 @dataclass
@@ -63,7 +73,7 @@ class FakeExecutor:
         reach("fake.before_submit")
         key = (attempt.job, attempt.number)
         assert key not in self.world.runs, "an attempt was begun twice"
-        self.world.runs[key] = Run(attempt, launch)
+        self.world.runs[key] = Run(attempt, launch, number=len(self.world.runs))
         reach("fake.submitted")
 
     def observe(self, attempt: Attempt) -> Observation:
@@ -85,6 +95,10 @@ class FakeExecutor:
         run.asked_to_stop = True
         if force:
             self.world.end(run, None)
+
+    def processes(self, attempt: Attempt) -> tuple[Identity, ...]:
+        run = self._run(attempt)
+        return (Identity(pid=run.pid, create_time=0, boot_id=BOOT),) if run and run.alive else ()
 
     def logs(self, job: str) -> list[Path]:
         return []

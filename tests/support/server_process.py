@@ -1,4 +1,4 @@
-"""The server of `platform_server` as a process that may die at any moment."""
+"""The server of `platform_server`, or another such module, as a process that may die at any moment."""
 
 import contextlib
 import json
@@ -16,8 +16,10 @@ class Dead(Exception):  # noqa: N818 - it is what happened, not a mistake
 
 
 class Server:
-    def __init__(self, home: Path, url: str | None = None, **environment: str) -> None:
-        command = [sys.executable, "-m", "tests.support.platform_server", str(home), *([url] if url else [])]
+    def __init__(
+        self, home: Path, url: str | None = None, *, module: str = "tests.support.platform_server", **environment: str
+    ) -> None:
+        command = [sys.executable, "-m", module, str(home), *([url] if url else [])]
         self._log = (home.parent / "server.log").open("ab")
         self.process = subprocess.Popen(
             command,

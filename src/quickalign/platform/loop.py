@@ -12,9 +12,12 @@ _CHORES_EVERY = 60
 
 
 class Loop:
-    """Runs `tick` in a thread until `stop`, and `chores` now and then."""
+    """Runs `tick` in a thread until `stop`, and `chores` now and then.
 
-    def __init__(self, name: str, tick: Callable[[], None], chores: Callable[[], None]) -> None:
+    `tick` may say in how many seconds it should be run again, where that is sooner than usual.
+    """
+
+    def __init__(self, name: str, tick: Callable[[], float | None], chores: Callable[[], None]) -> None:
         self._name, self._tick, self._chores = name, tick, chores
         self._wake, self._ended = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,13 +49,14 @@ class Loop:
         rounds = 0
         while not self._ended.is_set():
             self._wake.clear()
+            pause: float | None = None
             try:
-                self._tick()
+                pause = self._tick()
                 if rounds % _CHORES_EVERY == 0:
                     self._chores()
                 rounds += 1
             except Exception:  # a full disk or an absent database: say so and try again
                 _LOG.exception("a round of the %s failed", self._name)
                 self._ended.wait(_TICK_SECONDS)
-            if self._wake.wait(_TICK_SECONDS):
+            if self._wake.wait(_TICK_SECONDS if pause is None else pause):
                 self._ended.wait(_GATHER_SECONDS)

@@ -75,22 +75,37 @@ def send(identity: Identity, signal_number: int, *, group: bool = False) -> bool
     return True
 
 
-def members(leader: Identity) -> tuple[Identity, ...]:
-    """The processes of the session that `leader` began, whether it lives or not: itself and what it started."""
-    if leader.boot_id != boot_id() or _is_reused(leader):
+def members(leader: Identity, mark: str) -> tuple[Identity, ...]:
+    """The processes that `leader` and its session began and that are there, itself included, whether it lives or not.
+
+    Those that left the session are found by `mark`, a variable in the environment that they were given.
+    """
+    if leader.boot_id != boot_id():
         return ()
+    session = None if _is_reused(leader) else leader.pid
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        try:
-            if os.getsid(pid) != leader.pid:
-                continue
-            one = identify(pid)
-        except (ProcessLookupError, PermissionError):
+        if _session(int(folder.name)) != session and not _was_given(folder, mark):
             continue
+        one = identify(int(folder.name))
         if one is not None and one.create_time >= leader.create_time:
             found.append(one)
     return tuple(found)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return -1
+
+
+def _was_given(folder: Path, mark: str) -> bool:
+    """Whether the process in `/proc` began with the variable `mark`, written NAME=value."""
+    try:
+        return mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+    except OSError:  # it ended, or is somebody else's
+        return False
 
 
 def _is_reused(leader: Identity) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quickalign.sdk.predictor import Predictor
-from tests.support.services import deployed
+from tests.support.deployed import deployed
 
 CLIENTS = Path(__file__).resolve().parents[3] / ".venv-clients"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quickalign.core import paths
-from tests.support.services import MODEL
+from tests.support.deployed import MODEL
 
 pytestmark = pytest.mark.slow
 

@@ -78,3 +78,34 @@ def test_whoever_holds_a_file_is_found_and_ended(tmp_path):
     processes.kill_holders(file)
     assert holder.wait(10) == -signal.SIGKILL
     holder.stdout.close()
+
+
+def test_what_a_process_starts_is_found_in_its_session_and_by_its_mark():
+    program = (
+        "import os, subprocess, sys, time\n"
+        "nap = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "subprocess.Popen(nap, env=os.environ | {'MARK': ''})\n"
+        "subprocess.Popen(nap, start_new_session=True)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    leader = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env=os.environ | {"MARK": "found"},
+    )
+    assert leader.stdout.readline() == b"ready\n"
+    identity = identify(leader.pid)
+    found = processes.members(identity, "MARK=found")
+    assert identity in found
+    assert len(found) == 3
+    assert processes.resident_bytes(found) > 3 << 20
+    leader.kill()
+    leader.wait()
+    left = processes.members(identity, "MARK=found")
+    assert set(left) == set(found) - {identity}
+    for one in left:
+        send(one, signal.SIGKILL)
+    leader.stdout.close()
+    assert processes.members(identity.model_copy(update={"boot_id": "another"}), "MARK=found") == ()

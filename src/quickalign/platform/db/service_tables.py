@@ -1,6 +1,6 @@
 """The tables of services: what is wanted, its revisions, the processes that answer, what happened, and tokens."""
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quickalign.platform.db.tables import BIG, Base, Json
@@ -29,14 +29,14 @@ class ServiceRow(Base):
     wanted_replicas: Mapped[int]
     gpus: Mapped[int]
     limits: Mapped[Json]
-    idle_stop_seconds: Mapped[float | None] = mapped_column(Float(53))
+    idle_stop_seconds: Mapped[float | None]
     idle: Mapped[bool] = mapped_column(default=False)
     labels: Mapped[Json]
     token_generation: Mapped[int] = mapped_column(default=1)
     events: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[float]
     updated_at: Mapped[float]
-    last_request_at: Mapped[float | None] = mapped_column(Float(53))
+    last_request_at: Mapped[float | None]
     removal: Mapped[Json | None]
 
 
@@ -84,13 +84,13 @@ class ReplicaRow(Base):
     lease_token: Mapped[str | None] = mapped_column(String(64))
     restarts: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
-    deadline_at: Mapped[float | None] = mapped_column(Float(53))
-    retry_at: Mapped[float | None] = mapped_column(Float(53))
-    pid: Mapped[int | None] = mapped_column(Integer)
+    deadline_at: Mapped[float | None]
+    retry_at: Mapped[float | None]
+    pid: Mapped[int | None]
     processes: Mapped[Json | None]
     endpoint: Mapped[str | None] = mapped_column(String(100))
     answers: Mapped[int | None]
-    ready_at: Mapped[float | None] = mapped_column(Float(53))
+    ready_at: Mapped[float | None]
     created_at: Mapped[float]
 
 
@@ -117,4 +117,4 @@ class ServiceTokenRow(Base):
     name: Mapped[str] = mapped_column(String(100))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float]
-    revoked_at: Mapped[float | None] = mapped_column(Float(53))
+    revoked_at: Mapped[float | None]

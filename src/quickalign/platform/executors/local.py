@@ -16,6 +16,9 @@ from quickalign.platform.executors.base import Attempt, Launch, Observation, Pha
 from quickalign.platform.executors.records import Claim, Exit, Lease
 from quickalign.platform.processes import Identity, Sight, kill_holders, look, members, send
 
+_LEASE = "QUICKALIGN_LEASE"
+"""The variable by which everything that an attempt starts is known, wherever it goes."""
+
 
 class LocalExecutor:
     """Runs attempts as processes of this user; all it knows lies in a folder for each thing it runs, in `root`."""
@@ -28,6 +31,7 @@ class LocalExecutor:
         """See `Executor`."""
         folder = self._folder(attempt)
         environment = {"PYTHONUNBUFFERED": "1"}
+        environment[_LEASE] = attempt.lease_token
         environment["CUDA_VISIBLE_DEVICES"] = "" if launch.device is None else str(launch.device)
         lease = Lease(
             job=attempt.job,
@@ -84,7 +88,7 @@ class LocalExecutor:
         """See `Executor`."""
         self._reap()
         claim = self._claim(attempt)
-        return members(claim.wrapper) if claim and claim.wrapper else ()
+        return members(claim.wrapper, _mark(attempt)) if claim and claim.wrapper else ()
 
     def logs(self, job: str) -> list[Path]:
         """See `Executor`."""
@@ -155,6 +159,10 @@ class LocalExecutor:
 
     def _folder(self, attempt: Attempt) -> Path:
         return self._root / attempt.job / "attempts" / str(attempt.number)
+
+
+def _mark(attempt: Attempt) -> str:
+    return f"{_LEASE}={attempt.lease_token}"
 
 
 def _is_free(lock: Path) -> bool:

@@ -91,7 +91,8 @@ class Endings:
         was_ready = replica.state == R.READY
         crashes = 1 if was_ready else replica.crashes + 1
         hopeless = crashes > self._config.service_retries or (failed and not revision.proven)
-        if hopeless and not was_ready and not entry.others_ready():
+        takes_over = entry.service.revision != replica.revision
+        if hopeless and not was_ready and (takes_over or not entry.others_ready()):
             again = "" if failed else f" It was started {crashes} times and never got ready."
             revision.state = "failed"
             revision.reason = reason.model_copy(update={"message": reason.message + again}).model_dump(

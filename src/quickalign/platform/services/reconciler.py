@@ -42,6 +42,8 @@ S, R = ServiceState, ReplicaState
 _LOG = logging.getLogger(__name__)
 _MOST_STEPS = 8
 """Steps of one service in one round; more would keep the others waiting."""
+_SOON_SECONDS = 0.2
+"""How long to wait for replicas that start or end."""
 _IDLE = "Nobody asked it anything for {seconds:.0f} seconds; it starts with the next request."
 
 
@@ -67,7 +69,8 @@ class ServiceReconciler:
         self._executor, self._starter, self._replicas = executor, starter, replicas
         self._endings, self._routes, self._devices = endings, routes, devices
         self._clock, self._changed = clock, changed
-        self._loop = Loop("service reconciler", self.tick, self._write_last_requests)
+        self._expecting = False
+        self._loop = Loop("service reconciler", self.tick, self.write_last_requests)
 
     def wake(self) -> None:
         """Something may be done; look now rather than in a second."""
@@ -86,8 +89,13 @@ class ServiceReconciler:
         """Whether the thread lives."""
         return self._loop.is_running
 
-    def tick(self) -> None:
-        """One round: look at every service that is not at rest, then start the replicas that have room."""
+    def tick(self) -> float | None:
+        """One round: look at every service that is not at rest, then start the replicas that have room.
+
+        Returns:
+            Seconds to the next round, where something is expected sooner than usual.
+        """
+        self._expecting = False
         for service_id in self._routes.take_asked():
             self._start_idle(service_id)
         suspects = self._routes.take_suspects()
@@ -102,6 +110,7 @@ class ServiceReconciler:
         self._admit()
         self._routes.hold(self._replicas.unwell())
         self._routes.refresh()
+        return _SOON_SECONDS if self._expecting else None
 
     def _busy(self) -> list[int]:
         """Services in which something may be done."""
@@ -116,6 +125,7 @@ class ServiceReconciler:
         if picture is None:
             return
         moved = False
+        self._expecting |= any(one.state in (R.STARTING, R.STOPPING) for one in picture.replicas)
         for row in picture.replicas:
             moved |= self._replicas.look(row, picture.service.id, suspect=row.id in suspects)
         for _ in range(_MOST_STEPS):
@@ -229,6 +239,7 @@ class ServiceReconciler:
                 continue
             load.add_replica(service_id, row.memory_bytes)
             self._start(seen, load.device.index if row.gpus else None)
+            self._expecting = True
         if waiting:
             self._changed()
 
@@ -293,7 +304,7 @@ class ServiceReconciler:
                 tuple(session.scalars(replicas.order_by(ReplicaRow.created_at, ReplicaRow.id))),
             )
 
-    def _write_last_requests(self) -> None:
+    def write_last_requests(self) -> None:
         """Keep the times of the last requests, so that the next server knows them too."""
         with self._database.write() as session:
             for route in self._routes.all():

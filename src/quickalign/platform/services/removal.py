@@ -44,15 +44,15 @@ def identities(row: ReplicaRow) -> tuple[Identity, ...]:
 def prove(executor: Executor, attempt: Attempt, row: ReplicaRow) -> Freed | None:
     """What the replica has freed; None as long as anything of it is found, or nobody can say.
 
-    A process counts as gone when neither it nor anything in its session is there; a port when nobody listens.
+    A process counts as gone when neither it nor anything that it started is there. Then its port is free, and is named
+    as such unless somebody else has taken it since.
     """
     known = identities(row)
     if executor.processes(attempt) or any(look(one) is not Sight.GONE for one in known):
         return None
     port = port_of(row.endpoint)
-    if port is not None and _listens(port):
-        return None
-    return Freed(tuple(one.pid for one in known), () if port is None else (port,), row.held_bytes or 0)
+    ports = () if port is None or _listens(port) else (port,)
+    return Freed(tuple(one.pid for one in known), ports, row.held_bytes or 0)
 
 
 def keep_log(files: list[Path], target: Path) -> None:

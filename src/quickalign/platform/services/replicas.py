@@ -67,6 +67,7 @@ class Replicas:
                 return self._ready(seen, row, suspect=suspect)
             case R.STOPPING:
                 self._strikes.pop(seen.id, None)
+                self._checked.pop(seen.id, None)
                 return self._stopping(seen, row)
 
     def unwell(self) -> set[str]:

@@ -1,0 +1,122 @@
+"""Services made and deleted by the thousand: nothing may be left of them but their rows."""
+
+import os
+import socket
+
+import pytest
+from sqlalchemy import func, select
+
+from quickalign.core.wire.services import ServiceState
+from quickalign.platform.db.service_tables import ReplicaRow, ServiceRow, ServiceTokenRow
+from tests.support.service_rounds import (
+    QuickExecutor,
+    drive,
+    drive_to,
+    open_files,
+    open_rounds,
+    processes_of,
+    stub_service,
+)
+
+S = ServiceState
+ROUNDS = int(os.environ.get("QUICKALIGN_SERVICE_ROUNDS", "1000"))
+AT_ONCE = 20
+
+
+def count(platform, table, *conditions):
+    with platform._database.read() as session:
+        return session.scalar(select(func.count()).select_from(table).where(*conditions))
+
+
+@pytest.mark.slow
+def test_a_thousand_rounds_leave_nothing_behind(tmp_path):
+    home = tmp_path / "home"
+    platform = open_rounds(home, replicas=QuickExecutor(home / "services"))
+    try:
+        descriptors = 0
+        for first in range(0, ROUNDS, AT_ONCE):
+            names = [f"round-{number}" for number in range(first, min(first + AT_ONCE, ROUNDS))]
+            made = [platform.services.create(stub_service(home, name)) for name in names]
+            drive(platform, lambda names=names: all(platform.services.endpoints.find(one).replicas for one in names))
+            for name in names:
+                platform.services.tokens.create(name, "somebody")
+                platform.services.delete(name)
+            drive(platform, lambda: not platform.services.list(limit=1).items)
+            gone = platform.services.get(made[0].id)
+            assert len(gone.removal.processes) >= 2
+            assert len(gone.removal.ports) == 1
+            descriptors = descriptors or open_files()
+        assert count(platform, ServiceRow, ServiceRow.state == S.DELETED) == ROUNDS
+        assert count(platform, ServiceRow, ServiceRow.state != S.DELETED) == 0
+        assert count(platform, ReplicaRow) == count(platform, ServiceTokenRow) == 0
+        assert list((home / "services").iterdir()) == list((home / "trash").iterdir()) == []
+        assert processes_of(home) == []
+        assert open_files() <= descriptors + 3
+        assert platform.services._executor._wrappers == []
+    finally:
+        platform.close()
+
+
+def test_one_round_with_the_real_wrapper(tmp_path):
+    home = tmp_path / "home"
+    platform = open_rounds(home)
+    try:
+        service = platform.services.create(stub_service(home, "whole", replicas=2))
+        drive(platform, lambda: len(platform.services.endpoints.find("whole").replicas) == 2)
+        running = platform.services.get(service.id)
+        platform.services.delete("whole")
+        gone = drive_to(platform, service, S.DELETED)
+        assert {one.pid for one in running.replicas} < set(gone.removal.processes)
+        assert {one.port for one in running.replicas} == set(gone.removal.ports)
+        for port in gone.removal.ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        assert processes_of(home) == []
+        assert not (home / "services" / service.id).exists()
+    finally:
+        platform.close()
+
+
+def test_what_a_replica_leaves_behind_is_ended_before_it_counts_as_gone(tmp_path):
+    home = tmp_path / "home"
+    platform = open_rounds(home, replicas=QuickExecutor(home / "services"))
+    try:
+        service = platform.services.create(stub_service(home, "untidy", trouble="litter"))
+        drive_to(platform, service, S.RUNNING)
+        assert len(processes_of(home)) == 3
+        platform.services.delete("untidy")
+        gone = drive_to(platform, service, S.DELETED)
+        assert len(gone.removal.processes) == 3
+        assert processes_of(home) == []
+    finally:
+        platform.close()
+
+
+def test_a_deaf_replica_is_killed(tmp_path):
+    home = tmp_path / "home"
+    platform = open_rounds(home, replicas=QuickExecutor(home / "services"))
+    try:
+        service = platform.services.create(stub_service(home, "deaf", trouble="deaf"))
+        drive_to(platform, service, S.RUNNING)
+        platform.services.delete("deaf")
+        drive_to(platform, service, S.DELETED)
+        assert processes_of(home) == []
+    finally:
+        platform.close()
+
+
+def test_the_words_of_a_replica_that_fails_are_the_reason(tmp_path):
+    home = tmp_path / "home"
+    platform = open_rounds(home)
+    try:
+        service = platform.services.create(stub_service(home, "failing", trouble="fail"))
+        failed = drive_to(platform, service, S.FAILED)
+        assert failed.reason.message == "The stub was asked to fail."
+        drive(platform, lambda: not platform.services.get("failing").replicas)
+        assert "asked to fail" in platform.services.logs("failing").text
+        crashing = platform.services.create(stub_service(home, "crashing", trouble="crash"))
+        failed = drive_to(platform, crashing, S.FAILED)
+        assert "SIGKILL" in failed.reason.message
+        assert "started 3 times and never got ready" in failed.reason.message
+    finally:
+        platform.close()
