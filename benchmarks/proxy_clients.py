@@ -13,7 +13,7 @@ import socket
 import statistics
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -35,8 +35,12 @@ Read = Callable[[int], AsyncGenerator[bytes, None]]
 
 async def _replica(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    while await reader.readuntil(b"\r\n\r\n"):
-        await reader.readexactly(len(BODY))
+    while not reader.at_eof():
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(len(BODY))
+        if reader.at_eof():
+            return
         writer.write(HEAD)
         for _ in range(EVENTS):
             writer.write(b"%x\r\n%s\r\n" % (len(EVENT), EVENT))
@@ -54,7 +58,7 @@ def _serve(told: Connection) -> None:
 
 
 async def _with_httpx(stack: AsyncExitStack) -> Read:
-    client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=None))
+    client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=60))
 
     async def read(port: int) -> AsyncGenerator[bytes, None]:
         async with client.stream("POST", f"http://127.0.0.1:{port}/", content=BODY, headers=HEADERS) as answer:
@@ -78,7 +82,12 @@ async def _with_aiohttp(stack: AsyncExitStack) -> Read:
 async def _with_h11(stack: AsyncExitStack) -> Read:
     """The thinnest client of our own that would do: streams of asyncio and h11, with kept connections."""
     kept: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, h11.Connection]] = []
-    stack.callback(lambda: [writer.close() for _, writer, _ in kept])
+
+    def close() -> None:
+        for _, writer, _ in kept:
+            writer.close()
+
+    stack.callback(close)
 
     async def read(port: int) -> AsyncGenerator[bytes, None]:
         if kept:

@@ -34,7 +34,6 @@ class FakeEndpoints:
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
         self.tokens: dict[str, dict[str, str]] = {}
-        self.sleeping: set[str] = set()
         self.touched: list[str] = []
         self.suspects: list[str] = []
         self.on_touch: Callable[[str], None] = lambda service: None
@@ -42,6 +41,13 @@ class FakeEndpoints:
         self.metrics: Callable[[str], ServiceMetrics] = lambda service: ServiceMetrics(
             requests=0, errors=0, open_requests=0, tokens_out=0
         )
+
+    def forget(self) -> None:
+        self.routes.clear()
+        self.tokens.clear()
+        self.touched.clear()
+        self.suspects.clear()
+        self.on_touch = lambda service: None
 
     def add(self, name: str, *replicas: Upstream, token: str | None = None, **more: Any) -> Route:
         values = {"state": ServiceState.RUNNING, "reason": None, "limits": Limits(), "model_names": (name,)} | more
@@ -65,9 +71,6 @@ class FakeEndpoints:
     def touch(self, service_id: str) -> None:
         self.touched.append(service_id)
         self.on_touch(service_id)
-
-    def sleeps(self, service_id: str) -> bool:
-        return service_id in self.sleeping
 
     def broken(self, replica_id: str) -> None:
         self.suspects.append(replica_id)
@@ -93,6 +96,12 @@ class StubReplica:
     @property
     def upstream(self) -> Upstream:
         return Upstream(self.name, 1, f"http://127.0.0.1:{self.port}", f"token-{self.name}", 80)
+
+    def forget(self) -> None:
+        self.requests.clear()
+        self.left.clear()
+        self.sent, self.override = 0, None
+        self.release.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -219,5 +228,5 @@ def wait_for(so: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.005)
 
 
-def reason(message: str) -> Reason:
-    return Reason(code="test", message=message)
+def reason(message: str, code: str = "test") -> Reason:
+    return Reason(code=code, message=message)

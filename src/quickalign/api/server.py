@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -29,6 +30,7 @@ _GRACE_SECONDS = 10
 _ANSWER_SECONDS = 8
 """How long answers of services may go on when the server is told to end; then they end with an error event."""
 _MAX_HEADER_BYTES = 64 << 10
+_FILES = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,6 +47,7 @@ def run(home: Path, config: Config, *, database_url: str | None, insecure_http: 
         with bind(config) as listener:
             endpoint = endpoint_of(config, listener)
             server = _Server(platform, config, endpoint)
+            _allow_connections()
             logs.configure()
             platform.start()
             _say(endpoint, platform.home.root / "token", token if fresh else None)
@@ -126,6 +129,14 @@ def endpoint_of(config: Config, listener: socket.socket) -> str:
     scheme = "https" if config.tls_certificate else "http"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _allow_connections() -> None:
+    """Let this process open as many files as it may: a stream through the gateway takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say(endpoint: str, file: Path, token: str | None) -> None:

@@ -125,7 +125,7 @@ def test_refusals_are_the_clients_own_exceptions(client, file):
     assert caught.value.param == "integrations"
     with pytest.raises(NotFoundError):
         client.fine_tuning.jobs.retrieve("ftjob-none")
-    with pytest.raises(NotFoundError, match="deployed"):
+    with pytest.raises(NotFoundError, match="No service answers"):
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}])
 
 

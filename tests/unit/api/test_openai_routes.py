@@ -165,8 +165,8 @@ def test_errors_have_the_published_shape(client, stranger, file_id):
         assert param is None or error["param"] == param
 
 
-def test_no_model_is_served(client):
+def test_a_model_without_a_service(client):
     for path in ("chat/completions", "completions"):
         answer = client.post(f"/v1/{path}", json={"model": "m", "messages": []})
         assert answer.status_code == 404
-        assert "deployed" in answer.json()["error"]["message"]
+        assert "No service answers" in answer.json()["error"]["message"]

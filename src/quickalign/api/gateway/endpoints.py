@@ -28,8 +28,5 @@ class Endpoints(Protocol):
     def touch(self, service_id: str) -> None:
         """Tell that a request came. A service that was stopped for idleness starts."""
 
-    def sleeps(self, service_id: str) -> bool:
-        """Whether a service is stopped for want of requests, and starts with the next one."""
-
     def broken(self, replica_id: str) -> None:
         """Tell that a replica failed at a request."""

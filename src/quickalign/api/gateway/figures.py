@@ -69,7 +69,7 @@ class ServiceFigures:
     @property
     def errors(self) -> int:
         """Requests that a service failed at: statuses from 500 on, and answers that broke off."""
-        return sum(number for how, number in self.answers.items() if how == "broken" or how.startswith("5"))
+        return sum(number for how, number in list(self.answers.items()) if how == "broken" or how.startswith("5"))
 
     def shown(self) -> ServiceMetrics:
         """The figures on the wire."""
@@ -98,6 +98,10 @@ class Figures(Collector):
             self._services = {known: figures for known, figures in self._services.items() if self._exists(known)}
             found = self._services[service_id] = ServiceFigures(name)
         return found
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._services = {}
 
     def shown(self, service_id: str) -> ServiceMetrics:
         """The figures of a service on the wire."""

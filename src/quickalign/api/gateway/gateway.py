@@ -25,6 +25,8 @@ _LOOK_SECONDS = 0.05
 _RETRY_SECONDS = "5"
 _BECOMING = frozenset({ServiceState.PENDING, ServiceState.STARTING, ServiceState.UPDATING})
 """States that a service leaves by itself, and answers afterwards."""
+_IDLE = "idle"
+"""Why a service stops, or is stopped, that starts with the next request."""
 
 
 class Gateway:
@@ -112,10 +114,11 @@ class Gateway:
             if not self._becomes_ready(now) or time.monotonic() >= end:
                 raise _not_ready(now)
             await asyncio.sleep(_LOOK_SECONDS)
+            self.endpoints.touch(route.service_id)  # one that was just going to sleep is woken when it does
 
     def _becomes_ready(self, route: Route) -> bool:
         """Whether a service without a ready replica will have one by itself."""
-        return route.state in _BECOMING or self.endpoints.sleeps(route.service_id)
+        return route.state in _BECOMING or (route.reason is not None and route.reason.code == _IDLE)
 
 
 def _not_ready(route: Route, otherwise: str = "None of its replicas is ready.") -> ApiError:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from quickalign.api.gateway.course import BROKEN, Course
+from quickalign.api.gateway.course import BROKEN, LEFT, Course
 from quickalign.api.gateway.events import Events
 from quickalign.api.gateway.keys import Caller
 from quickalign.api.gateway.upstream import Answer, Asked, LostError, UnreachedError
@@ -61,7 +61,7 @@ class Relay(Response):
         except ApiError as error:
             await self._fail(error, scope, receive)
         except (ClientGoneError, OSError):
-            return
+            self._course.how = LEFT
         finally:
             self._gateway.relays.discard(self)
             self._course.end()

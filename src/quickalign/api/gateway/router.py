@@ -39,7 +39,7 @@ async def complete(request: Request, gateway: TheGateway) -> Response:
             raise refused("The token does not open this model.")
         caller = await gateway.keys.caller(request.headers, route)
     if route is None:
-        raise _unknown(model, "`GET /v1/models` lists the services.")
+        raise _unanswered(model)
     return _complete(request, gateway, route, caller, (raw, body))
 
 
@@ -139,6 +139,11 @@ def _lenient(raw: bytes) -> dict[str, Any]:
         return _object(raw)
     except ApiError:
         return {}
+
+
+def _unanswered(model: str) -> ApiError:
+    message = f"No service answers for {model[:100]!r}. `quickalign deploy` makes one; `GET /v1/models` lists them."
+    return ApiError(404, message, code="model_not_found", param="model")
 
 
 def _unknown(name: str, remedy: str) -> ApiError:

@@ -1,3 +1,5 @@
+"""One server and two stub replicas for all tests of a module; each test begins with no services and no memory."""
+
 import contextlib
 
 import httpx
@@ -8,38 +10,52 @@ from tests.support.gateways import FakeEndpoints, running, stub_replicas
 from tests.support.platforms import FAST, open_stub
 
 
-@pytest.fixture
-def endpoints():
-    return FakeEndpoints()
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config():
     return FAST.model_copy(update={"service_wait_seconds": 0.3})
 
 
-@pytest.fixture
-def platform(tmp_path, config):
-    opened = open_stub(tmp_path / "home", config=config)
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory, config):
+    opened = open_stub(tmp_path_factory.mktemp("gateway") / "home", config=config)
     yield opened
     opened.close()
 
 
-@pytest.fixture
-def stubs():
+@pytest.fixture(scope="module")
+def _stubs():
     with stub_replicas(2) as started:
         yield started
 
 
-@pytest.fixture
-def app(platform, endpoints):
-    return make_app(platform, endpoints)
+@pytest.fixture(scope="module")
+def _endpoints():
+    return FakeEndpoints()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def app(platform, _endpoints):
+    return make_app(platform, _endpoints)
+
+
+@pytest.fixture(scope="module")
 def address(app):
     with running(app) as found:
         yield found
+
+
+@pytest.fixture
+def endpoints(_endpoints, app):
+    _endpoints.forget()
+    app.state.gateway.figures.forget()
+    return _endpoints
+
+
+@pytest.fixture
+def stubs(_stubs):
+    for stub in _stubs:
+        stub.forget()
+    return _stubs
 
 
 @pytest.fixture

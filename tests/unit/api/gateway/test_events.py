@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":6,"
 def test_however_it_is_cut_the_bytes_are_the_same_and_events_whole(places):
     events, passed = Events(), b""
     edges = [0, *sorted(places), len(STREAM)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         whole = events.push(STREAM[start:end])
         assert whole == b"" or whole.endswith(b"\n\n")
         passed += whole

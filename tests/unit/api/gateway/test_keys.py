@@ -1,7 +1,8 @@
 """Who may ask for what: a service's token opens that service, a server's token all of them."""
 
+import itertools
 import json
-import time
+import re
 
 import pytest
 
@@ -20,26 +21,24 @@ def server_token(platform):
     return platform.tokens.create("test")
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/chat/completions"])
-def test_a_token_opens_bare_or_as_bearer(client, service, server_token, path):
-    for token in ("qs-one", server_token):
-        for given in (token, f"Bearer {token}", f"bearer  {token} "):
+def test_a_token_opens_bare_or_as_bearer(client, service, server_token):
+    for path, token in itertools.product((CHAT, "/v1/chat/completions"), ("qs-one", server_token)):
+        for given in (token, f"Bearer {token}", f"bearer  {token}"):
             assert post(client, path, given).status_code == 200, given
 
 
-@pytest.mark.parametrize(
-    "given", [None, "", "Bearer", "Bearer ", "wrong", "Bearer wrong", "Bearer \xff", "Basic abc", "x" * 5000]
-)
-@pytest.mark.parametrize(
-    "path", [CHAT, "/v1/chat/completions", "/v1/completions", "/services/one/v1/models", "/services/one/health"]
-)
-def test_a_wrong_token_opens_nothing(client, service, stubs, given, path):
-    headers = {} if given is None else {"Authorization": given.encode("latin-1")}
-    method = "GET" if path.endswith(("models", "health")) else "POST"
-    answer = client.request(method, path, json=BODY if method == "POST" else None, headers=headers)
-    assert answer.status_code == 401
-    assert answer.json()["error"]["code"] == "invalid_api_key"
-    assert answer.headers["www-authenticate"].startswith("Bearer")
+WRONG = (None, "", "Bearer", "wrong", "Bearer wrong", "Bearer \xff", "Basic abc", "x" * 5000)
+GUARDED = (CHAT, "/v1/chat/completions", "/v1/completions", "/services/one/v1/models", "/services/one/health")
+
+
+def test_a_wrong_token_opens_nothing(client, service, stubs):
+    for given, path in itertools.product(WRONG, GUARDED):
+        headers = {} if given is None else {"Authorization": given.encode("latin-1")}
+        method = "GET" if path.endswith(("models", "health")) else "POST"
+        answer = client.request(method, path, json=BODY if method == "POST" else None, headers=headers)
+        assert answer.status_code == 401, (given, path)
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+        assert answer.headers["www-authenticate"].startswith("Bearer")
     assert not any(stub.requests for stub in stubs)
 
 
@@ -49,7 +48,7 @@ def test_one_services_token_opens_no_other(client, service, endpoints, stubs, se
     assert post(client, "/v1/chat/completions", "qs-two").status_code == 401
     assert post(client, "/v1/chat/completions", "qs-two", BODY | {"model": "two"}).status_code == 200
     assert post(client, "/services/two/v1/chat/completions", "qs-one").status_code == 401
-    assert post(client, "/services/two/v1/chat/completions", server_token).status_code == 200
+    assert post(client, "/services/two/v1/chat/completions", server_token, BODY | {"model": "two"}).status_code == 200
 
 
 def test_what_is_not_there_is_not_told_to_who_may_not_know(client, service, server_token):
@@ -67,7 +66,7 @@ def test_a_revoked_token_opens_nothing(client, service, endpoints, platform, ser
     endpoints.tokens["service-one"] = {"service": "qs-rotated"}
     assert post(client, CHAT, "qs-one").status_code == 401
     assert post(client, CHAT, "qs-rotated").status_code == 200
-    platform.tokens.revoke(platform.tokens.list()[0].id)
+    platform.tokens.revoke(platform.tokens.list()[-1].id)
     assert post(client, CHAT, server_token).status_code == 401
 
 
@@ -125,26 +124,26 @@ def test_health(client, service, endpoints):
     assert client.get("/services/one/health", headers=headers).status_code == 503
 
 
-@pytest.mark.parametrize(
-    ("content", "status"),
-    [
-        (b"", 400),
-        (b"{", 400),
-        (b"[]", 400),
-        (b"null", 400),
-        (b'{"messages": []}', 400),
-        (b'{"model": 5}', 400),
-        (b'{"model": ""}', 400),
-        (b'{"model": "nope"}', 404),
-        (b'{"model": "one", "x": NaN}', 400),
-        (b'{"model": "\\ud800"}', 400),
-        (b"\xff\xfe", 400),
-    ],
-)
-def test_bodies_that_name_no_service(client, service, server_token, content, status):
-    answer = client.post("/v1/chat/completions", content=content, headers={"Authorization": server_token})
-    assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+NAMELESS = {
+    b"": 400,
+    b"{": 400,
+    b"[]": 400,
+    b"null": 400,
+    b'{"messages": []}': 400,
+    b'{"model": 5}': 400,
+    b'{"model": ""}': 400,
+    b'{"model": "nope"}': 404,
+    b'{"model": "one", "x": NaN}': 400,
+    b'{"model": "\\ud800"}': 400,
+    b"\xff\xfe": 400,
+}
+
+
+def test_bodies_that_name_no_service(client, service, server_token):
+    for content, status in NAMELESS.items():
+        answer = client.post("/v1/chat/completions", content=content, headers={"Authorization": server_token})
+        assert answer.status_code == status, content
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
 def test_a_body_that_is_too_large(client, service):
@@ -155,14 +154,30 @@ def test_a_body_that_is_too_large(client, service):
 
 
 def test_paths_and_methods_that_are_not_there(client, service, server_token):
-    headers = {"Authorization": server_token}
+    headers = {"Authorization": f"Bearer {server_token}"}
     for method, path, status in (
         ("GET", CHAT, 405),
         ("POST", "/services/one/v1/embeddings", 404),
-        ("GET", "/services", 404),
         ("POST", "/v1/embeddings", 404),
         ("DELETE", "/services/one/", 405),
     ):
         answer = client.request(method, path, headers=headers)
         assert answer.status_code == status, (method, path)
     assert "message" in client.get(CHAT, headers=headers).json()["error"]
+
+
+def test_the_page_is_the_same_for_everyone_and_obeys_the_policy(client, service):
+    moved = client.get("/services/one")
+    assert (moved.status_code, moved.headers["location"]) == (308, "./one/")
+    here, nowhere = client.get("/services/one/"), client.get("/services/none/")
+    assert here.status_code == nowhere.status_code == 200
+    assert here.content == nowhere.content
+    assert "unsafe-inline" not in here.headers["content-security-policy"]
+    assert "<style" not in here.text
+    assert " style=" not in here.text
+    parts = re.findall(r'(?:href|src)="([^"]+)"', here.text)
+    assert len(parts) >= 3
+    for part in parts:
+        assert client.get(f"/services/one/{part}").status_code == 200, part
+    assert client.get("/services/one/page/..%2frouter.py").status_code == 404
+    assert client.get("/services/one/page/nothing.js").status_code == 404

@@ -155,14 +155,15 @@ def test_a_service_without_a_ready_replica_says_why(ask, endpoints):
 
 
 def test_a_request_wakes_a_service_and_waits_for_it(ask, endpoints, stubs):
-    endpoints.change("one", replicas=(), state=ServiceState.STOPPED)
-    endpoints.sleeping.add("service-one")
+    course = iter([ServiceState.STOPPING, ServiceState.STOPPED, ServiceState.PENDING, ServiceState.STARTING])
 
-    def wake(service):
-        endpoints.sleeping.discard(service)
-        endpoints.change("one", replicas=(stubs[0].upstream,), state=ServiceState.RUNNING)
+    def move(service):
+        state = next(course, ServiceState.RUNNING)
+        ready = (stubs[0].upstream,) if state == ServiceState.RUNNING else ()
+        idle = state in (ServiceState.STOPPING, ServiceState.STOPPED)
+        endpoints.change("one", replicas=ready, state=state, reason=reason("Idle.", "idle") if idle else None)
 
-    endpoints.on_touch = wake
+    endpoints.on_touch = move
     assert ask("say 1").status_code == 200
 
 
@@ -171,7 +172,7 @@ def test_the_wait_is_bounded(ask, endpoints):
     answer = ask("say 1")
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
-    assert endpoints.touched == ["service-one"]
+    assert set(endpoints.touched) == {"service-one"}
 
 
 def test_a_service_deleted_while_a_request_waits(ask, endpoints):
