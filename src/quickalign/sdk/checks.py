@@ -23,7 +23,8 @@ def checked(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
         where = ".".join(str(part) for part in first["loc"])
         if not where:
             sentence = first["msg"].removeprefix("Value error, ")
-            raise OptionError(f"{sentence[0].upper()}{sentence[1:]}.") from None
+            is_name = "_" in sentence.split()[0]
+            raise OptionError(f"{sentence if is_name else sentence[0].upper() + sentence[1:]}.") from None
         field = kind.model_fields.get(where)
         meaning = field.description if field else None
         raise OptionError(

@@ -91,7 +91,7 @@ def test_a_deployment_that_fails_ends_with_its_kind_and_sentence(cli, api):
         (("job-1", "--name", "Bad Name"), "'Bad Name' cannot be a service's name"),
         (("job-1", "--adapter", "x"), "Give either a job, or a model and/or an adapter."),
         (("qwen2-tiny-instruct", "--checkpoint", "3"), "A checkpoint needs the job that it belongs to."),
-        (("job-1", "--model-revision", "x"), "Model_revision needs a model."),
+        (("job-1", "--model-revision", "x"), "model_revision needs a model."),
     ],
     ids=str,
 )
