@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +53,7 @@ class Conversation:
         prompt = self._asking.system_prompt
         self._messages = [] if prompt is None else [{"role": "system", "content": prompt}]
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Generator[str, None, None]:
         """The pieces of the answer to `text`; what came of it is remembered, also where the reader stops early.
 
         Raises:

@@ -84,7 +84,7 @@ def removal_view(service: Service) -> RenderableType:
         return line
     processes = ", ".join(map(str, removal.processes)) or "it had none"
     ports = ", ".join(map(str, removal.ports)) or "it had none"
-    facts = [
+    facts: list[tuple[str, RenderableType]] = [
         ("processes gone", processes),
         ("ports free", ports),
         ("memory freed", size(removal.memory_bytes)),
