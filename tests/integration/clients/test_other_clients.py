@@ -39,7 +39,7 @@ def run(clients, environment, tmp_path):
     def call(program, *arguments):
         done = subprocess.run(
             [clients / program, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True,
-            timeout=400, check=False,
+            timeout=550, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
@@ -75,19 +75,14 @@ def test_langchain(run, predictor):
 
 def lm_eval(run, tmp_path, model, path, task, **arguments):
     """Run a task; returns (its metrics, its samples)."""
-    (tmp_path / "tasks").mkdir(exist_ok=True)
+    (tmp_path / "tasks").mkdir()
     text = (SCRIPTS / "tasks" / f"{task}.yaml").read_text()
     data = task.removeprefix("quickalign_") + ".jsonl"
     (tmp_path / "tasks" / f"{task}.yaml").write_text(text.replace(data, str(tmp_path / data)))
     settings = {"model": "default", "base_url": path, "max_retries": 1, **arguments}
-    run(
-        "lm_eval", "--model", model, "--model_args", ",".join(f"{key}={value}" for key, value in settings.items()),
-        "--tasks", task, "--include_path", str(tmp_path / "tasks"), "--output_path", str(tmp_path / "out"),
-        "--log_samples", *(["--apply_chat_template"] if "chat" in model else []),
-    )  # fmt: skip
-    (results,) = (tmp_path / "out").rglob("results_*.json")
-    (samples,) = (tmp_path / "out").rglob(f"samples_{task}_*.jsonl")
-    return json.loads(results.read_text())["results"][task], [json.loads(each) for each in samples.open()]
+    told = run("python", SCRIPTS / "with_lm_eval.py", model, json.dumps(settings), task, tmp_path / "tasks")
+    found = json.loads(told.splitlines()[-1])
+    return found["results"], found["samples"]
 
 
 def test_lm_eval_chats(run, predictor, environment, tmp_path):
@@ -109,7 +104,13 @@ def test_lm_eval_scores_texts_as_transformers_does(run, environment, tmp_path):
     path = environment["OPENAI_BASE_URL"] + "/completions"
     folder = paths.assets() / MODEL
     metrics, samples = lm_eval(
-        run, tmp_path, "local-completions", path, "quickalign_choice", tokenizer=folder, tokenizer_backend="huggingface"
+        run,
+        tmp_path,
+        "local-completions",
+        path,
+        "quickalign_choice",
+        tokenizer=str(folder),
+        tokenizer_backend="huggingface",
     )
     found = {(s["doc"]["text"], choice): float(r[0][0]) for s in samples
              for choice, r in zip(s["doc"]["choices"], s["resps"], strict=True)}  # fmt: skip
@@ -140,7 +141,7 @@ def log_prob(folder, context, continuation):
 def test_guidellm_as_the_load(run, predictor, tmp_path):
     before = predictor.metrics().requests
     run(
-        "guidellm", "benchmark", "run", "--target", predictor.endpoint, "--model", "default",
+        "guidellm", "benchmark", "run", "--target", predictor.endpoint, "--model", predictor.service_name,
         "--backend-args", json.dumps({"api_key": predictor.access_token}),
         "--processor", str(paths.assets() / MODEL), "--data", "prompt_tokens=48,output_tokens=24",
         "--rate-type", "concurrent", "--rate", "8", "--max-requests", "32",
