@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from quickalign.core.errors import AccessError, StorageError, UnavailableError
 from quickalign.sdk.place import Place
 
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _HEALTH_SECONDS = 5.0
 _PAUSE = 0.05

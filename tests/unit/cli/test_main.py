@@ -24,7 +24,18 @@ def test_version(cli):
 def test_help_lists_every_command_with_its_summary(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    for command in ("quickstart", "train", "plan", "generate", "data check", "models list", "models show"):
+    for command in (
+        "quickstart",
+        "train",
+        "plan",
+        "generate",
+        "deploy",
+        "chat",
+        "services token",
+        "data check",
+        "models list",
+        "models show",
+    ):
         assert f"\n  {command}" in out
     assert "130 stopped" in out
 
