@@ -82,9 +82,9 @@ class Jobs:
         """Go on with a paused job."""
         return self._client.post(f"{_job(job_id)}/resume", Job)
 
-    def clone(self, job_id: str, changes: Mapping[str, Any] | None = None) -> Job:
-        """Make a job like another one, with changed fields; those of `spec` are merged."""
-        return self._client.post(f"{_job(job_id)}/clone", Job, dict(changes or {}))
+    def clone(self, job_id: str, changes: Mapping[str, Any] | None = None, *, key: str | None = None) -> Job:
+        """Make a job like another one, with changed fields; those of `spec` are merged. `key` is as of `create`."""
+        return self._client.post(f"{_job(job_id)}/clone", Job, dict(changes or {}), key=key or uuid.uuid4().hex)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, with its folder."""

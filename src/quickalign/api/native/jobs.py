@@ -105,7 +105,7 @@ def resume_job(platform: ThePlatform, job_id: JobId) -> Response:
     status_code=201,
     response_model=Job,
     summary="Make a job like another one",
-    responses={**shown(examples.JOB, 201, "The new job is queued."), **guarded(404, 413)},
+    responses={**shown(examples.JOB, 201, "The new job is queued."), **guarded(404, 409, 413)},
 )
 def clone_job(
     platform: ThePlatform,
@@ -114,9 +114,10 @@ def clone_job(
         dict[str, Any] | None,
         Body(description="Fields of a new job to change; those of `spec` are merged.", examples=[examples.CHANGES]),
     ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """The clone reads the very same frozen inputs, unless it names others."""
-    return reply(platform.jobs.clone(job_id, changes or {}), 201)
+    return reply(platform.jobs.clone(job_id, changes or {}, idempotency_key=idempotency_key), 201)
 
 
 @router.delete("/jobs/{job_id}", status_code=204, summary="Delete a job", responses=guarded(404, 409))

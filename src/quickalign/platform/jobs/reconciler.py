@@ -8,13 +8,14 @@ nothing done and nothing said, or something said that can be looked for.
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from quickalign.core.errors import QuickalignError
+from quickalign.core.errors import QuickalignError, UnavailableError
 from quickalign.core.wire.jobs import JobCreate, JobState, Reason
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
@@ -36,6 +37,7 @@ _TICK_SECONDS = 1.0
 _GATHER_SECONDS = 0.05
 """How long after a call a round waits for the next calls, so that a burst of them costs one round."""
 _SILENT_SECONDS = 120.0
+_STALLED_SECONDS = 60.0
 
 
 class Reconciler:
@@ -60,6 +62,7 @@ class Reconciler:
         self._wake, self._ended = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._recovered = False
+        self._looked_at = time.monotonic()
         self._changes, self._settled = 0, -1
         self._silent: set[str] = set()
 
@@ -87,6 +90,18 @@ class Reconciler:
         """Whether the thread lives."""
         return self._thread is not None and self._thread.is_alive()
 
+    def check(self) -> None:
+        """Check that rounds succeed.
+
+        Raises:
+            UnavailableError: none has for a long time.
+        """
+        quiet = time.monotonic() - self._looked_at
+        if quiet > _STALLED_SECONDS:
+            raise UnavailableError(
+                f"The server has not been able to look after its jobs for {quiet:.0f} seconds.", "Its log says why."
+            )
+
     def tick(self) -> None:
         """One round: look at every job that may have a process, then start those that fit."""
         for seen in self._active():
@@ -98,6 +113,7 @@ class Reconciler:
                 _LOG.exception("the job %s could not be looked at", seen.id)
         self._recovered = True
         self._admit()
+        self._looked_at = time.monotonic()
 
     def _run(self) -> None:
         rounds = 0

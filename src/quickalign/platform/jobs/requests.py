@@ -70,7 +70,9 @@ def changed(request: JobCreate, changes: dict[str, Any]) -> JobCreate:
         ) from None
 
 
-def fingerprint(request: JobCreate) -> str:
+def fingerprint(request: JobCreate, cloned_from: str | None = None) -> str:
     """Equal for equal requests."""
     text = json.dumps(request.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    if cloned_from is not None:
+        text = f"{cloned_from} {text}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

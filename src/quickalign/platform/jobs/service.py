@@ -140,7 +140,7 @@ class Jobs:
         """
         return self._change(job_id, _resume_target, (S.RESUMING,), "resumed")
 
-    def clone(self, job_id: str, changes: dict[str, Any] | None = None) -> Job:
+    def clone(self, job_id: str, changes: dict[str, Any] | None = None, *, idempotency_key: str | None = None) -> Job:
         """A new job with the same request and the very same inputs, but for `changes` (see `requests.changed`).
 
         Raises:
@@ -153,7 +153,7 @@ class Jobs:
             inputs = {one.field: one for one in session.scalars(select(InputRow).where(InputRow.job == row.number))}
         asked = given.get("spec") or {}
         kept = {field: one for field, one in inputs.items() if field not in asked and one.blob}
-        return self._create(request, None, kept, job_id)
+        return self._create(request, idempotency_key, kept, job_id)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, with its folder.
@@ -222,7 +222,7 @@ class Jobs:
             return {str(state): 0 for state in JobState} | {str(state): int(count) for state, count in found}
 
     def _create(self, request: JobCreate, key: str | None, kept: dict[str, InputRow], cloned_from: str | None) -> Job:
-        print_of_request = requests.fingerprint(request)
+        print_of_request = requests.fingerprint(request, cloned_from)
         if key is not None and (earlier := self._earlier(key, print_of_request)):
             return earlier
         parameters = requests.check_spec(request.spec, self._inputs)
