@@ -153,7 +153,7 @@ def setup_default_session(
     home: Path | None = None,
     **cloud: Any,
 ) -> Session:
-    """Make the default session anew; arguments as of `Session`, in PAI's order. What is left out stays as it was before."""
+    """Make the default session anew; arguments as of `Session`, in PAI's order. What is left out stays as it was."""
     global _default  # noqa: PLW0603
     cloud |= {"access_key_id": access_key_id, "access_key_secret": access_key_secret, "security_token": security_token}
     cloud |= {"credential_config": credential_config, "oss_endpoint": oss_endpoint, "network": network}

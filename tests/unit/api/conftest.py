@@ -9,12 +9,20 @@ from tests.support.platforms import FAST, drive_to, open_stub
 
 PAIRS = [{"prompt": f"Question {i}?", "chosen": f"A good answer {i}.", "rejected": f"No {i}."} for i in range(12)]
 CONTENT = "".join(json.dumps(row) + "\n" for row in PAIRS).encode()
+BOTH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 OPTIONS = {"training_strategy": "dpo", "load_in_4bit": False, "max_steps": 6, "save_steps": 2}
 
 
 @pytest.fixture
-def platform(tmp_path):
-    opened = open_stub(tmp_path / "home", config=FAST.model_copy(update={"max_upload_bytes": 200_000}))
+def database_url(request):
+    """SQLite, but for the modules that are marked to run on PostgreSQL as well."""
+    return request.getfixturevalue("postgres").database() if getattr(request, "param", "") == "postgresql" else None
+
+
+@pytest.fixture
+def platform(tmp_path, database_url):
+    config = FAST.model_copy(update={"max_upload_bytes": 200_000})
+    opened = open_stub(tmp_path / "home", config=config, database_url=database_url)
     yield opened
     opened.close()
 

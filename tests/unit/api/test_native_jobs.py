@@ -2,7 +2,9 @@ import pytest
 
 from quickalign.core.wire.jobs import JobState
 from tests.support.platforms import drive_to
-from tests.unit.api.conftest import OPTIONS
+from tests.unit.api.conftest import BOTH, OPTIONS
+
+pytestmark = BOTH
 
 
 def test_make_and_show(client, make_job):
