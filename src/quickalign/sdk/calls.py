@@ -53,11 +53,13 @@ class Jobs:
         states: Iterable[JobState] = (),
         model: str | None = None,
         text: str | None = None,
+        labels: Mapping[str, str] | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> Page[Job]:
         """A page of jobs, newest first."""
         query = {"state": [state.value for state in states] or None, "model": model, "text": text}
+        query["label"] = [f"{key}={value}" for key, value in (labels or {}).items()] or None
         return self._client.get("/jobs", Page[Job], **query, after=after, limit=limit)
 
     def all(self, *, states: Iterable[JobState] = (), page_size: int = 100, **filters: Any) -> Iterator[Job]:

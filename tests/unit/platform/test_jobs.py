@@ -230,6 +230,14 @@ def test_lists_are_filtered_and_paged(platform, data):
         listed(after="job-none")
 
 
+@pytest.mark.parametrize("key", ["team", 'a"b', "a.b", "a[0]", "a'b", "a\\b", "$", "键", "%"])
+def test_jobs_are_found_by_any_label(platform, data, key):
+    job = platform.jobs.create(stub_job(data, metadata={key: "v", "other": "w"}))
+    platform.jobs.create(stub_job(data, metadata={"else": "v"}))
+    assert [found.id for found in platform.jobs.list(metadata={key: "v", "other": "w"}).items] == [job.id]
+    assert platform.jobs.list(metadata={key: "w"}).items == ()
+
+
 def test_a_clone_has_the_same_inputs_whatever_became_of_the_file(platform, data):
     job = platform.jobs.create(stub_job(data, metadata={"a": "b"}))
     data.unlink()

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query
+from pydantic import StringConstraints
 from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
@@ -15,6 +16,7 @@ from quickalign.core.wire.jobs import Job, JobCreate, JobState
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
+Label = Annotated[str, StringConstraints(max_length=1000, pattern="^[^=]+=")]
 IdempotencyKey = Annotated[
     str | None, Header(description="The same key with the same request makes one job, however often it is sent.")
 ]
@@ -49,11 +51,16 @@ def list_jobs(
     text: Annotated[
         str | None, Query(max_length=200, description="Only jobs whose name, id or model contains it.")
     ] = None,
+    label: Annotated[
+        tuple[Label, ...],
+        Query(max_length=16, description="Only jobs with this label, `key=value`; may be repeated."),
+    ] = (),
     after: Annotated[str | None, Query(max_length=100, description="The `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Response:
     """Newest first."""
-    return reply(platform.jobs.list(states=state, model=model, text=text, after=after, limit=limit))
+    labels = dict(one.split("=", 1) for one in label)
+    return reply(platform.jobs.list(states=state, model=model, text=text, metadata=labels, after=after, limit=limit))
 
 
 @router.get(

@@ -23,6 +23,7 @@ from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import Frozen, Inputs
 from quickalign.platform.jobs import moves, reading, requests
+from quickalign.platform.jobs.labels import has_label
 from quickalign.platform.jobs.reading import MetricsKind
 from quickalign.platform.jobs.records import to_event, to_jobs
 from quickalign.platform.queue.needs import resources
@@ -108,7 +109,7 @@ class Jobs:
             columns = (JobRow.name, JobRow.id, JobRow.model)
             query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
         for key, value in (metadata or {}).items():
-            query = query.where(JobRow.labels[key].as_string() == value)
+            query = query.where(has_label(self._database.kind, key, value))
         with self._database.read() as session:
             if after is not None:
                 query = query.where(JobRow.number < _row(session, after).number)
