@@ -219,7 +219,7 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, float, str, float | None]]
 
 def show(found: dict[str, Any]) -> bool:
     """Print what was found beside what was promised; gives whether all of it is kept."""
-    kept = found["followers"]["complete"] == found["followers"]["followers"]
+    kept: bool = found["followers"]["complete"] == found["followers"]["followers"]
     print(f"\n{found['jobs']} queued jobs, {found['database']}; {found['machine']}; load before {found['load']}\n")
     for name, value, unit, limit in rows_of(found):
         kept = kept and (limit is None or value < limit)

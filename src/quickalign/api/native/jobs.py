@@ -10,13 +10,14 @@ from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
 from quickalign.api.limits import StrictRoute
 from quickalign.api.native import examples
+from quickalign.core.errors import OptionError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Job, JobCreate, JobState
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
-Label = Annotated[str, StringConstraints(max_length=1000, pattern="^[^=]+=")]
+Label = Annotated[str, StringConstraints(max_length=1000)]
 IdempotencyKey = Annotated[
     str | None, Header(description="The same key with the same request makes one job, however often it is sent.")
 ]
@@ -59,8 +60,15 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Response:
     """Newest first."""
-    labels = dict(one.split("=", 1) for one in label)
+    labels = dict(map(_label, label))
     return reply(platform.jobs.list(states=state, model=model, text=text, metadata=labels, after=after, limit=limit))
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise OptionError(f"The filter {text!r} names no label.", "Write label=KEY=VALUE.", field="label", value=text)
+    return key, value
 
 
 @router.get(
