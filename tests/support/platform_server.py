@@ -1,17 +1,21 @@
-# ruff: noqa: T201 - what it prints is its answers
-"""A server without HTTP: `python -m tests.support.platform_server HOME [DATABASE_URL]`.
+"""Servers without HTTP, for tests that kill them: `python -m tests.support.platform_server DESCRIPTOR`.
 
-Opens the platform with the stub trainer, reconciles, and answers one JSON request a line: {"call": "create", ...}. It is
-what the chaos test kills.
+The program loads everything once and then forks a server for each order that comes over the socket of that descriptor,
+together with the server's own socket. A server opens the platform with the stub trainer, reconciles, and answers one JSON
+request a line: {"call": "create", ...}.
 """
 
 import json
+import os
+import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.jobs import JobCreate
+from quickalign.platform import crashpoints
 from tests.support.platforms import cpu, open_stub
 
 SLOTS = 3
@@ -26,21 +30,57 @@ def answer(platform: Any, request: dict[str, Any]) -> Any:
         return [job.model_dump(mode="json") for job in platform.jobs.list(limit=1000).items]
     if call == "events":
         return [event.model_dump() for event in platform.jobs.events(job, limit=1000).items]
-    return getattr(platform.jobs, call)(job).model_dump(mode="json")
+    if call == "crash_at":
+        os.environ[crashpoints.ONCE] = request["mark"]
+        os.environ[crashpoints.VARIABLE] = request["point"]
+        return None
+    changed = getattr(platform.jobs, call)(job)
+    return changed.model_dump(mode="json") if changed else None
+
+
+def serve(order: dict[str, Any], connection: socket.socket) -> None:
+    os.environ |= order["environment"]
+    platform = open_stub(Path(order["home"]), devices=cpu(SLOTS), database_url=order["url"])
+    platform.reconciler.start()
+    with connection.makefile("rwb", buffering=0) as stream:
+        stream.write(b'"ready"\n')
+        for line in iter(stream.readline, b""):
+            try:
+                found = {"answer": answer(platform, json.loads(line))}
+            except QuickalignError as error:
+                found = {"error": type(error).__name__, "message": str(error)}
+            stream.write(json.dumps(found).encode() + b"\n")
+    platform.close()
+
+
+def fork(order: dict[str, Any], orders: socket.socket, descriptor: int) -> int:
+    """A server in a session of its own; gives its process id."""
+    child = os.fork()
+    if child:
+        os.close(descriptor)
+        return child
+    orders.close()
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    try:
+        serve(order, socket.socket(fileno=descriptor))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
 
 
 def main() -> None:
-    url = sys.argv[2] if len(sys.argv) > 2 else None
-    platform = open_stub(Path(sys.argv[1]), devices=cpu(SLOTS), database_url=url)
-    platform.reconciler.start()
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        try:
-            found = {"answer": answer(platform, json.loads(line))}
-        except QuickalignError as error:
-            found = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(found), flush=True)
-    platform.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # dead servers are collected by the kernel
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(orders, 1 << 16, 1)
+        if not text:
+            return
+        orders.sendall(str(fork(json.loads(text), orders, descriptors[0])).encode())
 
 
 if __name__ == "__main__":

@@ -7,9 +7,15 @@ import shutil
 import subprocess
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
-MISSING = "PostgreSQL is not installed (no initdb in /usr/lib/postgresql/*/bin): apt-get install postgresql"
+MISSING = "There is no PostgreSQL (initdb in /usr/lib/postgresql/*/bin) or no psycopg: apt-get install postgresql"
+
+
+def is_installed() -> bool:
+    """Whether a server can be started and spoken to."""
+    return binaries() is not None and find_spec("psycopg") is not None
 
 
 def binaries() -> Path | None:

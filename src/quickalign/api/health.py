@@ -29,7 +29,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=Health, summary="Can the server work?", responses=refusals(503))
 def readyz(platform: ThePlatform) -> Response:
-    """Answers 200 when the database does; needs no token."""
+    """Answers 200 when the database answers and jobs are looked after; needs no token."""
     platform.ping()
     return reply(Health())
 

@@ -189,12 +189,13 @@ class Platform:
         return self._system.info()
 
     def ping(self) -> None:
-        """Check that the database answers.
+        """Check that the database answers and that jobs are looked after.
 
         Raises:
-            UnavailableError, StorageError: it does not.
+            UnavailableError, StorageError: it does not, or they are not.
         """
         self._database.ping()
+        self.reconciler.check()
 
     def _tidy(self) -> None:
         """Remove what nobody needs any more."""

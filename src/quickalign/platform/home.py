@@ -81,7 +81,7 @@ class Home:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise unwritable(self.root, error) from None
-        if not os.access(self.root, os.W_OK):
+        if not os.access(self.root, os.W_OK, effective_ids=True):
             raise unwritable(self.root, PermissionError("it is read-only for this user"))
 
 

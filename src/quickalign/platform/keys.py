@@ -12,9 +12,11 @@ from quickalign.platform.db.tables import KeyRow
 _MAX_KEY = 255
 
 
-def fingerprint(request: BaseModel) -> str:
-    """Equal for equal requests."""
+def fingerprint(request: BaseModel, cloned_from: str | None = None) -> str:
+    """Equal for equal requests; a clone's is that of what it is cloned from, too."""
     text = json.dumps(request.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    if cloned_from is not None:
+        text = f"{cloned_from} {text}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -53,11 +53,13 @@ class Jobs:
         states: Iterable[JobState] = (),
         model: str | None = None,
         text: str | None = None,
+        labels: Mapping[str, str] | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> Page[Job]:
         """A page of jobs, newest first."""
         query = {"state": [state.value for state in states] or None, "model": model, "text": text}
+        query["label"] = [f"{key}={value}" for key, value in (labels or {}).items()] or None
         return self._client.get("/jobs", Page[Job], **query, after=after, limit=limit)
 
     def all(self, *, states: Iterable[JobState] = (), page_size: int = 100, **filters: Any) -> Iterator[Job]:
@@ -82,9 +84,9 @@ class Jobs:
         """Go on with a paused job."""
         return self._client.post(f"{_job(job_id)}/resume", Job)
 
-    def clone(self, job_id: str, changes: Mapping[str, Any] | None = None) -> Job:
-        """Make a job like another one, with changed fields; those of `spec` are merged."""
-        return self._client.post(f"{_job(job_id)}/clone", Job, dict(changes or {}))
+    def clone(self, job_id: str, changes: Mapping[str, Any] | None = None, *, key: str | None = None) -> Job:
+        """Make a job like another one, with changed fields; those of `spec` are merged. `key` is as of `create`."""
+        return self._client.post(f"{_job(job_id)}/clone", Job, dict(changes or {}), key=key or uuid.uuid4().hex)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, with its folder."""

@@ -54,10 +54,20 @@ class RegisteredModel:
 
     @classmethod
     def list(
-        cls, model_name: str | None = None, model_provider: str | None = None, session: Session | None = None
+        cls,
+        model_name: str | None = None,
+        model_provider: str | None = None,
+        task: str | None = None,
+        session: Session | None = None,
     ) -> Iterator[RegisteredModel]:
-        """All cards, or those with these words in their name or title."""
+        """All cards, or those with these words in their name or title.
+
+        Raises:
+            OptionError: a provider that there is not, or a `task`: all cards are language models.
+        """
         check_provider(model_provider, model_name)
+        if task is not None:
+            raise OptionError(f"task={task!r} cannot be honoured: all models are language models.", "Leave it out.")
         session = session or get_default_session()
         for card in session.models.list(text=model_name):
             yield cls(card.name, model_provider=model_provider, session=session)

@@ -144,17 +144,25 @@ def get_default_session() -> Session:
 
 
 def setup_default_session(
+    access_key_id: str | None = None,
+    access_key_secret: str | None = None,
+    security_token: str | None = None,
     region_id: str | None = None,
+    credential_config: Any = None,
+    oss_bucket_name: str | None = None,
+    oss_endpoint: str | None = None,
     workspace_id: str | int | None = None,
+    network: Any = None,
     *,
     endpoint: str | None = None,
     token: str | None = None,
-    oss_bucket_name: str | None = None,
     home: Path | None = None,
     **cloud: Any,
 ) -> Session:
-    """Make the default session anew; arguments as of `Session`. What is left out stays as it was before."""
+    """Make the default session anew; arguments as of `Session`, in PAI's order. What is left out stays as it was."""
     global _default  # noqa: PLW0603
+    cloud |= {"access_key_id": access_key_id, "access_key_secret": access_key_secret, "security_token": security_token}
+    cloud |= {"credential_config": credential_config, "oss_endpoint": oss_endpoint, "network": network}
     before = _default
     if before is not None:
         region_id = region_id or before.region_id

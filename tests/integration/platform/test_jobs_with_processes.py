@@ -30,8 +30,8 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def platform(tmp_path):
-    opened = open_stub(tmp_path / "home", devices=cpu(2))
+def platform(tmp_path, database_url):
+    opened = open_stub(tmp_path / "home", devices=cpu(2), database_url=database_url)
     yield opened
     end_all(opened)
     opened.close()

@@ -11,7 +11,14 @@ from tests.support.services import get_ready
 
 PAIRS = [{"prompt": f"Question {i}?", "chosen": f"A good answer {i}.", "rejected": f"No {i}."} for i in range(12)]
 CONTENT = "".join(json.dumps(row) + "\n" for row in PAIRS).encode()
+BOTH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 OPTIONS = {"training_strategy": "dpo", "load_in_4bit": False, "max_steps": 6, "save_steps": 2}
+
+
+@pytest.fixture
+def database_url(request):
+    """SQLite, but for the modules that are marked to run on PostgreSQL as well."""
+    return request.getfixturevalue("postgres").database() if getattr(request, "param", "") == "postgresql" else None
 
 
 @pytest.fixture
@@ -21,10 +28,14 @@ def world():
 
 
 @pytest.fixture
-def platform(tmp_path, world):
+def platform(tmp_path, database_url, world):
     config = FAST.model_copy(update={"max_upload_bytes": 200_000})
     opened = open_stub(
-        tmp_path / "home", config=config, replicas=FakeExecutor(world), probe=lambda endpoint, token: True
+        tmp_path / "home",
+        config=config,
+        database_url=database_url,
+        replicas=FakeExecutor(world),
+        probe=lambda endpoint, token: True,
     )
     yield opened
     opened.close()

@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 
 import pytest
 
@@ -84,6 +86,21 @@ def test_an_upload_that_stands_still_is_given_up(platform, token, monkeypatch):
     part = {"type": "http.request", "body": CONTENT, "more_body": True}
     assert asyncio.run(call(make_app(platform), token, [part])) == 408
     assert list(platform.home.uploads.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/files?filename=a.json", "/v1/files"])
+def test_a_full_disk_is_told_and_leaves_nothing(client, platform, monkeypatch, path):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    form = {"files": {"file": ("a.json", CONTENT)}, "data": {"purpose": "fine-tune"}}
+    answer = client.post(path, **(form if path.startswith("/v1") else {"content": CONTENT}))
+    monkeypatch.undo()
+    assert answer.status_code == 503
+    assert "is full" in answer.text
+    assert list(platform.home.uploads.iterdir()) == []
+    assert client.get("/api/v1/files").json()["items"] == []
 
 
 def test_page_sizes_are_bounded(client, finished):

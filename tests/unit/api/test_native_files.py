@@ -1,6 +1,8 @@
 import hashlib
 
-from tests.unit.api.conftest import CONTENT, PAIRS
+from tests.unit.api.conftest import BOTH, CONTENT, PAIRS
+
+pytestmark = BOTH
 
 
 def test_upload_show_and_download(client, file_id):

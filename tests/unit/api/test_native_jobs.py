@@ -2,7 +2,9 @@ import pytest
 
 from quickalign.core.wire.jobs import JobState
 from tests.support.platforms import drive_to
-from tests.unit.api.conftest import OPTIONS
+from tests.unit.api.conftest import BOTH, OPTIONS
+
+pytestmark = BOTH
 
 
 def test_make_and_show(client, make_job):
@@ -39,6 +41,15 @@ def test_filters_and_paging(client, make_job):
         if after is None:
             break
     assert seen == ids[::-1]
+
+
+def test_labels_are_a_filter(client, make_job):
+    ids = [make_job(metadata={"team": team, "价": 'a=b "c"'})["id"] for team in ("a", "b")]
+    for asked, wanted in ((["team=a"], ids[:1]), (['价=a=b "c"'], ids[::-1]), (["team=a", "价=x"], [])):
+        page = client.get("/api/v1/jobs", params={"label": asked})
+        assert [job["id"] for job in page.json()["items"]] == wanted, page.text
+    answer = client.get("/api/v1/jobs", params={"label": "team"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "label")
 
 
 def test_moves(client, make_job):

@@ -2,7 +2,9 @@ import pytest
 
 from quickalign.core.wire.jobs import JobState
 from tests.support.platforms import drive_to
-from tests.unit.api.conftest import CONTENT, OPTIONS
+from tests.unit.api.conftest import BOTH, CONTENT, OPTIONS
+
+pytestmark = BOTH
 
 JOBS = "/v1/fine_tuning/jobs"
 

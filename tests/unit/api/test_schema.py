@@ -3,6 +3,7 @@
 import json
 import os
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -11,10 +12,9 @@ from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from quickalign.api.native import examples, service_examples
+from tests.unit.api.conftest import BOTH
 
 SLOW = ("/api/v1/estimates", "/api/v1/files/{file_id}/report")
-
-
 CHECKS = [
     checks.not_a_server_error,
     openapi_checks.status_code_conformance,
@@ -22,12 +22,15 @@ CHECKS = [
     openapi_checks.response_schema_conformance,
 ]
 EXAMPLES = int(os.environ.get("QUICKALIGN_SCHEMA_EXAMPLES", "15"))
+PATIENCE = 120
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
+@pytest.mark.slow
+@BOTH
 def test_generated_requests_meet_no_undeclared_answer(app, token):
     headers = {"Authorization": f"Bearer {token}", "Host": "127.0.0.1"}
-    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=headers)
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=headers, timeout=PATIENCE)
     seen = 0
     for found in schema.get_all_operations():
         operation = found.ok()
@@ -36,7 +39,7 @@ def test_generated_requests_meet_no_undeclared_answer(app, token):
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
             def holds(case):
-                case.call_and_validate(headers=headers, checks=CHECKS)
+                case.call_and_validate(headers=headers, checks=CHECKS, timeout=PATIENCE)
 
             try:
                 holds()

@@ -369,3 +369,11 @@ def test_a_watched_job_fits_the_terminal_and_leaves_it_as_it_was(width):
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0
     for part in ("● Data", "queued: All GPUs are busy", "20/20", "loss", "● Done", "quickalign generate"):
         assert part in plain
+
+
+def test_jobs_are_listed_by_label(cli, api):
+    assert cli("jobs", "list", "--label", "team=a", "--label", "for=b=c")[0] == 0
+    assert api.requests[-1].url.params.get_list("label") == ["team=a", "for=b=c"]
+    code, _, said = cli("jobs", "list", "--label", "team")
+    assert code == 2
+    assert "--label NAME=VALUE" in said

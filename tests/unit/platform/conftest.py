@@ -2,23 +2,6 @@ import pytest
 
 from tests.support.fake_executor import FakeExecutor, World
 from tests.support.platforms import open_stub, write_data
-from tests.support.postgres import MISSING, PostgresServer, binaries
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    if binaries() is None:
-        pytest.skip(MISSING)
-    pytest.importorskip("psycopg")
-    server = PostgresServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request):
-    """The database under test: none for SQLite in the home, a fresh one on a server for PostgreSQL."""
-    return None if request.param == "sqlite" else request.getfixturevalue("postgres").database()
 
 
 @pytest.fixture

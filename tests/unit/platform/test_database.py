@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from quickalign.core.errors import ConflictError, OptionError, StorageError, UnavailableError
 from quickalign.platform.db.tables import Base
 from tests.support.platforms import open_stub, stub_job, write_data
+from tests.support.users import open_folder, ordinary_user, set_writable
 
 
 def test_the_migrations_make_exactly_the_tables(platform):
@@ -52,6 +53,24 @@ def test_a_damaged_database_is_named_and_left_as_it_is(tmp_path):
         open_stub(tmp_path)
 
 
+def test_a_database_that_is_damaged_under_a_running_server(on_sqlite, data):
+    platform = on_sqlite
+    jobs = {platform.jobs.create(stub_job(data)).id for _ in range(3)}
+    with platform._database.engine.connect() as connection:
+        connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    platform._database.engine.dispose()
+    file = platform.home.database
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + os.urandom(len(whole) - 4096))
+    for call in (platform.jobs.list, lambda: platform.jobs.create(stub_job(data)), platform.reconciler.tick):
+        with pytest.raises(StorageError, match="is damaged"):
+            call()
+    assert {folder.name for folder in platform.home.blobs.rglob("*")}, "what lies beside it is untouched"
+    platform._database.engine.dispose()
+    file.write_bytes(whole)
+    assert {job.id for job in platform.jobs.list().items} == jobs
+
+
 def test_after_a_failed_opening_the_lock_is_free(tmp_path):
     (tmp_path / "quickalign.db").write_bytes(b"this is no database" * 300)
     for _ in range(2):
@@ -74,12 +93,20 @@ def test_a_home_that_cannot_be_written(tmp_path):
         open_stub(tmp_path / "file" / "home")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_home(tmp_path):
-    home = tmp_path / "home"
-    home.mkdir(mode=0o500)
-    with pytest.raises(StorageError, match="cannot be written"):
-        open_stub(home)
+def test_a_read_only_home_is_named_and_loses_nothing():
+    with open_folder() as folder:
+        home = folder / "home"
+        platform = open_stub(home)
+        job = platform.jobs.create(stub_job(write_data(folder)))
+        platform.close()
+        set_writable(home, writable=False)
+        with ordinary_user(), pytest.raises(StorageError, match="cannot be written") as caught:
+            open_stub(home)
+        assert str(home) in caught.value.message
+        set_writable(home, writable=True)
+        platform = open_stub(home)
+        assert platform.jobs.get(job.id).state == "queued"
+        platform.close()
 
 
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(on_sqlite, data):

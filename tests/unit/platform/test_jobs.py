@@ -2,13 +2,30 @@
 
 import pytest
 
-from quickalign.core.errors import CapacityError, ConflictError, ModelError, NotFoundError, OptionError
+from quickalign.core.errors import (
+    CapacityError,
+    ConflictError,
+    ModelError,
+    NotFoundError,
+    OptionError,
+    UnavailableError,
+)
 from quickalign.core.wire.jobs import JobState as S
 from quickalign.platform.devices import Device
+from quickalign.platform.jobs import reconciler
 from tests.support.fake_executor import FakeExecutor
 from tests.support.platforms import FAST, cpu, open_stub, stub_job
 
 SMALL_GPU = (*cpu(), Device("cuda", 0, "Small", 4 * 10**9, 1))
+
+
+@pytest.fixture
+def patient(tmp_path, world, database_url):
+    """A platform on which a crashed job stays in the queue for as long as a test takes."""
+    waits = FAST.model_copy(update={"retry_seconds": 300.0, "retry_seconds_max": 300.0})
+    opened = open_stub(tmp_path / "home", executor=FakeExecutor(world), database_url=database_url, config=waits)
+    yield opened
+    opened.close()
 
 
 def begin(platform, world, job):
@@ -77,11 +94,11 @@ def test_success(platform, world, data):
         (None, S.QUEUED),
     ],
 )
-def test_failures_are_told_from_crashes(platform, world, data, code, state):
-    job = platform.jobs.create(stub_job(data))
-    world.end(begin(platform, world, job), code)
-    platform.reconciler.tick()
-    assert platform.jobs.get(job.id).state is state
+def test_failures_are_told_from_crashes(patient, world, data, code, state):
+    job = patient.jobs.create(stub_job(data))
+    world.end(begin(patient, world, job), code)
+    patient.reconciler.tick()
+    assert patient.jobs.get(job.id).state is state
 
 
 def test_crashes_are_tried_again_a_bounded_number_of_times(platform, world, data):
@@ -180,6 +197,16 @@ def test_the_same_key_makes_one_job(platform, data):
     assert platform.jobs.create(stub_job(data), idempotency_key="k").id != first.id
 
 
+def test_the_same_key_makes_one_clone(platform, data):
+    one, other = (platform.jobs.create(stub_job(data)) for _ in range(2))
+    clone = platform.jobs.clone(one.id, {"name": "again"}, idempotency_key="k")
+    assert platform.jobs.clone(one.id, {"name": "again"}, idempotency_key="k").id == clone.id
+    for job, changes in ((one, {"name": "other"}), (other, {"name": "again"})):
+        with pytest.raises(ConflictError, match="another request"):
+            platform.jobs.clone(job.id, changes, idempotency_key="k")
+    assert len(platform.jobs.list().items) == 3
+
+
 def test_lists_are_filtered_and_paged(platform, data):
     made = [
         platform.jobs.create(stub_job(data, name=f"job {n}%", metadata={"n": str(n), "team a": "x"})) for n in range(5)
@@ -201,6 +228,14 @@ def test_lists_are_filtered_and_paged(platform, data):
         listed(states=["nonsense"])
     with pytest.raises(NotFoundError):
         listed(after="job-none")
+
+
+@pytest.mark.parametrize("key", ["team", 'a"b', "a.b", "a[0]", "a'b", "a\\b", "$", "键", "%"])
+def test_jobs_are_found_by_any_label(platform, data, key):
+    job = platform.jobs.create(stub_job(data, metadata={key: "v", "other": "w"}))
+    platform.jobs.create(stub_job(data, metadata={"else": "v"}))
+    assert [found.id for found in platform.jobs.list(metadata={key: "v", "other": "w"}).items] == [job.id]
+    assert platform.jobs.list(metadata={key: "w"}).items == ()
 
 
 def test_a_clone_has_the_same_inputs_whatever_became_of_the_file(platform, data):
@@ -286,3 +321,17 @@ def test_events_are_paged_in_order(platform, data):
     rest = platform.jobs.events(job.id, after=int(first.next))
     assert [event.sequence for event in rest.items] == [3]
     assert platform.jobs.events(job.id, after=3) == rest.model_copy(update={"items": ()})
+
+
+def test_a_server_whose_rounds_fail_is_not_ready(platform, monkeypatch):
+    def broken():
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(reconciler, "_STALLED_SECONDS", 0.0)
+    monkeypatch.setattr(platform.reconciler, "_admit", broken)
+    with pytest.raises(OSError, match="the disk"):
+        platform.reconciler.tick()
+    with pytest.raises(UnavailableError, match="look after its jobs"):
+        platform.ping()
+    monkeypatch.undo()
+    platform.ping()

@@ -1,9 +1,12 @@
 """Sessions: where they connect, what of the cloud's arguments is honoured, and what is refused by name."""
 
+import inspect
+
 import pytest
 
 import quickalign
 from quickalign.core.errors import OptionError
+from quickalign.sdk import cloud
 from quickalign.sdk import session as sessions
 from quickalign.session import Session, get_default_session, setup_default_session
 from tests.support.fake_api import ENDPOINT, TOKEN
@@ -19,6 +22,46 @@ def test_the_names_are_those_of_the_cloud_s_sdk():
     assert set(quickalign.__all__) <= {*dir(quickalign), *quickalign._HOMES}
     with pytest.raises(AttributeError, match="no attribute 'Estimator'"):
         _ = quickalign.Estimator
+
+
+CLOUD = {
+    setup_default_session: "access_key_id access_key_secret security_token region_id credential_config oss_bucket_name "
+    "oss_endpoint workspace_id network",
+    Session: "region_id workspace_id",
+    quickalign.random_str: "n",
+    quickalign.RegisteredModel: "model_name model_version model_provider session",
+    quickalign.RegisteredModel.list: "model_name model_provider task session",
+    quickalign.RegisteredModel.training_recipe: "self method",
+    quickalign.ModelTrainingRecipe: "model_name model_version model_provider model_uri method",
+    quickalign.ModelTrainingRecipe.train: "self inputs outputs wait job_name show_logs",
+    quickalign.TrainingJob.get: "training_job_id session",
+    quickalign.TrainingJob.list: "status session page_size page_number",
+    quickalign.TrainingJob.wait: "self interval show_logs",
+    quickalign.TrainingJob.output_path: "self channel_name",
+}
+"""The positional arguments of PAI's SDK 0.4.13, as far as programs give them by position."""
+
+
+@pytest.mark.parametrize("call", CLOUD, ids=lambda call: call.__qualname__)
+def test_arguments_stand_in_the_cloud_s_order(call):
+    names = [
+        parameter.name
+        for parameter in inspect.signature(call).parameters.values()
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+    wanted = CLOUD[call].split()
+    assert names[: len(wanted)] == wanted
+
+
+def test_every_argument_of_the_cloud_s_recipe_is_known():
+    own = inspect.signature(quickalign.ModelTrainingRecipe).parameters
+    rest = "source_dir model_channel_name hyperparameters job_type image_uri command instance_count instance_type spot_spec"
+    rest += (
+        " instance_spec resource_id resource_type user_vpc_config labels requirements environments experiment_config"
+    )
+    rest += " input_channels output_channels max_run_time default_training_inputs base_job_name"
+    for name in rest.split():
+        assert name in own or name in cloud.REFUSED, name
 
 
 def test_random_texts_are_of_the_length_and_differ():

@@ -3,18 +3,21 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query
+from pydantic import StringConstraints
 from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
 from quickalign.api.limits import StrictRoute
 from quickalign.api.native import examples
+from quickalign.core.errors import OptionError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Job, JobCreate, JobState
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
+Label = Annotated[str, StringConstraints(max_length=1000)]
 IdempotencyKey = Annotated[
     str | None, Header(description="The same key with the same request makes one job, however often it is sent.")
 ]
@@ -49,11 +52,23 @@ def list_jobs(
     text: Annotated[
         str | None, Query(max_length=200, description="Only jobs whose name, id or model contains it.")
     ] = None,
+    label: Annotated[
+        tuple[Label, ...],
+        Query(max_length=16, description="Only jobs with this label, `key=value`; may be repeated."),
+    ] = (),
     after: Annotated[str | None, Query(max_length=100, description="The `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Response:
     """Newest first."""
-    return reply(platform.jobs.list(states=state, model=model, text=text, after=after, limit=limit))
+    labels = dict(map(_label, label))
+    return reply(platform.jobs.list(states=state, model=model, text=text, metadata=labels, after=after, limit=limit))
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise OptionError(f"The filter {text!r} names no label.", "Write label=KEY=VALUE.", field="label", value=text)
+    return key, value
 
 
 @router.get(
@@ -105,7 +120,7 @@ def resume_job(platform: ThePlatform, job_id: JobId) -> Response:
     status_code=201,
     response_model=Job,
     summary="Make a job like another one",
-    responses={**shown(examples.JOB, 201, "The new job is queued."), **guarded(404, 413)},
+    responses={**shown(examples.JOB, 201, "The new job is queued."), **guarded(404, 409, 413)},
 )
 def clone_job(
     platform: ThePlatform,
@@ -114,9 +129,10 @@ def clone_job(
         dict[str, Any] | None,
         Body(description="Fields of a new job to change; those of `spec` are merged.", examples=[examples.CHANGES]),
     ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """The clone reads the very same frozen inputs, unless it names others."""
-    return reply(platform.jobs.clone(job_id, changes or {}), 201)
+    return reply(platform.jobs.clone(job_id, changes or {}, idempotency_key=idempotency_key), 201)
 
 
 @router.delete("/jobs/{job_id}", status_code=204, summary="Delete a job", responses=guarded(404, 409))

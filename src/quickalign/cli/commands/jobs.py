@@ -40,21 +40,25 @@ def list_jobs(
     search: Annotated[
         str | None, typer.Option("--search", help="Only jobs with this text in name or id.", show_default=False)
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="Only jobs with this label; may be repeated."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")] = 20,
     json: take.AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     from itertools import islice
 
-    states = [_state(name) for name in state or ()]
-    found = connect().jobs.all(states=states, model=model, text=search, page_size=min(limit + 1, 100))
+    states, labels = [_state(name) for name in state or ()], take.pairs("--label", label)
+    found = connect().jobs.all(states=states, model=model, text=search, labels=labels, page_size=min(limit + 1, 100))
     jobs = list(islice(found, limit + 1))
     if json:
         write_json(jobs[:limit])
         return
     from quickalign.cli.draw.jobs import jobs_view
 
-    screen().print(jobs_view(jobs[:limit], more=len(jobs) > limit, filtered=bool(states or model or search)))
+    screen().print(jobs_view(jobs[:limit], more=len(jobs) > limit, filtered=bool(states or model or search or labels)))
 
 
 @app.command(cls=HelpfulCommand)

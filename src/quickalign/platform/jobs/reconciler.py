@@ -7,13 +7,14 @@ nothing done and nothing said, or something said that can be looked for.
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from quickalign.core.errors import QuickalignError
+from quickalign.core.errors import QuickalignError, UnavailableError
 from quickalign.core.wire.jobs import JobCreate, JobState, Reason
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
@@ -33,6 +34,7 @@ S = JobState
 _LOG = logging.getLogger(__name__)
 _ACTIVE = tuple(str(state) for state in (S.STARTING, S.RUNNING, S.PAUSING, S.CANCELLING, S.RESUMING))
 _SILENT_SECONDS = 120.0
+_STALLED_SECONDS = 60.0
 
 
 class Reconciler:
@@ -56,6 +58,7 @@ class Reconciler:
         self._devices, self._clock = devices, clock
         self._loop = Loop("reconciler", self.tick, chores)
         self._recovered = False
+        self._looked_at = time.monotonic()
         self._changes, self._settled = 0, -1
         self._silent: set[str] = set()
 
@@ -77,6 +80,18 @@ class Reconciler:
         """Whether the thread lives."""
         return self._loop.is_running
 
+    def check(self) -> None:
+        """Check that rounds succeed.
+
+        Raises:
+            UnavailableError: none has for a long time.
+        """
+        quiet = time.monotonic() - self._looked_at
+        if quiet > _STALLED_SECONDS:
+            raise UnavailableError(
+                f"The server has not been able to look after its jobs for {quiet:.0f} seconds.", "Its log says why."
+            )
+
     def tick(self) -> None:
         """One round: look at every job that may have a process, then start those that fit."""
         for seen in self._active():
@@ -88,6 +103,7 @@ class Reconciler:
                 _LOG.exception("the job %s could not be looked at", seen.id)
         self._recovered = True
         self._admit()
+        self._looked_at = time.monotonic()
 
     def _active(self) -> list[Seen]:
         columns = (JobRow.id, JobRow.state, JobRow.attempt, JobRow.lease_token)

@@ -23,6 +23,7 @@ from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import Frozen, Inputs
 from quickalign.platform.jobs import moves, reading, requests
+from quickalign.platform.jobs.labels import has_label
 from quickalign.platform.jobs.reading import MetricsKind
 from quickalign.platform.jobs.records import to_event, to_jobs
 from quickalign.platform.queue.needs import resources
@@ -110,7 +111,7 @@ class Jobs:
             columns = (JobRow.name, JobRow.id, JobRow.model)
             query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
         for key, value in (metadata or {}).items():
-            query = query.where(JobRow.labels[key].as_string() == value)
+            query = query.where(has_label(self._database.kind, key, value))
         with self._database.read() as session:
             if after is not None:
                 query = query.where(JobRow.number < _row(session, after).number)
@@ -142,7 +143,7 @@ class Jobs:
         """
         return self._change(job_id, _resume_target, (S.RESUMING,), "resumed")
 
-    def clone(self, job_id: str, changes: dict[str, Any] | None = None) -> Job:
+    def clone(self, job_id: str, changes: dict[str, Any] | None = None, *, idempotency_key: str | None = None) -> Job:
         """A new job with the same request and the very same inputs, but for `changes` (see `requests.changed`).
 
         Raises:
@@ -155,7 +156,7 @@ class Jobs:
             inputs = {one.field: one for one in session.scalars(select(InputRow).where(InputRow.job == row.number))}
         asked = given.get("spec") or {}
         kept = {field: one for field, one in inputs.items() if field not in asked and one.blob}
-        return self._create(request, None, kept, job_id)
+        return self._create(request, idempotency_key, kept, job_id)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, with its folder.
@@ -229,7 +230,7 @@ class Jobs:
             return {str(state): 0 for state in JobState} | {str(state): int(count) for state, count in found}
 
     def _create(self, request: JobCreate, key: str | None, kept: dict[str, InputRow], cloned_from: str | None) -> Job:
-        print_of_request = keys.fingerprint(request)
+        print_of_request = keys.fingerprint(request, cloned_from)
         if key is not None and (earlier := self._earlier(key, print_of_request)):
             return earlier
         parameters = requests.check_spec(request.spec, self._inputs)
