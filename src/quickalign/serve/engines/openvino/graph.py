@@ -7,6 +7,7 @@ own transformation turns this into paged attention when the graph is loaded (`pa
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ def convert(model: PreTrainedModel) -> Graph:
     model.set_attn_implementation(_NAME)
     layers = _Layers()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             graph = ov.convert_model(
                 _Wrapped(model), example_input=_example(), extension=ConversionExtension(_OPERATION, layers.convert)
             )
