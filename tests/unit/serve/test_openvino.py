@@ -134,3 +134,33 @@ def test_converted_once_by_content(tmp_path: object, monkeypatch: pytest.MonkeyP
     small_model(seed=9).save_pretrained(folder / "model")
     assert ask().folder != first.folder
     assert len(writes) == 3
+
+
+def test_a_quantised_base_is_read_back_as_what_it_stands_for(tmp_path: object) -> None:
+    from pathlib import Path
+
+    from peft import LoraConfig, get_peft_model
+
+    from quickalign.serve.engines.openvino.trained import load_trained
+
+    folder = Path(str(tmp_path))
+    small_model(seed=2).save_pretrained(folder / "model")
+    adapter = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(small_model(seed=2), adapter).save_pretrained(folder / "adapter")
+    for quantization in ("none", "4bit"):
+        wanted = Load(
+            "openvino",
+            str(folder / "model"),
+            str(folder / "adapter"),
+            quantization,
+            ("fp32",),
+            4,
+            None,  # type: ignore[arg-type]
+        )
+        trained = load_trained(wanted)
+        ids = torch.tensor([[5, 9, 3, 70]])
+        with torch.inference_mode():
+            beside = trained._model(input_ids=ids).logits
+            merged = trained.merged()
+            assert not any(type(module).__module__.startswith("bitsandbytes") for module in merged.modules())
+            torch.testing.assert_close(merged(input_ids=ids).logits, beside, atol=2e-4, rtol=1e-3)

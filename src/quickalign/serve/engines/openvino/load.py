@@ -15,7 +15,7 @@ from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
 from quickalign.serve.engines.openvino import store
 from quickalign.serve.engines.openvino.paging import PagedGraph
 from quickalign.serve.engines.paged import PagedCore
-from quickalign.train.device import find_device
+from quickalign.train.device import find_cpu
 
 if TYPE_CHECKING:
     from quickalign.serve.engines.openvino.trained import Trained
@@ -104,5 +104,5 @@ def _writer(load: Load) -> Callable[[Trained, Path], list[int]]:
 
 def _blocks(graph: PagedGraph, context: int, slots: int) -> int:
     """As many blocks as all slots may fill, or as fit into the memory."""
-    fitting = int(find_device().available_bytes * SHARE_OF_MEMORY) // graph.block_bytes
+    fitting = int(find_cpu().available_bytes * SHARE_OF_MEMORY) // graph.block_bytes
     return max(min(slots * -(-context // graph.block_size), fitting), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ def converted(
     folder.parent.mkdir(parents=True, exist_ok=True)
     answers = folder / f"answers-{_digest([load.probes, load.probe_tokens])[:16]}.json"
     with FileLock(folder.with_suffix(".lock")):
+        for leftover in folder.parent.glob(f"{atomic.TEMPORARY_PREFIX}{folder.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a conversion that was killed: the lock is ours
         whole = (folder / _FACTS).is_file()
         trained = None if whole and (answers.is_file() or not load.probes) else read(load)
         references = trained.references() if trained is not None else []
