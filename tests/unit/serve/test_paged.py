@@ -146,6 +146,18 @@ def test_no_more_rows_than_slots_and_blocks() -> None:
     assert sorted(drain(core)) == [(0, 0), (1, 0), (2, 0)]
 
 
+def test_more_choices_than_there_are_blocks_for_come_one_after_another() -> None:
+    core = make_core(blocks=7)
+    core.add(0, Generation((3, 4, 5, 6), Sampling(max_tokens=8, seed=2, temperature=1.5), choices=5))
+    core.step()
+    assert len(core._waiting[0].choices) == 3, "three blocks each"
+    out = drain(core)
+    roomy = make_core()
+    roomy.add(0, Generation((3, 4, 5, 6), Sampling(max_tokens=8, seed=2, temperature=1.5), choices=5))
+    told = drain(roomy)
+    assert {key: ids(one)[-7:] for key, one in out.items()} == {key: ids(one)[-7:] for key, one in told.items()}
+
+
 def test_choices_share_the_full_blocks_of_their_prompt() -> None:
     core = make_core()
     core.add(0, Generation(tuple(range(10, 19)), Sampling(max_tokens=3, seed=1, prompt_logprobs=1), choices=3))

@@ -210,26 +210,25 @@ class PagedCore:
         return self._answer(ending, logits[last]) if ending else []
 
     def _let_in(self, waiting: _Waiting) -> bool:
-        """Give a prompt its blocks and rows where there are enough."""
+        """Give a prompt its blocks and rows where there are enough; returns whether all of its choices are in.
+
+        One that asks for more blocks than there are gets them alone, some of its choices after the others.
+        """
         generation = waiting.generation
-        prompt = generation.prompt
-        needed = -(-(len(prompt) + generation.sampling.max_tokens) // self._size)
-        others = len(waiting.choices) - 1 if generation.sampling.max_tokens else 0
+        prompt, room = generation.prompt, generation.sampling.max_tokens
+        needed = -(-(len(prompt) + room) // self._size)
         apart = needed - self._shared(prompt)
+        count = len(waiting.choices) if room else 1
         running = sum(1 + len(row.spare) for row in self._rows)
-        if running + 1 + others > self.info.slots or needed + others * apart > self._blocks.free:
-            return False
-        self._rows.append(
-            _Row(
-                waiting.number,
-                generation,
-                waiting.choices,
-                self._blocks.take(needed),
-                [self._blocks.take(apart) for _ in range(others)],
-                prompt,
-            )
-        )
-        return True
+        if running + count > self.info.slots or needed + (count - 1) * apart > self._blocks.free:
+            if self._rows:
+                return False
+            count = min(count, self.info.slots, 1 + (self._blocks.free - needed) // apart)
+        entering = waiting.choices[:count] if room else waiting.choices
+        waiting.choices = waiting.choices[len(entering) :]
+        spare = [self._blocks.take(apart) for _ in range(count - 1)]
+        self._rows.append(_Row(waiting.number, generation, entering, self._blocks.take(needed), spare, prompt))
+        return not waiting.choices
 
     def _shared(self, prompt: Sequence[int]) -> int:
         """How many blocks of `prompt` its choices share. At least its last token is read by each of them."""
