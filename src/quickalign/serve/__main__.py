@@ -17,6 +17,7 @@ from typing import Any, get_args
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, QuickalignError, StorageError
 from quickalign.core.hyperparameters import Precision
+from quickalign.core.wire.services import Weights
 from quickalign.serve import spec as specs
 from quickalign.serve.engines.registry import ENGINES, resolve_engine
 from quickalign.serve.process import Child
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--token-file", "token_files", type=Path, action="append")
     add("--engine", "engine", choices=("auto", *ENGINES))
     add("--precision", "precision", choices=get_args(Precision))
+    add("--weights", "weights", choices=get_args(Weights))
     add("--drain-seconds", "drain_seconds", type=float)
     add("--no-proof", "prove", action="store_false", default=None)
     return parser

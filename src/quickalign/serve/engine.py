@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from quickalign.core.errors import UnavailableError
+from quickalign.core.errors import ModelError, UnavailableError
+from quickalign.core.wire.services import Weights
 
 Finish = Literal["stop", "length"]
 
@@ -144,6 +145,7 @@ class Load:
         quantization: how the base was quantised in training: none, 4bit or 8bit.
         precisions: fp32, bf16, fp16 or auto, in the order they are tried; the first that the device has is taken.
         slots: the most choices computed at once.
+        compression: what the weights alone are rounded to; auto leaves them as they are.
         context: a bound on prompt and answer together below the model's own; None takes the model's.
         probes: prompts that transformers' own `generate` answers before the engine starts.
         probe_tokens: the longest such answer.
@@ -156,6 +158,7 @@ class Load:
     precisions: tuple[str, ...]
     slots: int
     context: int | None
+    compression: Weights = "auto"
     probes: tuple[tuple[int, ...], ...] = ()
     probe_tokens: int = 0
 
@@ -180,6 +183,10 @@ class Core(Protocol):
 
     def abandon(self, reason: str) -> list[tuple[int, TokenOut]]:
         """Give everything up after a step that failed; returns the last word on each open choice."""
+
+
+class EngineCannotError(ModelError):
+    """The engine has no way to compute this model; another engine may have one."""
 
 
 class EngineBusyError(UnavailableError):

@@ -24,6 +24,8 @@ PROBE_TOKENS = 16
 PROBES = ("Hello", "Could you please help me with something?", "请介绍一下你自己。")
 _TIES = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.15}
 """How far, in nats, two tokens may lie apart and still change places because sums are taken in another order."""
+_ROUNDED_TIES = {"int8": 0.5, "int4": 3.0}
+"""The same where weights are rounded, which moves every logit."""
 _WIDEST_TIE = 0.15
 
 
@@ -106,8 +108,14 @@ async def check_greedy(engine: Engine, ends: frozenset[int]) -> Check:
     async for told in stream:
         if told.token is not None:
             answers[told.choice].append(told.token)
-    tie = _TIES.get(engine.info.precision, _WIDEST_TIE)
+    tie = widest_tie(engine.info.precision)
     return compare_greedy(references, answers, ends, tie)
+
+
+def widest_tie(precision: str) -> float:
+    """How far, in nats, two tokens may lie apart and still change places in what an engine tells as its precision."""
+    rounded = [tie for weights, tie in _ROUNDED_TIES.items() if weights in precision]
+    return max(rounded, default=_TIES.get(precision, _WIDEST_TIE))
 
 
 def compare_greedy(

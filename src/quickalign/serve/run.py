@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -15,7 +16,8 @@ import uvicorn
 
 from quickalign.core.errors import OptionError
 from quickalign.serve.chat import Prompts, make_prompts
-from quickalign.serve.engine import EngineFailedError, Load
+from quickalign.serve.engine import EngineCannotError, EngineFailedError, Load
+from quickalign.serve.engines.registry import FALLBACK
 from quickalign.serve.http.app import make_app
 from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.http.replica import Replica
@@ -34,6 +36,7 @@ from quickalign.serve.source import Served, find
 from quickalign.serve.spec import ServeSpec, all_tokens
 
 Ready = Callable[[dict[str, Any]], None]
+_log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5
 _BACKLOG = 2048
 
@@ -55,9 +58,7 @@ async def serve(spec: ServeSpec, child: Child, ready: Ready) -> None:
     with _bind(spec) as listener:
         served = await asyncio.to_thread(find, spec)
         prompts = await asyncio.to_thread(make_prompts, served, spec.system_prompt)
-        engine = await ProcessEngine.start(
-            child, _load(child.engine, spec, served, prompts), max_waiting=spec.max_waiting
-        )
+        engine = await _start(spec, child, served, prompts)
         try:
             name = spec.name or served.name
             replica = Replica(engine, prompts, name, Metrics(engine, name))
@@ -178,6 +179,21 @@ def _endpoint(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+async def _start(spec: ServeSpec, child: Child, served: Served, prompts: Prompts) -> ProcessEngine:
+    """Let the engine load; where the choice is ours and it cannot compute this model, the one that always can does."""
+    try:
+        return await ProcessEngine.start(
+            child, _load(child.engine, spec, served, prompts), max_waiting=spec.max_waiting
+        )
+    except EngineCannotError as error:
+        if spec.engine != "auto" or child.engine == FALLBACK:
+            raise
+        _log.warning("engine=%s cannot serve this, so engine=%s does: %s", child.engine, FALLBACK, error)
+    return await ProcessEngine.start(
+        Child(FALLBACK), _load(FALLBACK, spec, served, prompts), max_waiting=spec.max_waiting
+    )
+
+
 def _load(engine: str, spec: ServeSpec, served: Served, prompts: Prompts) -> Load:
     trained = (served.trained_precision,) if spec.precision == "auto" and served.trained_precision else ()
     return Load(
@@ -188,6 +204,7 @@ def _load(engine: str, spec: ServeSpec, served: Served, prompts: Prompts) -> Loa
         precisions=(*trained, spec.precision),
         slots=spec.max_concurrency,
         context=spec.context,
+        compression=spec.weights,
         probes=probe_prompts(prompts) if spec.prove else (),
         probe_tokens=PROBE_TOKENS,
     )

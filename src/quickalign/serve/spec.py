@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
+from quickalign.core.wire.services import Weights
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -38,6 +39,10 @@ class ServeSpec(BaseModel):
     engine: str = Field(default="auto", description="What computes: auto or an engine's name.")
     precision: Precision = Field(
         default="auto", description="What is computed in; auto takes the training's where the chip has it."
+    )
+    weights: Weights = Field(
+        default="auto",
+        description="What weights are kept in: auto keeps the precision; int8 and int4 round the weights alone.",
     )
     max_concurrency: int = Field(default=16, ge=1, le=1024, description="Answers computed at once; further ones wait.")
     max_waiting: int = Field(

@@ -56,6 +56,11 @@ def find_device() -> Device:
     """
     if torch.cuda.is_available():
         return _cuda(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return find_cpu()
+
+
+def find_cpu() -> Device:
+    """The CPU, also beside a CUDA device; bounds the kernel caches as `find_device` does."""
     bound_kernel_caches()
     return _cpu()
 

@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from quickalign.serve.engines.registry import resolve_engine
 from tests.support.replicas import MODEL, RunningReplica
 
 HELLO = [{"role": "user", "content": "Could you please hurt me?"}]
@@ -19,7 +20,7 @@ def chat(replica: RunningReplica, **settings: Any) -> Any:
 def test_the_ready_line_says_what_is_served(replica: RunningReplica) -> None:
     told = replica.told
     assert told["model"] == MODEL
-    assert told["engine"] == "transformers"
+    assert told["engine"] == resolve_engine("auto")
     assert told["context"] == 2048
     assert told["pid"] == replica.process.pid
     assert [check["name"] for check in told["proof"]] == [

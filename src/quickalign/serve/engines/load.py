@@ -16,12 +16,12 @@ from transformers.utils.logging import set_verbosity_error
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import Precision
 from quickalign.serve.engine import EngineInfo, Load, ReferenceAnswer
+from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
 from quickalign.serve.engines.transformers import TransformersCore
 from quickalign.train.device import ComputePrecision, Device, find_device, resolve_precision
 from quickalign.train.model import DTYPES, load_base, stored_bytes
 
 _KINDS_OF_LAYER = {"full_attention", "sliding_attention", "chunked_attention"}
-_SHARE_OF_MEMORY = 0.5
 _UNKNOWN_CONTEXT = 8192
 
 
@@ -36,6 +36,11 @@ def load_transformers(load: Load) -> TransformersCore:
         ModelError: it cannot be loaded, or its layers keep more than keys and values.
         OptionError: the precision is not possible here.
     """
+    if load.compression != "auto":
+        raise OptionError(
+            f"weights={load.compression!r} is not possible with engine=transformers.",
+            "Serve it with engine=openvino, or leave weights out.",
+        )
     set_verbosity_error()  # the library's advice is for those who call it
     device = find_device()
     precision = _first_possible(load.precisions, device)
@@ -43,13 +48,13 @@ def load_transformers(load: Load) -> TransformersCore:
         Path(load.weights), dtype=DTYPES[precision], quantization=load.quantization, device=device.torch_device
     )
     text_config = base.config.get_text_config()
-    _check_layers(text_config, load.weights)
-    ends = _end_tokens(base.generation_config)
+    check_layers(text_config, load.weights)
+    ends = end_tokens(base.generation_config)
     base.generation_config = GenerationConfig()  # what the folder recommends, such as a penalty, is not greedy
     model: nn.Module = base
     applied: Literal["none", "merged", "beside"] = "none"
     if load.adapter is not None:
-        model, applied = _with_adapter(base, Path(load.adapter)), "beside"
+        model, applied = with_adapter(base, Path(load.adapter)), "beside"
     references = tuple(generate_greedily(model, probe, load.probe_tokens, ends) for probe in load.probes)
     if applied == "beside" and precision == "fp32" and load.quantization == "none":
         model, applied = cast("PeftModel", model).merge_and_unload(), "merged"
@@ -59,7 +64,7 @@ def load_transformers(load: Load) -> TransformersCore:
         engine="transformers",
         device=device.name,
         precision=precision if load.quantization == "none" else f"{precision}, base in {load.quantization}",
-        context=min(_context(text_config, load.context), cache_tokens),
+        context=min(bounded_context(own_context(text_config), load.context), cache_tokens),
         vocabulary=int(text_config.vocab_size),
         end_tokens=ends,
         slots=load.slots,
@@ -102,7 +107,12 @@ def _first_possible(precisions: tuple[str, ...], device: Device) -> ComputePreci
     return resolve_precision(cast("Precision", precisions[-1]), device)
 
 
-def _with_adapter(base: nn.Module, adapter: Path) -> PeftModel:
+def with_adapter(base: nn.Module, adapter: Path) -> PeftModel:
+    """`base` with an adapter beside its weights.
+
+    Raises:
+        ModelError: the adapter cannot be loaded.
+    """
     try:
         return PeftModel.from_pretrained(base, str(adapter)).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -110,7 +120,12 @@ def _with_adapter(base: nn.Module, adapter: Path) -> PeftModel:
         raise ModelError(f"The adapter in {adapter} cannot be loaded: {first}") from error
 
 
-def _check_layers(config: Any, name: str) -> None:
+def check_layers(config: Any, name: str) -> None:
+    """Refuse a model whose layers keep more than keys and values.
+
+    Raises:
+        ModelError: with the kinds of its layers.
+    """
     other = sorted(set(getattr(config, "layer_types", None) or ()) - _KINDS_OF_LAYER)
     if other:
         raise ModelError(
@@ -120,16 +135,13 @@ def _check_layers(config: Any, name: str) -> None:
         )
 
 
-def _context(config: Any, asked: int | None) -> int:
-    own = int(getattr(config, "max_position_embeddings", None) or _UNKNOWN_CONTEXT)
-    if asked is not None and asked > own:
-        raise OptionError(
-            f"context={asked} is more than the {own} tokens that the model was made for.", f"Ask for {own} at most."
-        )
-    return asked or own
+def own_context(config: Any) -> int:
+    """The most tokens that the model of this configuration was made for."""
+    return int(getattr(config, "max_position_embeddings", None) or _UNKNOWN_CONTEXT)
 
 
-def _end_tokens(config: GenerationConfig | None) -> tuple[int, ...]:
+def end_tokens(config: GenerationConfig | None) -> tuple[int, ...]:
+    """The ids that end an answer by a model's own configuration."""
     configured = getattr(config, "eos_token_id", None)
     ids = configured if isinstance(configured, list) else [configured]
     return tuple(int(token) for token in ids if token is not None)
@@ -140,4 +152,4 @@ def _cache_tokens(config: Any, dtype: torch.dtype, free: int) -> int:
     heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
     size = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     a_token = 2 * int(config.num_hidden_layers) * heads * size * dtype.itemsize
-    return max(int(free * _SHARE_OF_MEMORY) // a_token, 1)
+    return max(int(free * SHARE_OF_MEMORY) // a_token, 1)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from quickalign.core.errors import OptionError
 from quickalign.serve.engine import Core, Load
 
-ENGINES = ("transformers",)
+ENGINES = ("transformers", "openvino")
+FALLBACK = "transformers"
+"""The engine that is always there, and that computes every model that can be served."""
 
 
 def resolve_engine(name: str) -> str:
-    """The engine that `name` stands for; auto takes the fastest that is installed.
+    """The engine that `name` stands for; auto takes OpenVINO where it is installed and there is no NVIDIA GPU.
 
     Raises:
-        OptionError: there is none of that name.
+        OptionError: there is none of that name, or it is not installed.
     """
     if name == "auto":
-        return ENGINES[0]
+        return "openvino" if find_spec("openvino") and not shutil.which("nvidia-smi") else FALLBACK
     if name not in ENGINES:
         raise OptionError(f"There is no engine {name!r}.", f"Choose auto or one of {', '.join(ENGINES)}.")
+    if name == "openvino" and not find_spec("openvino"):
+        raise OptionError("engine='openvino' is not installed.", "Install it: pip install 'quickalign[openvino]'.")
     return name
 
 
@@ -29,7 +35,10 @@ def loader(engine: str) -> Callable[[Load], Core]:
     Raises:
         OptionError: there is no engine of that name.
     """
-    resolve_engine(engine)
+    if resolve_engine(engine) == "openvino":
+        from quickalign.serve.engines.openvino.load import load_openvino  # noqa: PLC0415 - for the engine's own process
+
+        return load_openvino
     from quickalign.serve.engines.load import load_transformers  # noqa: PLC0415 - for the engine's own process
 
     return load_transformers

@@ -1,0 +1,214 @@
+"""Tokens a second of the engines in a process, of the replica over HTTP, and of other servers, at 1 and 8 streams.
+
+    python -m benchmarks.serve_vs_peers --model FOLDER [--engines openvino transformers] [--rounds 2]
+        [--peer NAME='COMMAND with {model} and {port}']
+
+FOLDER holds a model, such as Qwen2-0.5B's true shape with random weights (scripts/make_random_model.py). A peer is any
+server of OpenAI's chat API, in an environment of its own, such as
+
+    --peer vllm='/path/to/venv/bin/python -m vllm.entrypoints.openai.api_server --model {model} --port {port}'
+    --peer transformers='transformers serve --continuous-batching --port {port} {model}'
+
+One contestant runs at a time, and they take turns, round after round, so that a busy machine slows all of them: read
+the ratios. Prints a table and writes benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from quickalign.serve.engine import Generation, Load, Sampling
+from quickalign.serve.engines.registry import loader
+
+RESULTS = Path(__file__).parent / "results"
+STREAMS = (1, 8)
+NEW_TOKENS = 48
+PROMPT = "the quick brown fox jumps over the lazy dog and " * 18
+PROMPT_TOKENS = 200
+START_SECONDS = 600.0
+
+Speeds = dict[str, float]
+
+
+def in_process(model: str, engine: str) -> Speeds:
+    """The engine's core, stepped in this process."""
+    core = loader(engine)(Load(engine, model, None, "none", ("fp32",), max(STREAMS), None))
+    sampling = Sampling(max_tokens=NEW_TOKENS, temperature=0)
+    speeds: Speeds = {}
+    for streams in (STREAMS[0], *STREAMS):  # the first time warms up
+        started = time.perf_counter()
+        for number in range(streams):
+            prompt = tuple((number * 7 + place * 13) % 5000 for place in range(PROMPT_TOKENS))
+            core.add(number, Generation(prompt, sampling))
+        made, first = 0, 0.0
+        while not core.idle:
+            made += len(core.step())
+            first = first or (time.perf_counter() - started if made else 0.0)
+        speeds[f"tokens/s at {streams}"] = made / (time.perf_counter() - started)
+        speeds[f"first token at {streams}, ms"] = first * 1000
+    return speeds
+
+
+async def over_http(endpoint: str, model: str) -> Speeds:
+    """Streamed chats of a server, all at once."""
+    speeds: Speeds = {}
+    async with httpx.AsyncClient(base_url=endpoint, timeout=600, trust_env=False) as client:
+        for streams in (STREAMS[0], *STREAMS):
+            started = time.perf_counter()
+            firsts = await asyncio.gather(*(_chat(client, model, number) for number in range(streams)))
+            speeds[f"tokens/s at {streams}"] = streams * NEW_TOKENS / (time.perf_counter() - started)
+            speeds[f"first token at {streams}, ms"] = statistics.median(firsts) * 1000
+    return speeds
+
+
+async def _chat(client: httpx.AsyncClient, model: str, number: int) -> float:
+    """One answer; returns after how many seconds its first token came."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": f"{number} {PROMPT}"}],
+        "max_tokens": NEW_TOKENS,
+        "temperature": 0,
+        "ignore_eos": True,
+        "stream": True,
+    }
+    started, first = time.perf_counter(), 0.0
+    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        response.raise_for_status()
+        async for line in response.aiter_lines():
+            event = line.removeprefix("data: ")
+            if line.startswith("data: ") and event != "[DONE]" and not first:
+                choices = json.loads(event).get("choices") or [{}]
+                first = time.perf_counter() - started if choices[0].get("delta", {}).get("content") else 0.0
+    return first
+
+
+@contextmanager
+def replica(model: str, engine: str) -> Iterator[str]:
+    """Our own server, ready."""
+    command = [sys.executable, "-m", "quickalign.serve", "--model", model, "--engine", engine]
+    command += ["--precision", "fp32", "--no-proof", "--max-concurrency", str(max(STREAMS))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield str(json.loads(process.stdout.readline())["endpoint"])
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def peer(command: str, model: str) -> Iterator[str]:
+    """Another server, when it lists its models."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = shlex.split(command.format(model=model, port=port))
+    endpoint = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(endpoint, process)
+            yield endpoint
+        finally:
+            process.terminate()
+
+
+def _wait_for(endpoint: str, process: subprocess.Popen[Any]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"it ended with exit code {process.returncode}")
+        try:
+            if httpx.get(f"{endpoint}/v1/models", timeout=5, trust_env=False).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    raise RuntimeError(f"it was not ready in {START_SECONDS:.0f} s")
+
+
+def contestants(model: str, engines: list[str], peers: dict[str, str]) -> dict[str, Callable[[], Speeds]]:
+    """What is measured, by name."""
+    found: dict[str, Callable[[], Speeds]] = {}
+    for engine in engines:
+        found[f"{engine}, in process"] = lambda engine=engine: _in_a_process(model, engine)  # type: ignore[misc]
+        found[f"{engine}, replica"] = lambda engine=engine: _through(replica(model, engine), "default")  # type: ignore[misc]
+    for name, command in peers.items():
+        found[name] = lambda command=command: _through(peer(command, model), model)  # type: ignore[misc]
+    return found
+
+
+def _through(server: Any, model: str) -> Speeds:
+    with server as endpoint:
+        return asyncio.run(over_http(endpoint, model))
+
+
+def _in_a_process(model: str, engine: str) -> Speeds:
+    """`in_process`, in a process that ends, so that its memory is free for the next."""
+    command = [sys.executable, "-m", "benchmarks.serve_vs_peers", "--model", model, "--in-process", engine]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {name: float(value) for name, value in json.loads(told.splitlines()[-1]).items()}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--engines", nargs="*", default=["openvino", "transformers"])
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--in-process", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.in_process:
+        print(json.dumps(in_process(arguments.model, arguments.in_process)))
+        return
+    measured: dict[str, list[Speeds]] = {}
+    failed: dict[str, str] = {}
+    peers = dict(one.split("=", 1) for one in arguments.peer)
+    for _ in range(arguments.rounds):
+        for name, measure in contestants(arguments.model, arguments.engines, peers).items():
+            try:
+                measured.setdefault(name, []).append(measure())
+            except (RuntimeError, OSError, httpx.HTTPError, subprocess.CalledProcessError, ValueError) as error:
+                failed[name] = str(error)
+            print(name, measured.get(name, [{}])[-1:] or failed.get(name), file=sys.stderr)
+    _tell(arguments.model, measured, failed)
+
+
+def _tell(model: str, measured: dict[str, list[Speeds]], failed: dict[str, str]) -> None:
+    best = {name: {key: max(run[key] for run in runs) for key in runs[0]} for name, runs in measured.items() if runs}
+    for name, speeds in best.items():
+        print(f"{name:28}" + "".join(f"{speeds[f'tokens/s at {streams}']:10.1f}" for streams in STREAMS))
+    for name, reason in failed.items():
+        print(f"{name:28} not measured: {reason}")
+    now = datetime.now(UTC)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"serve-vs-peers-{now:%Y-%m-%dT%H%M}.json"
+    result = {
+        "at": now.isoformat(timespec="seconds"),
+        "machine": platform.processor() or platform.machine(),
+        "model": Path(model).name,
+        "prompt_tokens": PROMPT_TOKENS,
+        "new_tokens": NEW_TOKENS,
+        "runs": measured,
+        "not_measured": failed,
+    }
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Converted models on disk, by content: the same weights, precision and versions are converted once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from quickalign.core import atomic, paths
+from quickalign.hub.fingerprint import file_sha256, model_fingerprint
+from quickalign.serve.engine import Load, ReferenceAnswer
+
+if TYPE_CHECKING:
+    from quickalign.serve.engines.openvino.trained import Trained
+
+GRAPH = "graph.xml"
+WEIGHTS = "graph.bin"
+_FACTS = "facts.json"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A converted model.
+
+    Attributes:
+        folder: where its graph lies.
+        windows: how many tokens each layer looks back; 0 for all.
+        context: the most tokens that it was made for.
+        vocabulary: how many token ids it scores.
+        end_tokens: the ids that end an answer by its own configuration.
+        references: what transformers' own `generate` answers to the probes.
+    """
+
+    folder: Path
+    windows: tuple[int, ...]
+    context: int
+    vocabulary: int
+    end_tokens: tuple[int, ...]
+    references: tuple[ReferenceAnswer, ...]
+
+
+def converted(
+    load: Load, versions: dict[str, str], read: Callable[[Load], Trained], write: Callable[[Trained, Path], list[int]]
+) -> Converted:
+    """The model that `load` names, converted now or before. Processes that ask for the same wait for one another.
+
+    Args:
+        load: what to convert.
+        versions: of all that has a part in the conversion.
+        read: loads the model for conversion and for the probes' answers; called only where one of them is missing.
+        write: writes a graph into a folder and returns the layers' windows.
+    """
+    folder = paths.home() / "cache" / "openvino" / _key(load, versions)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    answers = folder / f"answers-{_digest([load.probes, load.probe_tokens])[:16]}.json"
+    with FileLock(folder.with_suffix(".lock")):
+        for leftover in folder.parent.glob(f"{atomic.TEMPORARY_PREFIX}{folder.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a conversion that was killed: the lock is ours
+        whole = (folder / _FACTS).is_file()
+        trained = None if whole and (answers.is_file() or not load.probes) else read(load)
+        references = trained.references() if trained is not None else []
+        if not whole and trained is not None:
+            with atomic.folder(folder) as making:
+                facts = asdict(trained.facts)
+                atomic.write_text(making / _FACTS, json.dumps(facts | {"windows": write(trained, making)}))
+        if trained is not None and load.probes:
+            atomic.write_text(answers, json.dumps([asdict(one) for one in references]))
+        return _read(folder, answers if load.probes else None)
+
+
+def _read(folder: Path, answers: Path | None) -> Converted:
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    told = json.loads(answers.read_text(encoding="utf-8")) if answers else []
+    return Converted(
+        folder,
+        tuple(facts["windows"]),
+        facts["context"],
+        facts["vocabulary"],
+        tuple(facts["end_tokens"]),
+        tuple(ReferenceAnswer(tuple(one["prompt"]), tuple(one["ids"]), tuple(one["leads"])) for one in told),
+    )
+
+
+def _key(load: Load, versions: dict[str, str]) -> str:
+    adapter = None
+    if load.adapter is not None:
+        adapter = [file_sha256(Path(load.adapter) / name) for name in _ADAPTER_FILES]
+    base = model_fingerprint(Path(load.weights))
+    return _digest([base, adapter, load.quantization, load.compression, sorted(versions.items())])[:32]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
