@@ -60,6 +60,7 @@ def main() -> None:
         common = {
             "model": str(model),
             "steps": arguments.steps,
+            "rows_per_step": arguments.rows_per_step,
             "threads": arguments.threads,
             "quantization": arguments.quantization,
             "precision": "bf16" if find_device().bf16 else "fp32",
@@ -81,6 +82,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--token-budget", type=int, default=384)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--rows-per-step", type=int, default=8, help="pairs per optimiser step")
     parser.add_argument("--epochs", type=int, default=2, choices=[1, 2], help="1: no epoch to warm up on")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as torch takes")
     return parser.parse_args()
@@ -140,7 +142,10 @@ def _try(job: Job) -> Run | None:
 def _run(job: Job) -> Run:
     """Run `job` in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.dpo_worker", json.dumps(asdict(job))]
-    environment_ = os.environ | {"PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+    environment_ = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment_, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr)

@@ -6,7 +6,6 @@
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -20,6 +19,10 @@ import torch
 from benchmarks.dpo_rows import make_rows
 from quickalign.data.encode import EncodedPair
 from quickalign.hub.shape import read_shape
+from quickalign.train.device import peak_memory, reset_peak
+
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of wall and processor time of every step of the last epoch, losses, and the peak memory in bytes."""
+    """Seconds of wall and processor time of every step of the last epoch, losses, and the peak memory in bytes.
+
+    The peak is that of training: on the CPU the process's resident memory, counted from the first step on, because
+    both sides load the base by the same code and the pages of its file count as resident until it is loaded.
+    """
 
     seconds: list[float]
     cpu_seconds: list[float]
@@ -89,6 +96,8 @@ class Clock:
         """A step begins or ends."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
+        if not self.wall:
+            reset_peak(DEVICE)
         self.wall.append(time.perf_counter())
         self.cpu.append(time.process_time())
 
@@ -239,10 +248,7 @@ def run(job: Job) -> Measured:
     rows = make_rows(job.data, job.rows_per_step * job.steps, job.seq_length, vocabulary)
     clock = Clock()
     losses, base_bytes = (ours if job.side == "ours" else trl)(job, rows, clock)
-    if torch.cuda.is_available():
-        peak = int(torch.cuda.max_memory_reserved())
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = int(torch.cuda.max_memory_reserved()) if DEVICE.type == "cuda" else peak_memory(DEVICE)
     return Measured(clock.spans(clock.wall, job.epochs), clock.spans(clock.cpu, job.epochs), losses, peak, base_bytes)
 
 
