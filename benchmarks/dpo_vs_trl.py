@@ -7,7 +7,8 @@
 TRL runs three ways: as shipped (its own defaults: batch 8, fp32 weights, mixed precision, checkpointing), at the
 mission's settings (batch 1 x 8, LoRA 32, bf16 weights), and at its best: bf16 weights, no checkpointing, and of the
 candidates in `CANDIDATES` the one with the most pairs/s in a sweep, made once a data file and `seq_length`, with the
-reference live. With a cached reference TRL precomputes its own outside the measured steps. Our side runs as the planner
+reference live. With a cached reference TRL precomputes its own outside the measured steps too; `--sides best-live`
+compares with TRL's live reference, its default, instead. Our side runs as the planner
 would run it here. Where the chip does not multiply bf16 itself (find out with `quickalign plan`), both sides train in
 fp32, because emulated bf16 is many times slower. Prints medians over rounds of the ratios of one round, and their
 range; writes JSON, a table and a plot to `benchmarks/results/`. `benchmarks/dpo_gpu.py` is the same for a GPU.
@@ -47,6 +48,7 @@ CANDIDATES: tuple[Candidate, ...] = (
 )
 # Rows of one length: larger batches waste nothing and gain nothing, so two candidates tell.
 SAME_LENGTH: tuple[Candidate, ...] = ({"batch": 1}, {"batch": 2})
+SIDES = ("best", "best-live", "mission", "shipped")
 AS_SHIPPED: Candidate = {"batch": 8, "precision": "fp32", "autocast": True, "checkpointing": True}
 
 
@@ -85,7 +87,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a model's folder instead")
     parser.add_argument("--data", default="hh-like", help="a data file, or hh-like for generated rows")
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
-    parser.add_argument("--sides", nargs="+", choices=["best", "mission", "shipped"], default=["best"])
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["best"])
     parser.add_argument("--quantization", choices=["none", "4bit"], default="none")
     parser.add_argument("--token-budget", type=int, default=0, help="0: what the planner chooses")
     parser.add_argument("--rounds", type=int, default=3)
@@ -103,7 +105,7 @@ def candidates_for(job: Job) -> tuple[Candidate, ...]:
 
 
 def compare(name: str, job: Job, side: str, rounds: int, candidates: Sequence[Candidate]) -> Comparison:
-    """`rounds` rounds of our `job` and of TRL's `side` (best, mission, shipped) in alternation."""
+    """`rounds` rounds of our `job` and of TRL's `side` (one of `SIDES`) in alternation."""
     ours = replace(job, side="ours")
     other, tried = _theirs(job, side, tuple(tuple(one.items()) for one in candidates))
     pairs = []
@@ -121,7 +123,7 @@ def compare(name: str, job: Job, side: str, rounds: int, candidates: Sequence[Ca
 
 def _theirs(job: Job, side: str, candidates: tuple[Items, ...]) -> tuple[Job, tuple[Tried, ...]]:
     """TRL's job, and what was tried to find it."""
-    trl = replace(job, side="trl", token_budget=0)
+    trl = replace(job, side="trl", token_budget=0, reference="live" if side == "best-live" else job.reference)
     if side == "mission":
         return trl, ()
     if side == "shipped":
