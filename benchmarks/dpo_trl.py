@@ -15,7 +15,7 @@ from benchmarks.dpo_job import Clock, Job, Trained
 from quickalign.data.encode import EncodedPair
 
 
-class _Timer(TrainerCallback):  # type: ignore[misc]
+class _Timer(TrainerCallback):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
@@ -26,7 +26,7 @@ class _Timer(TrainerCallback):  # type: ignore[misc]
         self._clock.tick()
 
 
-class _TokenTrainer(DPOTrainer):  # type: ignore[misc]
+class _TokenTrainer(DPOTrainer):
     """Takes rows of token ids as they are; nothing else is changed."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
