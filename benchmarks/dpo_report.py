@@ -13,17 +13,32 @@ from typing import Any
 import psutil
 import torch
 
+RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One process: its speed by wall and by processor time, and its peak memory in bytes."""
+    """One process: its speed by wall and by processor time, and its peak memory in bytes.
+
+    `token_budget` is what the planner chose, `flops_per_second` model FLOPs by wall time; both of our side only.
+    """
 
     pairs_per_second: float
     pairs_per_cpu_second: float
     peak: int
     losses: tuple[float, ...]
+    token_budget: int = 0
+    flops_per_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One candidate for TRL's best settings."""
+
+    settings: dict[str, Any]
+    pairs_per_second: float
+    peak: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Comparison:
     ours: dict[str, Any]
     theirs: dict[str, Any]
     rounds: tuple[tuple[Run, Run], ...]
+    tried: tuple[Tried, ...] = ()
 
     def ratios(self, field: str) -> list[float]:
         """Ours over theirs in every round."""
@@ -50,7 +66,16 @@ class Comparison:
         cells.append(f"{statistics.median(ours):.3f} / {statistics.median(theirs):.3f}")
         return "| " + " | ".join(cells) + " |"
 
+    def settings(self) -> str:
+        """Each side's settings, as far as they differ from setting to setting."""
+        named = ((self.ours, _SHARED), (self.ours, _OURS), (self.theirs, _THEIRS))
+        shared, ours, theirs = (", ".join(f"{name}={side[name]}" for name in names) for side, names in named)
+        return f"- {self.setting}, TRL {self.against}: {shared}; ours: {ours}; TRL: {theirs}"
 
+
+_SHARED = ("precision", "quantization", "seq_length", "rows_per_step", "steps", "lora_dim", "reference", "threads")
+_OURS = ("token_budget",)
+_THEIRS = ("precision", "batch", "grouped", "autocast", "checkpointing")
 HEADER = (
     "| setting | against | pairs/s, ours over theirs | by processor time | peak memory | pairs/s ours / theirs |\n"
     "|---|---|---|---|---|---|"
@@ -74,14 +99,15 @@ def environment() -> dict[str, Any]:
     return found
 
 
-def write_results(folder: Path, machine: dict[str, Any], comparisons: Sequence[Comparison]) -> Path:
-    """Write `dpo-DATE.json`, `.md` and `.png` into `folder`; returns the JSON file."""
+def write_results(folder: Path, machine: dict[str, Any], comparisons: Sequence[Comparison], **others: Any) -> Path:
+    """Write `dpo-DATE.json` (with `others` in it), `.md` and `.png` into `folder`; returns the JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"dpo-{machine['date'].replace(':', '')[:15]}"
-    content = {"machine": machine, "comparisons": [asdict(comparison) for comparison in comparisons]}
+    content = {"machine": machine, "comparisons": [asdict(comparison) for comparison in comparisons]} | others
     stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     table = "\n".join([HEADER, *(comparison.line() for comparison in comparisons)])
-    stem.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
+    settings = "\n".join(comparison.settings() for comparison in comparisons)
+    stem.with_suffix(".md").write_text(f"{table}\n\n{settings}\n", encoding="utf-8")
     print(table)
     _plot(stem.with_suffix(".png"), comparisons)
     return stem.with_suffix(".json")

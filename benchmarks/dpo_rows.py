@@ -20,6 +20,8 @@ _TURNS = re.compile(r"\n\n(?:Human|Assistant):")
 # Qwen2's template: five marks a turn; the system turn and the generation prompt; two behind an answer.
 _TURN, _FRAME, _END = 5, 14, 2
 _TOKENS_PER_WORD = 1.06
+# Rows that are generated to take a sample from.
+_GENERATED = 2000
 
 Lengths = tuple[int, int, int]
 
@@ -33,12 +35,19 @@ def make_rows(name: str, count: int, seq_length: int, vocabulary: int) -> list[E
     if name == "long-prompt":
         lengths = [(512, 64, 64)] * count
     else:
-        found = _hh_like(count) if name == "hh-like" else _of_file(Path(name))
-        lengths = [_cut(one, seq_length) for one, _ in zip(found, range(count), strict=False)]
+        found = _hh_like() if name == "hh-like" else _of_file(Path(name))
+        lengths = [_cut(one, seq_length) for one in _sample(list(found), count)]
     return [
         EncodedPair(row, *(source.integers(0, vocabulary, length, dtype=np.int32) for length in one))
         for row, one in enumerate(lengths, start=1)
     ]
+
+
+def _sample(lengths: list[Lengths], count: int) -> list[Lengths]:
+    """`count` of `lengths` at evenly spaced quantiles of their sum, shuffled: a few rows stand for the whole file."""
+    ordered = sorted(lengths, key=sum)
+    picked = [ordered[int((position + 0.5) * len(ordered) / count)] for position in range(count)]
+    return [picked[index] for index in np.random.default_rng(2).permutation(count)]
 
 
 def _cut(lengths: Lengths, seq_length: int) -> Lengths:
@@ -48,10 +57,10 @@ def _cut(lengths: Lengths, seq_length: int) -> Lengths:
     return min(prompt, seq_length - answer), min(chosen, answer), min(rejected, answer)
 
 
-def _hh_like(count: int) -> Iterator[Lengths]:
+def _hh_like() -> Iterator[Lengths]:
     """Log-normal lengths with the means and spreads of hh-rlhf harmless-base."""
     source = np.random.default_rng(1)
-    for _ in range(count):
+    for _ in range(_GENERATED):
         prompt, chosen, rejected = source.lognormal((4.41, 3.26, 3.53), (0.77, 0.87, 0.82))
         yield int(prompt) + 2 * _FRAME - 2, int(chosen) + _END, int(rejected) + _END
 

@@ -59,7 +59,7 @@ def parse(values: Mapping[str, Any]) -> Hyperparameters:
     try:
         parameters = Hyperparameters.model_validate(dict(values))
     except ValidationError as error:
-        raise OptionError(_sentence(error)) from None
+        raise _bad_value(error) from None
     _check_quantization(parameters)
     _check_strategy(parameters)
     _check_loss(parameters)
@@ -85,12 +85,13 @@ def _nearest(name: str) -> str:
     return f"It is called {found!r} here." if called else f"Did you mean {found!r}?"
 
 
-def _sentence(error: ValidationError) -> str:
+def _bad_value(error: ValidationError) -> OptionError:
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     field = Hyperparameters.model_fields.get(name)
     meaning = f" ({field.description})" if field and field.description else ""
-    return f"{name}={first['input']!r} is not possible: {first['msg'][0].lower()}{first['msg'][1:]}.{meaning}"
+    message = f"{name}={first['input']!r} is not possible: {first['msg'][0].lower()}{first['msg'][1:]}.{meaning}"
+    return OptionError(message, f"Correct it, or leave it out for {field.default!r}." if field else None)
 
 
 def _changed(parameters: Hyperparameters, names: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ feed-forward), counted once where several operations share it; checked against `
 from quickalign.train.demand import Demand, projections
 
 # The one-pass head's tiles: see `scoring.head`. Logits, their exponentials and a copy in the weights' dtype.
-_TILE_BYTES = {"cpu": 12 << 18, "cuda": 12 << 26}
+_TILE_BYTES = {"cpu": 12 << 17, "cuda": 12 << 26}
 _TRAINED_SLICE = 256
 # Which projections read the same input.
 _INPUT_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))

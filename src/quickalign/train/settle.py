@@ -1,5 +1,6 @@
 """The planner's choices: options left on auto get the value that suits the device, the model and the memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +15,10 @@ from quickalign.train.device import ComputePrecision, Device, resolve_precision
 from quickalign.train.memory import predict
 from quickalign.train.work import Work, measure_work
 
-# Tokens per packed micro-batch, best first. A CPU is busy with a few hundred; a GPU wants thousands.
-CPU_BUDGETS = (512,)
+# Tokens per packed micro-batch, best first. A CPU is busy with a few hundred; a GPU wants thousands. Measured at
+# Qwen2-0.5B's shapes on one core with AVX2: in fp32, products of 256 rows reach at least 93 % of the speed of 512, and
+# activations, twice as wide as in bf16, take half of the memory.
+CPU_BUDGETS: Mapping[ComputePrecision, tuple[int, ...]] = {"fp32": (256,), "bf16": (512,), "fp16": (512,)}
 GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
 # On a GPU, rather recompute activations than cut micro-batches smaller than this.
 GPU_SMALL_BUDGET = 4096
@@ -71,7 +74,8 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
         reason = obstacle or "every prompt is computed once and nothing is padded; the gradient is the same"
         decisions.append(Decision("packing", "off" if obstacle else "on", reason))
     packing = parameters.packing != "off" and obstacle is None
-    tried = _try(parameters, situation, precision, _candidates(parameters, situation.device, packing=packing))
+    candidates = _candidates(parameters, situation.device, precision, packing=packing)
+    tried = _try(parameters, situation, precision, candidates)
     room = (1 - HEADROOM) * situation.device.available_bytes
     chosen = next((one for one in tried if one.peak <= room), min(tried, key=lambda one: one.peak))
     if packing and not parameters.token_budget:
@@ -122,11 +126,13 @@ def _try(
     return tried
 
 
-def _candidates(parameters: Hyperparameters, device: Device, *, packing: bool) -> list[tuple[int, bool]]:
+def _candidates(
+    parameters: Hyperparameters, device: Device, precision: ComputePrecision, *, packing: bool
+) -> list[tuple[int, bool]]:
     """(token budget, checkpointing) in the order of preference; fixed where set by hand."""
     budgets: tuple[int, ...] = (0,)
     if packing:
-        chosen = CPU_BUDGETS if device.kind == "cpu" else GPU_BUDGETS
+        chosen = CPU_BUDGETS[precision] if device.kind == "cpu" else GPU_BUDGETS
         budgets = (parameters.token_budget,) if parameters.token_budget else chosen
     if parameters.gradient_checkpointing != "auto":
         return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]

@@ -35,6 +35,6 @@ def _problem(content: bytes, offset: int, error: orjson.JSONDecodeError) -> RowP
     start = max(at - 10, 0)
     constant = next((name for name in _CONSTANTS if name in text[start : at + 10]), None)
     if constant:
-        return RowProblem("", f"{constant}, which is no JSON value,", "a number, a text or null")
+        return RowProblem("", f"{constant} (no JSON value)", "a number, a text or null")
     reason = error.msg.split(": line")[0]
     return RowProblem("", f"malformed JSON ({reason}) near {quote(text[start : at + 20])}", "one JSON object")
