@@ -12,6 +12,8 @@ from typer.main import get_command
 from quickalign import __version__
 from quickalign.cli import failures
 from quickalign.cli.commands import cache, data, files, jobs, models, server
+from quickalign.cli.commands.evaluate import evaluate
+from quickalign.cli.commands.export import export
 from quickalign.cli.commands.generate import generate
 from quickalign.cli.commands.plan import plan
 from quickalign.cli.commands.quickstart import quickstart
@@ -46,6 +48,8 @@ app.command(cls=HelpfulCommand)(quickstart)
 app.command(cls=HelpfulCommand)(train)
 app.command(cls=HelpfulCommand)(plan)
 app.command(cls=HelpfulCommand)(generate)
+app.command(name="eval", cls=HelpfulCommand)(evaluate)
+app.command(cls=HelpfulCommand)(export)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
 app.add_typer(server.app, name="server")

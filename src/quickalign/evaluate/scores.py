@@ -52,23 +52,28 @@ def score(subject: Subject, loaded: Loaded, rows: Sequence[EncodedRow], progress
     """
     cache = ReferenceCache()
     own = identity(subject.found, subject.precision)
-    model = _score_one(loaded.model, cache, own, rows, lambda done, total: progress("score the model", done, total))
+    model = score_rows(loaded.model, cache, own, rows, lambda done, total: progress("score the model", done, total))
     base = None
     if subject.base is not None:
         theirs = identity(subject.base, subject.precision)
         with loaded.as_base() as other:
-            base = _score_one(other, cache, theirs, rows, lambda done, total: progress("score the base", done, total))
+            base = score_rows(other, cache, theirs, rows, lambda done, total: progress("score the base", done, total))
     tokens = np.array([[len(answer) for answer in answers_of(row)] for row in rows], dtype=np.float64)
     return Scores(model, base, tokens)
 
 
-def _score_one(
+def score_rows(
     model: nn.Module,
     cache: ReferenceCache,
     own: dict[str, str],
     rows: Sequence[EncodedRow],
     progress: Callable[[int, int], None],
 ) -> Floats:
+    """[rows, answers] log-probabilities under `model`, whose identity in the cache is `own`.
+
+    Raises:
+        RunError: an answer has no finite probability.
+    """
     device = next(model.parameters()).device
     longest = max(len(row.prompt) + max(map(len, answers_of(row))) for row in rows)
     scorer, _ = choose_scorer(

@@ -4,6 +4,7 @@ The manifest `quickalign.json` names the base and its fingerprint, how the base 
 rendered. A base that is not the one trained on is refused.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,10 @@ def with_adapter(model: nn.Module, adapter: Path) -> PeftModel:
         ModelError: it cannot be loaded.
     """
     try:
-        return PeftModel.from_pretrained(model, str(adapter))
+        with warnings.catch_warnings():
+            # PEFT asks transformers by an older name whether activations are recomputed
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+            return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"The adapter in {adapter} cannot be loaded: {_first_line(error)}") from error
 
