@@ -12,6 +12,7 @@ from typer.main import get_command
 from quickalign import __version__
 from quickalign.cli import failures
 from quickalign.cli.commands import cache, data, files, jobs, models, server
+from quickalign.cli.commands.compare import compare
 from quickalign.cli.commands.evaluate import evaluate
 from quickalign.cli.commands.export import export
 from quickalign.cli.commands.generate import generate
@@ -49,6 +50,7 @@ app.command(cls=HelpfulCommand)(train)
 app.command(cls=HelpfulCommand)(plan)
 app.command(cls=HelpfulCommand)(generate)
 app.command(name="eval", cls=HelpfulCommand)(evaluate)
+app.command(cls=HelpfulCommand)(compare)
 app.command(cls=HelpfulCommand)(export)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")

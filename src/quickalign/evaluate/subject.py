@@ -152,14 +152,14 @@ def identity(found: Found, precision: str) -> dict[str, str]:
 
 
 class Loaded:
-    """A subject's weights in memory: `model`, and its base behind `as_base`."""
+    """A subject's weights in memory: `model`, and its base behind `as_base` unless it is left out."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, *, with_base: bool = True) -> None:
         self.device = find_device().torch_device
         self.model = _load(subject.found, subject.precision)
         self._toggles = subject.toggles
         self._base = None
-        if subject.base is not None and not subject.toggles:
+        if with_base and subject.base is not None and not subject.toggles:
             self._base = _load(subject.base, subject.precision)
 
     @property

@@ -12,7 +12,7 @@ import typer
 
 from quickalign.cli import arguments as take
 from quickalign.cli.terminal import messages, screen, write_json
-from quickalign.core import loose
+from quickalign.core import spec_file
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
 from quickalign.evaluate.spec import EvaluationSpec
@@ -141,7 +141,7 @@ def run(spec: EvaluationSpec, *, as_json: bool) -> None:
 
 
 def _spec(values: dict[str, Any], output: Path | None) -> EvaluationSpec:
-    spec = loose.parse(EvaluationSpec, {**values, "output": output or Path()})
+    spec = spec_file.parse(EvaluationSpec, {**values, "output": output or Path()})
     if output is not None:
         return spec
     asked = spec.model_dump_json(exclude={"output", "fail_below", "fail_above"})

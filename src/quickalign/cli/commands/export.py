@@ -11,7 +11,7 @@ import typer
 
 from quickalign.cli import arguments as take
 from quickalign.cli.terminal import messages, screen, write_json
-from quickalign.core import loose
+from quickalign.core import spec_file
 from quickalign.export.spec import Compression, ExportSpec
 
 _ABOUT = {name: field.description for name, field in ExportSpec.model_fields.items()}
@@ -60,7 +60,7 @@ def export(
         "parity_limit": parity_limit,
         "license": license_name,
     }
-    spec = loose.parse(ExportSpec, values)
+    spec = spec_file.parse(ExportSpec, values)
     with messages().status("Starting", spinner="dots"):
         from quickalign.export.run import export as make
     if json:
