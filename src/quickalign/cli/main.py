@@ -17,6 +17,7 @@ from quickalign.cli.commands.evaluate import evaluate
 from quickalign.cli.commands.export import export
 from quickalign.cli.commands.generate import generate
 from quickalign.cli.commands.plan import plan
+from quickalign.cli.commands.push import push
 from quickalign.cli.commands.quickstart import quickstart
 from quickalign.cli.commands.train import train
 from quickalign.cli.help import HelpfulCommand, HelpfulGroup
@@ -52,6 +53,7 @@ app.command(cls=HelpfulCommand)(generate)
 app.command(name="eval", cls=HelpfulCommand)(evaluate)
 app.command(cls=HelpfulCommand)(compare)
 app.command(cls=HelpfulCommand)(export)
+app.command(cls=HelpfulCommand)(push)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
 app.add_typer(server.app, name="server")

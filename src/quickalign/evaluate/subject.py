@@ -73,16 +73,22 @@ class Subject:
 
 
 def find_subject(
-    source: str, *, base: str | None, system_prompt: str | None, precision: Precision, progress: hub.Progress | None
+    source: str,
+    *,
+    base: str | None = None,
+    alone: bool = False,
+    system_prompt: str | None,
+    precision: Precision,
+    progress: hub.Progress | None,
 ) -> Subject:
-    """Find the model that `source` names and its base, and load its tokenizer.
+    """Find the model that `source` names and, unless it is wanted `alone`, its base, and load its tokenizer.
 
     Raises:
         ModelError: it, or the base that was asked for, cannot be found.
         OptionError: an option that has no effect on it.
     """
     found = trained.find(source, None, progress)
-    other, name, note = _find_base(found, base, progress)
+    other, name, note = (None, "", "") if alone else _find_base(found, base, progress)
     device = find_device()
     chosen = trained.precision_of(found.manifest, device) if precision == "auto" else None
     tokenizer = load_tokenizer(found.tokenizer)
@@ -152,14 +158,14 @@ def identity(found: Found, precision: str) -> dict[str, str]:
 
 
 class Loaded:
-    """A subject's weights in memory: `model`, and its base behind `as_base` unless it is left out."""
+    """A subject's weights in memory: `model`, and its base behind `as_base`."""
 
-    def __init__(self, subject: Subject, *, with_base: bool = True) -> None:
+    def __init__(self, subject: Subject) -> None:
         self.device = find_device().torch_device
         self.model = _load(subject.found, subject.precision)
         self._toggles = subject.toggles
         self._base = None
-        if with_base and subject.base is not None and not subject.toggles:
+        if subject.base is not None and not subject.toggles:
             self._base = _load(subject.base, subject.precision)
 
     @property

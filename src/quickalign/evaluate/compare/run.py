@@ -53,11 +53,11 @@ def _answers(spec: ComparisonSpec, name: str, prompts: Sequence[str], observer: 
     """One model at a time is in memory."""
     observer.phase("model", name)
     subject = find_subject(
-        name, base=None, system_prompt=spec.system_prompt, precision=spec.precision, progress=observer.progress
+        name, alone=True, system_prompt=spec.system_prompt, precision=spec.precision, progress=observer.progress
     )
     asked = [Asked(text, text, tuple(subject.encoder.encode(text))) for text in prompts]
     book = AnswerBook(spec.output / "work", identity(subject.found, subject.precision))
-    loaded = Loaded(subject, with_base=False)
+    loaded = Loaded(subject)
     observer.phase("answers", f"{len(prompts):,} prompts")
     written = book.answer(
         loaded.model,
