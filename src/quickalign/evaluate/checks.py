@@ -26,7 +26,7 @@ from quickalign.train.checkpoint import weights_sha256
 PROBES = ("Hello", "Could you please help me with something?", "请介绍一下你自己。")
 WORSE_THAN_BASE = 1.0
 """How many nats per token the chosen answers may be less likely than under the base."""
-CHANCE = 0.9
+CHANCE = 0.6
 """A model that hesitates between more than vocabulary ** CHANCE tokens has learnt nothing."""
 FAULTY = 0.25
 """By how much the share of answers that are no answers may exceed that of the base (twice that without a base)."""
