@@ -37,6 +37,7 @@ _STATUS: dict[type[QuickalignError], int] = {
     errors.ModelError: 422,
     errors.CapacityError: 422,
     errors.RunError: 422,
+    errors.QualityError: 422,
     errors.Interrupted: 503,
 }
 _HTTP_REMEDIES = {

@@ -13,9 +13,13 @@ from quickalign import __version__
 from quickalign.cli import failures
 from quickalign.cli.commands import cache, data, files, jobs, models, server, services
 from quickalign.cli.commands.chat import chat
+from quickalign.cli.commands.compare import compare
 from quickalign.cli.commands.deploy import deploy
+from quickalign.cli.commands.evaluate import evaluate
+from quickalign.cli.commands.export import export
 from quickalign.cli.commands.generate import generate
 from quickalign.cli.commands.plan import plan
+from quickalign.cli.commands.push import push
 from quickalign.cli.commands.quickstart import quickstart
 from quickalign.cli.commands.service_token import token
 from quickalign.cli.commands.train import train
@@ -43,7 +47,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
     epilog="Exit codes: 0 done, 2 option, 3 data, 4 model, 5 storage, 6 does not fit, 7 run broke, 8 not found, "
-    "9 conflict, 10 too large, 11 no access, 12 server unavailable, 70 internal fault, 130 stopped.",
+    "9 conflict, 10 too large, 11 no access, 12 server unavailable, 13 below a limit, 70 internal fault, 130 stopped.",
 )
 app.command(cls=HelpfulCommand)(quickstart)
 app.command(cls=HelpfulCommand)(train)
@@ -52,6 +56,10 @@ app.command(cls=HelpfulCommand)(generate)
 app.command(cls=HelpfulCommand)(deploy)
 app.command(cls=HelpfulCommand)(chat)
 services.app.command(cls=HelpfulCommand)(token)
+app.command(name="eval", cls=HelpfulCommand)(evaluate)
+app.command(cls=HelpfulCommand)(compare)
+app.command(cls=HelpfulCommand)(export)
+app.command(cls=HelpfulCommand)(push)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(services.app, name="services")
 app.add_typer(files.app, name="files")

@@ -57,6 +57,24 @@ def remove_leftovers(parent: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """Delete what killed processes left half-written of `path`; what a living one is writing stays."""
+    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}{path.name}-*"):
+        pid = leftover.name.rpartition("-")[2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and is another user's
+        return True
+    return True
+
+
 def _replace_folder(new: Path, path: Path) -> None:
     """Rename `new` to `path`; an old folder is moved aside first, because a rename cannot replace a full one."""
     if not path.exists():

@@ -89,6 +89,12 @@ class UnavailableError(QuickalignError):
     exit_code = 12
 
 
+class QualityError(QuickalignError):
+    """The work is done, and its result is below the bar that was set for it: an evaluation's limit, a parity."""
+
+    exit_code = 13
+
+
 class Interrupted(QuickalignError):  # noqa: N818 - not a failure: the user asked for it and the work is saved
     """The user stopped the run; its state is saved and the remedy says how to go on."""
 

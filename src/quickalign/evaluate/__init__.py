@@ -1,4 +1,4 @@
-"""Judging what a training run changed: stated rules for before/after answers, and held-out preference accuracy."""
+"""How good a model is, and whether it is sound: figures on held-out data, and answers side by side."""
 
 from quickalign.evaluate.rules import Judgement, Outcome, judge
 

@@ -96,6 +96,11 @@ def units(text: str) -> float:
     return len(_WORD.findall(text)) + CJK_UNITS * len(_CJK.findall(text))
 
 
+def refuses(text: str) -> bool:
+    """Whether a text declines without giving help (:data:`REFUSAL`)."""
+    return bool(_markers(text, REFUSAL))
+
+
 def fault(text: str) -> str | None:
     """Say why a text cannot count as an answer (empty, broken, repeating, no language), or ``None`` if it can."""
     pieces = _pieces(text)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from quickalign.core.errors import ModelError, OptionError
-from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub import source as hub
 from quickalign.serve.spec import ServeSpec
 from quickalign.train import manifest as manifests
@@ -41,7 +40,7 @@ class Served:
     @property
     def quantization(self) -> Literal["none", "4bit", "8bit"]:
         """How the base was quantised in training."""
-        return Hyperparameters.model_validate(self.manifest.hyperparameters).quantization if self.manifest else "none"
+        return self.manifest.quantization if self.manifest else "none"
 
     @property
     def trained_precision(self) -> str | None:

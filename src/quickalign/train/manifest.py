@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quickalign.core.errors import ModelError
+from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
 
 FILE = "quickalign.json"
@@ -47,6 +48,13 @@ class Manifest(BaseModel):
     hyperparameters: dict[str, Any]
     step: int
     weights_sha256: str = ""
+    files: dict[str, str] = {}
+    """SHA-256 of every other file of an exported folder by name; empty for a run's own folder."""
+
+    @property
+    def quantization(self) -> Quantization:
+        """How the weights must be loaded: as the base was in training for an adapter, as they are for a whole model."""
+        return "none" if self.kind == "model" else Hyperparameters.model_validate(self.hyperparameters).quantization
 
 
 def read(folder: Path) -> Manifest | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from quickalign.core.wire.jobs import Reason
 from quickalign.platform.jobs.progress import ERROR_FILE, read_json
 
-FAILURES = frozenset(range(2, 13))
+FAILURES = frozenset(range(2, 14))
 """Exit codes of `core.errors` that say why a run cannot be; trying again would say it again. All others are crashes."""
 
 _TAIL_BYTES = 4096

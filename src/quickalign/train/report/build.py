@@ -69,7 +69,7 @@ def build_report(parts: RunParts) -> Report:
         ),
         timing=Timing(finished_at=datetime.now(UTC), seconds=result.seconds, resumed_from=result.resumed_from),
         machine=_machine(parts.device, parts.plan.world_size),
-        versions={name: found for name in PACKAGES if (found := _version(name))},
+        versions={name: found for name in PACKAGES if (found := version_of(name))},
         warnings=tuple(parts.warnings),
     )
 
@@ -108,7 +108,8 @@ def _machine(device: Device, processes: int) -> Machine:
     )
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The installed version of `package`; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

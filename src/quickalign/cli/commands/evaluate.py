@@ -1,0 +1,160 @@
+"""`quickalign eval`: how good a model is on data it was not trained on, against its base and against another model."""
+
+# ruff: noqa: PLC0415 - what takes long to import is imported by the command that needs it
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quickalign.cli import arguments as take
+from quickalign.cli.terminal import messages, screen, write_json
+from quickalign.core import spec_file
+from quickalign.core.errors import OptionError
+from quickalign.core.hyperparameters import Precision
+from quickalign.evaluate.spec import EvaluationSpec
+
+_ABOUT = {name: field.description for name, field in EvaluationSpec.model_fields.items()}
+_DEFAULT = {name: field.default for name, field in EvaluationSpec.model_fields.items()}
+_MORE = "Finer points"
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_ABOUT["model"])],
+    data: Annotated[str, typer.Argument(metavar="DATA", help=_ABOUT["data"])],
+    *,
+    base: Annotated[str | None, typer.Option("--base", help=_ABOUT["base"], show_default=False)] = None,
+    against: Annotated[str | None, typer.Option("--against", help=_ABOUT["against"], show_default=False)] = None,
+    fail_below: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-below",
+            metavar="FIGURE=VALUE",
+            help="End with exit code 13 where a figure is below VALUE, or a check of soundness fails; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-above", metavar="FIGURE=VALUE", help="The same where a figure is above VALUE.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help=f"{_ABOUT['output']} By default one in evaluations/ named after the model and the settings, so that "
+            "the same command goes on where it stopped.",
+            show_default=False,
+        ),
+    ] = None,
+    prompts: Annotated[int, typer.Option("--prompts", min=0, help=_ABOUT["prompts"])] = _DEFAULT["prompts"],
+    answer_tokens: Annotated[int, typer.Option("--answer-tokens", min=1, help=_ABOUT["answer_tokens"])] = _DEFAULT[
+        "answer_tokens"
+    ],
+    rows: Annotated[int, typer.Option("--rows", min=0, help=_ABOUT["rows"])] = _DEFAULT["rows"],
+    data_format: take.Format = "auto",
+    safe_rlhf_preference: take.Preference = "better",
+    bad_rows: take.BadRowsOption = "error",
+    kl_rows: Annotated[int, typer.Option("--kl-rows", min=0, help=_ABOUT["kl_rows"], rich_help_panel=_MORE)] = _DEFAULT[
+        "kl_rows"
+    ],
+    seq_length: Annotated[
+        int | None,
+        typer.Option("--seq-length", min=8, help=_ABOUT["seq_length"], show_default=False, rich_help_panel=_MORE),
+    ] = None,
+    system_prompt: Annotated[
+        str | None,
+        typer.Option("--system-prompt", help=_ABOUT["system_prompt"], show_default=False, rich_help_panel=_MORE),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help=_ABOUT["precision"], rich_help_panel=_MORE)
+    ] = "auto",
+    confidence: Annotated[
+        float, typer.Option("--confidence", min=0.5, max=0.999, help=_ABOUT["confidence"], rich_help_panel=_MORE)
+    ] = _DEFAULT["confidence"],
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=100, help=_ABOUT["resamples"], rich_help_panel=_MORE)
+    ] = _DEFAULT["resamples"],
+    seed: Annotated[int, typer.Option("--seed", min=0, help=_ABOUT["seed"], rich_help_panel=_MORE)] = _DEFAULT["seed"],
+    json: take.AsJson = False,
+) -> None:
+    """Measure MODEL on DATA: preference accuracy, margin, divergence from the base, and what its answers look like.
+
+    quickalign eval runs/quickstart-1 heldout.json --fail-below accuracy=0.7
+
+    Every figure has an interval, the report says whether the model is sound, and --against compares two models row by
+    row. What an interrupted call computed is found again by the next one.
+    """
+    values = {
+        "model": model,
+        "data": data,
+        "base": base,
+        "against": against,
+        "data_format": data_format,
+        "safe_rlhf_preference": safe_rlhf_preference,
+        "bad_rows": bad_rows,
+        "rows": rows,
+        "prompts": prompts,
+        "answer_tokens": answer_tokens,
+        "kl_rows": kl_rows,
+        "seq_length": seq_length,
+        "system_prompt": system_prompt,
+        "precision": precision,
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
+        "fail_below": _limits("--fail-below", fail_below),
+        "fail_above": _limits("--fail-above", fail_above),
+    }
+    run(_spec(values, output), as_json=json)
+
+
+def run(spec: EvaluationSpec, *, as_json: bool) -> None:
+    """Evaluate, show, and end with an error where a limit is not kept."""
+    from quickalign.evaluate.spec import check
+
+    check(spec)
+    with messages().status("Starting", spinner="dots"):
+        from quickalign.evaluate.run import demand_limits, evaluate
+    if as_json:
+        from quickalign.train.observer import Silent
+
+        report = evaluate(spec, Silent())
+        write_json(report)
+    else:
+        from quickalign.cli.draw.evaluation import evaluation_view
+        from quickalign.cli.watch.observer import ConsoleObserver
+
+        console = screen()
+        observer = ConsoleObserver(console)
+        try:
+            report = evaluate(spec, observer)
+        finally:
+            observer.close()
+        console.print(evaluation_view(report))
+    demand_limits(report)
+
+
+def _spec(values: dict[str, Any], output: Path | None) -> EvaluationSpec:
+    spec = spec_file.parse(EvaluationSpec, {**values, "output": output or Path()})
+    if output is not None:
+        return spec
+    asked = spec.model_dump_json(exclude={"output", "fail_below", "fail_above"})
+    name = Path(spec.model.rstrip("/")).name or "model"
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:6]
+    return spec.model_copy(update={"output": Path("evaluations") / f"{name}-{digest}"})
+
+
+def _limits(option: str, given: list[str] | None) -> dict[str, float]:
+    found = {}
+    for name, text in take.pairs(option, given).items():
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise OptionError(f"{option} {name}={text!r} is no number.", f"Write it as {option} {name}=0.7.") from None
+    return found

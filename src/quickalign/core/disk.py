@@ -1,0 +1,52 @@
+"""A full disk, said in a sentence."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from quickalign.core.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn the error of a full disk inside the block into one that says where, and what to do.
+
+    Raises:
+        StorageError: the disk of `place` is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        raise StorageError(
+            f"The disk of {place} is full.", "Free some space and run the same command again: it goes on."
+        ) from error
+
+
+def demand(place: Path, wanted: int) -> None:
+    """Check that `wanted` bytes are free where `place` is or will be.
+
+    Raises:
+        StorageError: they are not.
+    """
+    there = place.expanduser().absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < wanted:
+        raise StorageError(
+            f"{place} will take about {wanted / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free.",
+            "Free some space, or name another folder.",
+        )
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    # the writer of safetensors files tells the system's error in words only
+    return any(f"os error {number}" in str(error) for number in _FULL)

@@ -1,0 +1,28 @@
+"""How a plain program with one argument, a specification's file, begins and ends."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from quickalign.core.errors import OptionError, QuickalignError
+
+CRASHED = 70
+"""The exit code for what no error of `core.errors` describes."""
+
+
+def run_program(work: Callable[[Path], None], arguments: list[str]) -> int:
+    """Do `work` with the file that `arguments` name; returns the exit code of `core.errors`."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        if len(arguments) != 1:
+            raise OptionError("Exactly one argument is expected: the specification's JSON file.")
+        work(Path(arguments[0]))
+    except QuickalignError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return CRASHED
+    return 0

@@ -1,0 +1,100 @@
+"""Copying an exported folder to a storage URI: what is there already is not sent again, and the manifest goes last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from quickalign.core import atomic, paths, storage
+from quickalign.core.errors import ModelError
+
+MANIFEST = "quickalign.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One file of a push. `needed` is False where the same content was sent there by an earlier call."""
+
+    name: str
+    bytes: int
+    target: str
+    needed: bool
+
+
+def plan(folder: Path, uri: str) -> tuple[Sent, ...]:
+    """What a push would send, in its order; the dry run.
+
+    Raises:
+        ModelError: the folder is no export, or a file is not what its manifest says.
+        StorageError: the target cannot be looked at.
+    """
+    hashes = _hashes(folder)
+    known = _read(uri)
+    return tuple(
+        Sent(
+            name=name,
+            bytes=(size := (folder / name).stat().st_size),
+            target=(target := f"{uri.rstrip('/')}/{name}"),
+            needed=known.get(name) != digest or not _is_there(target, size),
+        )
+        for name, digest in hashes.items()
+    )
+
+
+def push(folder: Path, uri: str, progress: Callable[[Sent], None] = lambda sent: None) -> tuple[Sent, ...]:
+    """Send what is not there yet; `progress` is told of each file when it is there. A second call goes on.
+
+    Raises:
+        ModelError: the folder is no export, or a file is not what its manifest says.
+        StorageError: the target cannot be written.
+    """
+    hashes, known = _hashes(folder), dict(_read(uri))
+    planned = plan(folder, uri)
+    for one in planned:
+        if one.needed:
+            storage.write_file(folder / one.name, one.target)
+            known[one.name] = hashes[one.name]
+            atomic.write_text(_memory(uri), json.dumps(known, indent=1, sort_keys=True) + "\n")
+        progress(one)
+    return planned
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file by name, checked against the manifest, which comes last."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files: dict[str, str] = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        files = {}
+    if not files:
+        raise ModelError(f"{folder} is no export: its {MANIFEST} names no files.", "Make one with `quickalign export`.")
+    for name, wanted in files.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != wanted:
+            raise ModelError(f"{folder / name} is not as it was exported.", "Export the run again.")
+    return {**files, MANIFEST: _sha256(folder / MANIFEST)}
+
+
+def _is_there(target: str, size: int) -> bool:
+    return storage.exists(target) and storage.size(target) == size
+
+
+def _memory(uri: str) -> Path:
+    """Which content was sent to `uri` from this machine."""
+    return paths.home() / "cache" / "pushed" / f"{hashlib.sha256(uri.rstrip('/').encode()).hexdigest()[:24]}.json"
+
+
+def _read(uri: str) -> dict[str, str]:
+    """A missing or damaged file only costs time: everything is sent again."""
+    try:
+        known = json.loads(_memory(uri).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,50 @@
+"""The rows that parity is proven on: those that the run keeps, held-out ones first, or a file's."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from quickalign.core.errors import OptionError
+from quickalign.data.prepare import DataRequest, prepare
+from quickalign.data.store import TokenStore
+from quickalign.export.spec import ExportSpec
+from quickalign.train.data import TRAIN, VALIDATION
+from quickalign.train.manifest import Manifest
+from quickalign.train.scoring.base import EncodedRow
+
+
+def parity_rows(
+    spec: ExportSpec, folder: Path, manifest: Manifest, tokenizer: PreTrainedTokenizerBase
+) -> list[EncodedRow]:
+    """Real rows as training saw them; `folder` holds the trained weights.
+
+    Raises:
+        OptionError: the run keeps none, and no data was given.
+        DataError, StorageError: the data that was given cannot be read.
+    """
+    if spec.data is not None:
+        return _from_file(spec, spec.data, manifest, tokenizer)
+    for run in (folder.parent, folder.parent.parent.parent):  # of a run's result, of a checkpoint
+        for name in (VALIDATION, TRAIN):
+            if (run / "data" / name / "store.json").is_file():
+                return list(TokenStore(run / "data" / name)[: spec.rows])
+    raise OptionError(
+        f"There are no rows beside {folder} to prove on that the export gives the same answers.",
+        "Name some with --data; the file that was trained on will do.",
+    )
+
+
+def _from_file(spec: ExportSpec, uri: str, manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> list[EncodedRow]:
+    request = DataRequest(
+        uri=uri,
+        data_format=spec.data_format,
+        bad_rows="drop",
+        seq_length=manifest.seq_length,
+        apply_chat_template=manifest.apply_chat_template,
+        system_prompt=manifest.system_prompt,
+    )
+    with tempfile.TemporaryDirectory(prefix="quickalign-export-") as folder:
+        return list(prepare(request, tokenizer, Path(folder) / "rows").store[: spec.rows])

@@ -1,0 +1,83 @@
+"""What an export starts from: the trained weights, their manifest, and real rows to prove parity on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from quickalign.core.errors import ModelError
+from quickalign.evaluate.subject import load_tokenizer
+from quickalign.export.rows import parity_rows
+from quickalign.export.spec import LIMITS, ExportSpec
+from quickalign.hub.shape import read_shape
+from quickalign.train import manifest as manifests
+from quickalign.train import trained
+from quickalign.train.manifest import Manifest
+from quickalign.train.prompts import PromptEncoder
+from quickalign.train.scoring.base import EncodedRow
+from quickalign.train.trained import Found
+
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+_BESIDES_WEIGHTS = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An export before anything is loaded. `stored` is the precision that weights are stored in."""
+
+    spec: ExportSpec
+    found: Found
+    manifest: Manifest
+    encoder: PromptEncoder
+    rows: list[EncodedRow]
+    stored: str
+
+    @property
+    def source(self) -> Path:
+        """The folder of what was trained."""
+        return self.found.adapter or self.found.weights
+
+    @property
+    def limit(self) -> float:
+        """The parity limit, in nats per token."""
+        kind = self.stored if self.spec.compression == "none" else self.spec.compression
+        return self.spec.parity_limit or LIMITS[kind]
+
+    @property
+    def form(self) -> str:
+        """How weights are stored, in words."""
+        compression = self.spec.compression
+        return self.stored if compression == "none" else f"{compression}, computed in {self.stored}"
+
+    @property
+    def bytes(self) -> int:
+        """What the export takes on disk while it is made, about: a compressed one is made from a whole one."""
+        return read_shape(self.found.weights).parameters * _BYTES[self.stored] + _BESIDES_WEIGHTS
+
+
+def prepare(spec: ExportSpec) -> Task:
+    """Find what is exported and the rows that prove it.
+
+    Raises:
+        ModelError: there is nothing that was trained here, or its base is not to be had.
+        OptionError: there are no rows.
+        DataError, StorageError: the rows that were named cannot be read.
+    """
+    found = trained.find(spec.model)
+    manifest = found.manifest
+    if manifest is None:
+        raise ModelError(
+            f"{spec.model} holds nothing that was trained here: it has no {manifests.FILE}.",
+            "Name a finished run's folder, or the adapter's folder in it.",
+        )
+    if manifest.files:
+        raise ModelError(f"{spec.model} is an export already.", "Name the run that it was made from.")
+    tokenizer = load_tokenizer(found.tokenizer)
+    return Task(
+        spec=spec,
+        found=found,
+        manifest=manifest,
+        encoder=trained.encoder_of(tokenizer, manifest, None),
+        rows=parity_rows(spec, found.adapter or found.weights, manifest, tokenizer),
+        stored=manifest.precision if spec.precision == "auto" else spec.precision,
+    )

@@ -1,0 +1,137 @@
+"""What a source names: a model's name or folder, an adapter's folder, or a run's folder; and how it was trained.
+
+The manifest `quickalign.json` names the base and its fingerprint, how the base was quantised, and how prompts are
+rendered. A base that is not the one trained on is refused.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import PeftModel
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT, Hyperparameters
+from quickalign.hub import source as hub
+from quickalign.train import manifest as manifests
+from quickalign.train.device import ComputePrecision, Device, resolve_precision
+from quickalign.train.manifest import Manifest
+from quickalign.train.prompts import PromptEncoder
+
+_RUN_FOLDERS = ("adapter", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a source names: the folder of its weights and tokenizer, and the adapter on them where there is one.
+
+    `base` is the name of the base that an adapter is on. `manifest` is None for what was not trained here.
+    """
+
+    weights: Path
+    tokenizer: Path
+    adapter: Path | None
+    base: str | None
+    manifest: Manifest | None
+
+
+def find(source: str, revision: str | None = None, progress: hub.Progress | None = None) -> Found:
+    """Find what `source` names, and fetch it where it is not on this machine.
+
+    Raises:
+        ModelError: nothing that can be loaded is there, or the adapter was trained on another base.
+        OptionError: a revision of a folder.
+    """
+    folder = trained_folder(Path(source).expanduser())
+    if folder is None:
+        found = hub.resolve(source, revision=revision, progress=progress)
+        return Found(found.path, found.path, None, None, None)
+    if revision is not None:
+        raise OptionError(f"revision={revision!r} has no effect on the folder {source}.", "Leave revision out.")
+    manifest = manifests.read(folder)
+    if not manifests.is_adapter(folder):
+        return Found(folder, folder, None, None, manifest)
+    base = manifests.base_of(folder)
+    # An adapter of another trainer may come without a tokenizer; then its base's is the one it was trained with.
+    tokenizer = folder if (folder / "tokenizer_config.json").is_file() else base.path
+    return Found(base.path, tokenizer, folder, base.name, manifest)
+
+
+def trained_folder(path: Path) -> Path | None:
+    """The folder of trained weights that `path` is or holds; None where `path` names a model.
+
+    Raises:
+        ModelError: `path` is the folder of a run that has not finished.
+    """
+    for folder in (path, *(path / name for name in _RUN_FOLDERS)):
+        if manifests.is_adapter(folder) or (folder / manifests.FILE).is_file():
+            return folder
+    if not (path / "checkpoints").is_dir():
+        return None
+    saved = sorted((path / "checkpoints").glob("step-*"))
+    remedy = f"Its last checkpoint can be named: {saved[-1]}." if saved else "Run it again to go on."
+    raise ModelError(f"The run in {path} has not finished, so there is no model of it yet.", remedy)
+
+
+def precision_of(manifest: Manifest | None, device: Device) -> ComputePrecision:
+    """The precision of the training; the chip's own best where it was not trained here or the chip has not that one."""
+    if manifest is None:
+        return resolve_precision("auto", device)
+    trained = Hyperparameters.model_validate(manifest.hyperparameters | {"precision": manifest.precision}).precision
+    try:
+        return resolve_precision(trained, device)
+    except OptionError:
+        return resolve_precision("auto", device)
+
+
+def encoder_of(
+    tokenizer: PreTrainedTokenizerBase, manifest: Manifest | None, system_prompt: str | None
+) -> PromptEncoder:
+    """How prompts become tokens; see `system_prompt_of`."""
+    chosen = system_prompt_of(tokenizer, manifest, system_prompt)
+    chat = is_chat(tokenizer, manifest)
+    return PromptEncoder(tokenizer, apply_chat_template=chat, system_prompt=chosen)
+
+
+def is_chat(tokenizer: PreTrainedTokenizerBase, manifest: Manifest | None) -> bool:
+    """Whether prompts are chats. A model that was not trained here and has no chat template goes on from plain text."""
+    return manifest.apply_chat_template if manifest else bool(tokenizer.chat_template)
+
+
+def system_prompt_of(tokenizer: PreTrainedTokenizerBase, manifest: Manifest | None, system_prompt: str | None) -> str:
+    """`system_prompt`, or where it is None the one of the training; empty without a chat template.
+
+    Raises:
+        OptionError: a system prompt where there is no chat template.
+    """
+    chat = is_chat(tokenizer, manifest)
+    if system_prompt is not None and not chat:
+        raise OptionError(
+            "system_prompt has no effect: this model works without a chat template.",
+            "Put the text into the prompt, and leave system_prompt out.",
+        )
+    trained = manifest.system_prompt if manifest else DEFAULT_SYSTEM_PROMPT
+    wanted = trained if system_prompt is None else system_prompt
+    return wanted if chat else ""
+
+
+def with_adapter(model: nn.Module, adapter: Path) -> PeftModel:
+    """Put the adapter in folder `adapter` on `model`.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    try:
+        with warnings.catch_warnings():
+            # PEFT asks transformers by an older name whether activations are recomputed
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+            return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"The adapter in {adapter} cannot be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
