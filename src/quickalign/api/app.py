@@ -1,5 +1,6 @@
 """The application: routers, layers, schema."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -7,12 +8,14 @@ from fastapi.openapi.utils import get_openapi
 
 from quickalign import __version__
 from quickalign.api import health, problems
+from quickalign.api import parts as parts_
 from quickalign.api.access import Slow
 from quickalign.api.documented import with_problem
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
 from quickalign.api.native import files, jobs, models, streams, system
 from quickalign.api.openai import router as openai
+from quickalign.api.parts import Part
 from quickalign.api.requests import Head, Requests
 from quickalign.api.security import Security
 from quickalign.api.streams import Streams
@@ -22,8 +25,8 @@ PREFIX = "/api/v1"
 _SUMMARY = "Jobs that align open language models, their data and their results."
 
 
-def make_app(platform: Platform) -> FastAPI:
-    """The application on an open platform."""
+def make_app(platform: Platform, parts: Sequence[Part] = ()) -> FastAPI:
+    """The application on an open platform, with what else the server has."""
     app = FastAPI(
         title="quickalign",
         summary=_SUMMARY,
@@ -42,11 +45,12 @@ def make_app(platform: Platform) -> FastAPI:
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
+    parts_.install(app, platform, parts)
     problems.install(app)
     # the last one added is the outermost
-    app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes)
+    app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes, parts=parts)
     app.add_middleware(Head)
-    app.add_middleware(Security, platform=platform)
+    app.add_middleware(Security, platform=platform, parts=parts)
     app.add_middleware(Requests, metrics=metrics)
     return app
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +19,7 @@ import uvicorn
 from quickalign import __version__
 from quickalign.api import logs
 from quickalign.api.app import make_app
+from quickalign.api.parts import Part
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
@@ -29,7 +30,9 @@ _MAX_HEADER_BYTES = 64 << 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(home: Path, config: Config, *, database_url: str | None, insecure_http: bool) -> None:
+def run(
+    home: Path, config: Config, *, database_url: str | None, insecure_http: bool, parts: Sequence[Part] = ()
+) -> None:
     """Serve `home` until a signal ends it. Jobs go on without the server and are found again by the next one.
 
     Raises:
@@ -41,7 +44,7 @@ def run(home: Path, config: Config, *, database_url: str | None, insecure_http: 
         token, fresh = first_token(platform, platform.home.root / "token")
         with bind(config) as listener:
             endpoint = endpoint_of(config, listener)
-            server = _Server(platform, config, endpoint)
+            server = _Server(platform, config, endpoint, parts)
             logs.configure()
             platform.reconciler.start()
             _say(endpoint, platform.home.root / "token", token if fresh else None)
@@ -138,8 +141,8 @@ def _say(endpoint: str, file: Path, token: str | None) -> None:
 class _Server(uvicorn.Server):
     """Uvicorn that says where it is when it is ready, and ends streams before it waits for answers to be complete."""
 
-    def __init__(self, platform: Platform, config: Config, endpoint: str) -> None:
-        app = make_app(platform)
+    def __init__(self, platform: Platform, config: Config, endpoint: str, parts: Sequence[Part]) -> None:
+        app = make_app(platform, parts)
         self._streams: Streams = app.state.streams
         self._file = platform.home.root / "server.json"
         self._endpoint = endpoint

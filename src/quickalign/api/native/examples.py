@@ -2,7 +2,7 @@
 
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.files import RowPreview, StoredFile
+from quickalign.core.wire.files import RowPreview, RowTexts, RowTextsPage, StoredFile, Turn
 from quickalign.core.wire.jobs import (
     Checkpoint,
     Estimate,
@@ -31,6 +31,14 @@ FILES = Page[StoredFile](items=(FILE,))
 ROWS = RowPreview(
     format="safe-rlhf",
     rows=({"prompt": "Why is the sky blue?", "response_0": "Because of scattering.", "response_1": "It is not."},),
+    offset=0,
+    next_offset=1,
+)
+TEXTS = RowTextsPage(
+    format="prompt-chosen-rejected",
+    items=(
+        RowTexts(row=1, prompt=(Turn(role="user", content="Hi"),), chosen="Hello!", rejected="What?", category=None),
+    ),
     offset=0,
     next_offset=1,
 )
