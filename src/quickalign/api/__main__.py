@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from quickalign.core import paths
 from quickalign.core.errors import OptionError, QuickalignError
 
-
 if TYPE_CHECKING:
     from quickalign.api.parts import Part
 
@@ -34,9 +33,7 @@ def _serve(given: argparse.Namespace, parts: "Callable[[], Sequence[Part]]") -> 
     if not 0 <= changes.get("port", 0) <= 65535:
         raise OptionError(f"There is no port {given.port}.", "Use 0 to 65535; 0 takes any free one.", field="port")
     config = configs.load(home).model_copy(update=changes)
-    server.run(
-        home, config, database_url=given.database_url, insecure_http=given.insecure_http, parts=parts()
-    )
+    server.run(home, config, database_url=given.database_url, insecure_http=given.insecure_http, parts=parts())
 
 
 def _parser() -> argparse.ArgumentParser:

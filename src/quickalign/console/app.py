@@ -11,20 +11,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from quickalign.console.guard import visit_of
-from quickalign.console.pages import (
-    chat,
-    compare,
-    datasets,
-    door,
-    job_data,
-    jobs,
-    models,
-    services,
-    settings,
-    start,
-    train,
-    votes,
-)
+from quickalign.console.pages import compare, datasets, door, job_data, jobs, models, settings, start, train
 from quickalign.console.rendering import marks
 from quickalign.console.series import SeriesStore
 from quickalign.console.session import Sessions, read_key
@@ -36,7 +23,7 @@ PREFIX = "/console"
 UPLOADS = (f"{PREFIX}/files",)
 _KEY_FILE = "console.key"
 _FOREVER = "public, max-age=31536000, immutable"
-_PAGES = (door, start, models, train, datasets, jobs, job_data, compare, services, chat, votes, settings)
+_PAGES = (door, start, models, train, datasets, jobs, job_data, compare, settings)
 
 
 def make_console(platform: Platform) -> ASGIApp:

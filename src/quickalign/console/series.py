@@ -71,7 +71,9 @@ class SeriesStore:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Columns] = OrderedDict()
 
-    def read(self, job_id: str, *, points: int, first: float | None = None, last: float | None = None) -> dict[str, Any]:
+    def read(
+        self, job_id: str, *, points: int, first: float | None = None, last: float | None = None
+    ) -> dict[str, Any]:
         """Columns between two steps, thinned to about `points` points.
 
         Returns:

@@ -49,9 +49,7 @@ def _prefer(visit: Visit) -> Response:
     kept = {LANGUAGE: language if language in LANGUAGES else None, THEME: theme if theme in THEMES else None}
     for name, value in kept.items():
         if value is not None:
-            response.set_cookie(
-                name, value, max_age=_YEAR_SECONDS, path="/console", httponly=True, samesite="strict"
-            )
+            response.set_cookie(name, value, max_age=_YEAR_SECONDS, path="/console", httponly=True, samesite="strict")
     return response
 
 

@@ -65,7 +65,7 @@ def example_request(model: str, *, embedded: bool) -> JobCreate:
 
 def largest_device(visit: Visit) -> tuple[int, str]:
     """The memory of the largest device that jobs run on, in bytes, and its kind: a GPU where there is one."""
-    devices = visit.platform.devices
+    devices = visit.platform.system().devices
     cards = [device for device in devices if device.kind == "cuda"]
     best = max(cards or devices, key=lambda device: device.total_bytes)
     return best.total_bytes, best.kind

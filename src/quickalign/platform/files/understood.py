@@ -42,9 +42,7 @@ def row_texts(blob: Path, filename: str, *, offset: int, limit: int) -> RowTexts
             raise DataError(error.message.replace(str(file), filename), error.remedy) from None
 
 
-def row_tokens(
-    blob: Path, filename: str, request: dict[str, Any], seconds: float
-) -> RowTokensPage:
+def row_tokens(blob: Path, filename: str, request: dict[str, Any], seconds: float) -> RowTokensPage:
     """Rows as tokens, by a program of its own; `request` has model, seq_length, system_prompt, offset and limit.
 
     Raises:

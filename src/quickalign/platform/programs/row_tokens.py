@@ -83,7 +83,8 @@ def _pieces(ids: Sequence[int], kept: Sequence[int], tokenizer: Any) -> tuple[To
         stays.update(range(block.a, block.a + block.size))
     texts = [tokenizer.decode([i], skip_special_tokens=False) for i in ids[:_MOST_TOKENS]]
     return tuple(
-        TokenPiece(id=i, text=text, cut=place not in stays) for place, (i, text) in enumerate(zip(ids, texts, strict=False))
+        TokenPiece(id=i, text=text, cut=place not in stays)
+        for place, (i, text) in enumerate(zip(ids, texts, strict=False))
     )
 
 
