@@ -1,4 +1,4 @@
-"""The console's languages: gettext catalogues as they are edited, and numbers, times and sizes as each language writes."""
+"""The console's languages: gettext catalogues as they are edited, and numbers, times and sizes as each writes them."""
 
 import time
 from collections.abc import Iterable, Mapping

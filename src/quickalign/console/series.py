@@ -3,6 +3,8 @@
 Each bucket of steps keeps its lowest and its highest value, so that no spike is lost however far one looks from.
 """
 
+from __future__ import annotations
+
 import math
 import threading
 from array import array

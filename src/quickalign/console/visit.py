@@ -20,6 +20,8 @@ from quickalign.platform import Platform
 
 FLASH = "quickalign_flash"
 _SEEN_SECONDS = 60
+# Without a referrer at all, browsers send forms with the Origin "null", which is nobody's.
+_HEADERS = {"Referrer-Policy": "same-origin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A rendered page or part of one."""
-        response = HTMLResponse(self.render(template, **values), status_code=status)
+        response = HTMLResponse(self.render(template, **values), status_code=status, headers=_HEADERS)
         if FLASH in self.request.cookies and not self.is_partial:
             response.delete_cookie(FLASH, path="/console")
         return response
@@ -83,7 +85,7 @@ class Visit:
             "theme": self.theme,
             "session": self.session,
             "here": self.request.url.path.removeprefix("/console"),
-            "asked": self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else ""),
+            "address": self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else ""),
             "flash": _read_flash(self.request.cookies),
         }
         return environment(self.words.tag).get_template(template).render(**frame, **values)
