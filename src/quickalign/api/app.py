@@ -13,7 +13,7 @@ from quickalign.api.access import Slow
 from quickalign.api.documented import with_problem
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, streams, system
+from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system
 from quickalign.api.openai import router as openai
 from quickalign.api.parts import Part
 from quickalign.api.requests import Head, Requests
@@ -41,7 +41,7 @@ def make_app(platform: Platform, parts: Sequence[Part] = ()) -> FastAPI:
     app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
     app.state.streams = Streams(metrics)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, system):
+    for part in (models, files, jobs, streams, services, service_streams, service_tokens, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)

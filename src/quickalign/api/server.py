@@ -46,7 +46,7 @@ def run(
             endpoint = endpoint_of(config, listener)
             server = _Server(platform, config, endpoint, parts)
             logs.configure()
-            platform.reconciler.start()
+            platform.start()
             _say(endpoint, platform.home.root / "token", token if fresh else None)
             server.run(sockets=[listener])
     finally:

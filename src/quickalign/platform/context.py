@@ -27,6 +27,10 @@ from quickalign.platform.jobs.starting import TRAINER, Starter
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
 from quickalign.platform.queue.view import Queue
+from quickalign.platform.services.health import Probe, is_well
+from quickalign.platform.services.make import make_services
+from quickalign.platform.services.starting import SERVER
+from quickalign.platform.services.usage import Usage
 from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
 
@@ -47,13 +51,16 @@ class Platform:
         devices: tuple[Device, ...],
         clock: Callable[[], float],
         trainer: tuple[str, ...],
+        replicas: Executor,
+        server: tuple[str, ...],
+        probe: Probe,
     ) -> None:
         self.home, self.config = home, config
         self._lock, self._database, self._clock = lock, database, clock
         blobs = Blobs(home)
         self.files = Files(database, blobs, config, clock)
         inputs = Inputs(home, config, blobs, self.files.content)
-        queue = Queue(devices, clock)
+        queue, usage = Queue(devices, clock), Usage()
         self.reconciler = Reconciler(
             home=home,
             config=config,
@@ -73,9 +80,23 @@ class Platform:
             inputs=inputs,
             queue=queue,
             executor=executor,
+            usage=usage,
             devices=devices,
             clock=clock,
             wake=self.reconciler.wake,
+        )
+        self.service_reconciler, self.services = make_services(
+            home=home,
+            config=config,
+            database=database,
+            executor=replicas,
+            inputs=inputs,
+            usage=usage,
+            devices=devices,
+            clock=clock,
+            server=server,
+            probe=probe,
+            changed=queue.changed,
         )
         self.models = Models()
         self.tokens = Tokens(database, clock)
@@ -93,6 +114,9 @@ class Platform:
         devices: tuple[Device, ...] | None = None,
         clock: Callable[[], float] = time.time,
         trainer: tuple[str, ...] = TRAINER,
+        replicas: Executor | None = None,
+        server: tuple[str, ...] = SERVER,
+        probe: Probe = is_well,
     ) -> "Platform":
         """Take the home's lock, bring its database to the newest schema, and remove what a killed server left over.
 
@@ -104,6 +128,9 @@ class Platform:
             devices: what there is in place of what is found.
             clock: seconds since 1970.
             trainer: the command that trains, to which the specification's path is added.
+            replicas: what runs replicas of services in place of this machine.
+            server: the command that serves, to which the specification's path is added.
+            probe: whether a replica is well.
 
         Raises:
             ConflictError: another server has this home. StorageError: it cannot be written, or is damaged.
@@ -124,22 +151,32 @@ class Platform:
             lock,
             database,
             settings,
-            executor=executor or LocalExecutor(places),
+            executor=executor or LocalExecutor(places.jobs),
             devices=found,
             clock=clock,
             trainer=trainer,
+            replicas=replicas or LocalExecutor(places.services),
+            server=server,
+            probe=probe,
         )
         try:
             platform.files.sweep()
             platform._tidy()
+            platform.services.endpoints.refresh()
         except BaseException:
             platform.close()
             raise
         return platform
 
+    def start(self) -> None:
+        """Move jobs and services along, in threads, until `close`."""
+        self.reconciler.start()
+        self.service_reconciler.start()
+
     def close(self) -> None:
-        """Let go of everything; jobs go on running."""
+        """Let go of everything; jobs and services go on running."""
         self.reconciler.stop()
+        self.service_reconciler.stop()
         self._database.close()
         self._lock.release()
 
