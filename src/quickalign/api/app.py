@@ -11,6 +11,9 @@ from quickalign.api import health, problems
 from quickalign.api import parts as parts_
 from quickalign.api.access import Slow
 from quickalign.api.documented import with_problem
+from quickalign.api.gateway import router as gateway
+from quickalign.api.gateway.endpoints import Endpoints
+from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
 from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system
@@ -25,8 +28,11 @@ PREFIX = "/api/v1"
 _SUMMARY = "Jobs that align open language models, their data and their results."
 
 
-def make_app(platform: Platform, parts: Sequence[Part] = ()) -> FastAPI:
-    """The application on an open platform, with what else the server has."""
+def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoints | None = None) -> FastAPI:
+    """The application on an open platform, with what else the server has.
+
+    Its gateway leads to `endpoints`, by default the platform's own.
+    """
     app = FastAPI(
         title="quickalign",
         summary=_SUMMARY,
@@ -40,10 +46,13 @@ def make_app(platform: Platform, parts: Sequence[Part] = ()) -> FastAPI:
     metrics = Metrics(platform)
     app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
     app.state.streams = Streams(metrics)
+    app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
+    metrics.add(app.state.gateway.figures)
     app.include_router(health.router)
     for part in (models, files, jobs, streams, services, service_streams, service_tokens, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
+    app.include_router(gateway.router)
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
     parts_.install(app, platform, parts)
     problems.install(app)

@@ -20,6 +20,9 @@ from quickalign.platform import Config, Platform
 OPEN = frozenset({"/healthz", "/readyz", "/api/v1/openapi.json"})
 """Paths that need no token."""
 
+_GATEWAY = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""Paths that services' tokens open too, besides those below `/services/`: the gateway looks at them itself."""
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -54,7 +57,7 @@ class Security:
         if found is not None:
             await respond(scope["path"], found)(scope, receive, send)
             return
-        is_open = scope["path"] in OPEN or needs_no_token(scope["path"], self._parts)
+        is_open = _is_open(scope["path"]) or needs_no_token(scope["path"], self._parts)
         if not is_open and (refusal := await self._check_token(headers)) is not None:
             challenge = _CHALLENGE if refusal.status == 401 else None
             await respond(scope["path"], refusal, challenge)(scope, receive, send)
@@ -116,6 +119,10 @@ class Security:
             "The file `token` in the server's home holds the one of its first start.",
             field="Authorization",
         )
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path in _GATEWAY or path.startswith("/services/")
 
 
 def allowed_hosts(config: Config) -> frozenset[str]:
