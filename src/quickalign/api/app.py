@@ -16,7 +16,7 @@ from quickalign.api.gateway.endpoints import Endpoints
 from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system
+from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system, votes
 from quickalign.api.openai import router as openai
 from quickalign.api.parts import Part
 from quickalign.api.requests import Head, Requests
@@ -49,7 +49,7 @@ def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoint
     app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
     metrics.add(app.state.gateway.figures)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, services, service_streams, service_tokens, system):
+    for part in (models, files, jobs, streams, services, service_streams, service_tokens, votes, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(gateway.router)

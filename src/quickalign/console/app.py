@@ -11,7 +11,19 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from quickalign.console.guard import visit_of
-from quickalign.console.pages import compare, datasets, door, job_data, jobs, models, settings, start, train
+from quickalign.console.pages import (
+    chat,
+    compare,
+    datasets,
+    door,
+    job_data,
+    jobs,
+    models,
+    services,
+    settings,
+    start,
+    train,
+)
 from quickalign.console.rendering import marks
 from quickalign.console.series import SeriesStore
 from quickalign.console.session import Sessions, read_key
@@ -23,7 +35,7 @@ PREFIX = "/console"
 UPLOADS = (f"{PREFIX}/files",)
 _KEY_FILE = "console.key"
 _FOREVER = "public, max-age=31536000, immutable"
-_PAGES = (door, start, models, train, datasets, jobs, job_data, compare, settings)
+_PAGES = (door, start, models, train, datasets, jobs, job_data, compare, services, chat, settings)
 
 
 def make_console(platform: Platform) -> ASGIApp:

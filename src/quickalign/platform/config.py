@@ -67,7 +67,9 @@ class Config(BaseModel):
     log_contents: bool = Field(
         default=False, description="Whether the log shows what services are asked and answer, up to 64 KiB of each."
     )
-    events_kept: int = Field(default=20_000, ge=100, description="Events kept for each job or service; the oldest go first.")
+    events_kept: int = Field(
+        default=20_000, ge=100, description="Events kept for each job or service; the oldest go first."
+    )
     estimate_seconds: float = Field(default=600, gt=0, description="How long an estimate or a data report may take.")
 
     @property

@@ -19,6 +19,7 @@ from quickalign.core.wire.jobs import (
     TrainRequest,
 )
 from quickalign.core.wire.system import DeviceInfo, ModelDetail, ModelSummary, QueueEntry, SystemInfo
+from quickalign.core.wire.votes import Candidate, Vote, VoteCreate
 
 JOB_ID = "job-k3v7qz2mfw5xt4hcr6ypjd2a"
 FILE_ID = "file-t5n2wq7rkz4cxb3vdm6yhf7e"
@@ -127,3 +128,11 @@ SYSTEM = SystemInfo(
     ),
     jobs={"queued": 1, "running": 1},
 )
+VOTE_CREATE = VoteCreate(
+    messages=(Turn(role="user", content="Hi"),),
+    left=Candidate(text="Hello!", service="support"),
+    right=Candidate(text="What?", service="support-old"),
+    choice="left",
+)
+VOTE = Vote(**VOTE_CREATE.model_dump(), id="vote-k3v7qz2mfw5xt4hcr6ypjd2a", created_at=_NOW)
+VOTES = Page[Vote](items=(VOTE,))

@@ -99,3 +99,7 @@ if (remembered && /^[a-z]+$/.test(remembered)) {
   const tab = document.getElementById(`tab-${remembered}`);
   if (tab) openTab(tab);
 }
+
+for (const key of document.querySelectorAll("[data-keyed] [data-key]")) {
+  key.value = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
