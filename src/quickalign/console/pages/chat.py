@@ -1,5 +1,6 @@
 """Talking to services: one, or several side by side, and votes on what they answer."""
 
+import anyio
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -39,8 +40,9 @@ async def _vote(visit: Visit) -> Response:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise OptionError(f"The vote cannot be kept: {first['msg']}.", "Ask both again, and vote then.") from None
-    visit.platform.votes.add(request)
-    return JSONResponse(visit.platform.votes.count().model_dump())
+    await anyio.to_thread.run_sync(visit.platform.votes.add, request)
+    count = await anyio.to_thread.run_sync(visit.platform.votes.count)
+    return JSONResponse(count.model_dump())
 
 
 def _dataset(visit: Visit) -> Response:
