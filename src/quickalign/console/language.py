@@ -126,5 +126,6 @@ def _preferred(accepted: str) -> Iterable[str]:
             weight = float(quality.strip().removeprefix("q=") or 1)
         except ValueError:
             weight = 0.0
-        weighted.append((-weight, position, tag.strip().lower().partition("-")[0]))
+        if weight > 0:
+            weighted.append((-weight, position, tag.strip().lower().partition("-")[0]))
     return [tag for _, _, tag in sorted(weighted)]
