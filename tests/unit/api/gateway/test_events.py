@@ -43,7 +43,7 @@ def test_usage_says_it_better():
 
 
 def test_what_a_text_quotes_is_not_taken_for_the_answer():
-    told = EVENT % rb'\"finish_reason\":null \"usage\":{\"completion_tokens\":999} data: {\"error\"'
+    told = EVENT % rb"\"finish_reason\":null \"usage\":{\"completion_tokens\":999} data: {\"error\""
     events = Events()
     events.push(told)
     assert (events.tokens, events.finished) == (1, False)

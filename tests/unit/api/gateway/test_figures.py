@@ -34,7 +34,9 @@ def test_figures_of_a_service(ask, endpoints, client, platform):
     found = samples(client, platform)
     label = ("service", "one")
     by_status = {
-        dict(labels)["status"]: value for (name, labels), value in found.items() if name == "quickalign_service_requests_total"
+        dict(labels)["status"]: value
+        for (name, labels), value in found.items()
+        if name == "quickalign_service_requests_total"
     }
     assert by_status == {"200": 3, "400": 1, "500": 1, "broken": 1}
     assert found["quickalign_service_tokens_total", (label,)] == 17
@@ -78,7 +80,13 @@ def lines(caplog):
 def test_the_log_says_who_asked_and_who_answered_but_not_what(ask, lines):
     ask("say 3", headers={"X-Request-ID": "abc"})
     (line,) = lines()
-    assert (line["service"], line["token"], line["status"], line["ended"], line["tokens"]) == ("one", "service", 200, "200", 3)
+    assert (line["service"], line["token"], line["status"], line["ended"], line["tokens"]) == (
+        "one",
+        "service",
+        200,
+        "200",
+        3,
+    )
     assert line["replica"].startswith("replica-")
     assert line["first_token_ms"] >= 0
     assert "say 3" not in str(line)

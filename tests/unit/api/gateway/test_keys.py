@@ -1,7 +1,6 @@
 """Who may ask for what: a service's token opens that service, a server's token all of them."""
 
 import json
-import time
 
 import pytest
 
@@ -27,7 +26,9 @@ def test_a_token_opens_bare_or_as_bearer(client, service, server_token, path):
             assert post(client, path, given).status_code == 200, given
 
 
-@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer ", "wrong", "Bearer wrong", "Bearer \xff", "Basic abc", "x" * 5000])
+@pytest.mark.parametrize(
+    "given", [None, "", "Bearer", "Bearer ", "wrong", "Bearer wrong", "Bearer \xff", "Basic abc", "x" * 5000]
+)
 @pytest.mark.parametrize(
     "path", [CHAT, "/v1/chat/completions", "/v1/completions", "/services/one/v1/models", "/services/one/health"]
 )
@@ -164,5 +165,3 @@ def test_paths_and_methods_that_are_not_there(client, service, server_token):
         answer = client.request(method, path, headers=headers)
         assert answer.status_code == status, (method, path)
     assert "message" in client.get(CHAT, headers=headers).json()["error"]
-
-
