@@ -15,8 +15,8 @@ import httpx
 from benchmarks.control_plane import Running, create_jobs, server
 
 PAGES = (
-    "/start", "/models", "/models/qwen2-tiny-instruct", "/train", "/jobs", "/compare", "/datasets", "/services", "/chat",
-    "/settings",
+    "/start", "/models", "/models/qwen2-tiny-instruct", "/train", "/jobs", "/compare", "/datasets", "/services",
+    "/chat", "/settings",
 )  # fmt: skip
 JOBS, LINES, LOG_BYTES, OPEN_PAGES = 1_000, 100_000, 200 << 20, 50
 PAGE_SECONDS, LONG_SECONDS, CORES = 0.2, 1.0, 0.25

@@ -55,17 +55,8 @@ def deploy(page, words, name):
     expect(page.locator(".badge.service-running").first).to_have_text(words["running"], timeout=PATIENCE_MS * 2)
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_mission(window, tmp_path, language):
-    words = WORDS[language]
-    watched = window(language)
-    page = watched.open("/models")
-    page.fill("#text", "tiny")
-    expect(page.locator("article.tile")).to_have_count(1)
-    page.click("article.tile h2 a")
-    page.locator(".page-head .button.primary").click()
-
-    # a bad row is told as soon as the file is there, with its number; then the corrected file
+def correct_the_data(page, words, tmp_path, language):
+    """A bad row is told as soon as the file is there, with its number; then the corrected file is sent."""
     broken = write_pairs(tmp_path / f"broken-{language}.jsonl", [*pairs(), {"prompt": "Only a question"}])
     page.set_input_files("#upload", broken)
     expect(page.locator("[data-report]")).to_have_attribute("data-bad", "1")
@@ -76,15 +67,17 @@ def test_the_mission(window, tmp_path, language):
     page.set_input_files("#upload", good)
     expect(page.locator("[data-report]")).to_have_attribute("data-bad", "0")
     expect(page.locator("#estimate")).to_contain_text(words["fits"])
-    # bounds are checked as one types
+
+
+def bounds_are_checked(page):
     page.fill('[name="option.learning_rate"]', "7")
     expect(page.locator("#option-learning_rate-wrong")).to_be_visible()
     page.fill('[name="option.learning_rate"]', "0.001")
     expect(page.locator("#option-learning_rate-wrong")).to_be_hidden()
-    page.fill('[id="name"]', f"{NASTY} {language}")
-    page.click("#submit")
 
-    # the job, live, and whole after a reload
+
+def watch_the_job(page, words):
+    """The job, live, and whole after a reload; returns its id."""
     page.wait_for_url(re.compile("/console/jobs/job-"))
     job = page.url.rpartition("/")[2].partition("#")[0]
     expect(page.locator("#job-head .badge").first).to_have_text(words["done"], timeout=PATIENCE_MS * 2)
@@ -94,27 +87,21 @@ def test_the_mission(window, tmp_path, language):
     page.click("#tab-samples")
     page.reload()
     expect(page.locator("#panel-samples")).to_be_visible()
-    expect(page.locator("#job-samples article")).to_have_count(2)
-    expect(page.locator("#job-samples")).to_contain_text(NASTY)
+    return job
 
-    # two services: what was trained, and the model as it was
-    page.locator("#job-head").get_by_role("link", name=words["deploy"]).click()
-    deploy(page, words, f"aligned-{language}")
-    watched.open("/services/new?model=qwen2-tiny-instruct")
-    deploy(page, words, f"base-{language}")
 
-    # chat side by side, blind, and vote
-    watched.open(f"/chat?service=aligned-{language}&service=base-{language}")
+def vote(page, words):
+    """Two messages to both services: the first vote is for an answer, the second a better one."""
     page.check("[data-blind]")
     page.locator("[data-chat] details summary").first.click()
     page.fill('[data-sampling="max_tokens"]', "24")
-    for message, choose in ((f"Hello {NASTY}", 0), ("And now?", None)):
+    for message, answers in ((f"Hello {NASTY}", 2), ("And now?", 4)):
         page.fill("[data-message]", message)
         page.click("[data-send]")
         expect(page.locator("[data-votes]")).to_be_visible()
-        expect(page.locator(".said.assistant")).to_have_count(2 if choose == 0 else 4)
-        if choose is not None:
-            page.locator("[data-votes] button").nth(choose).click()
+        expect(page.locator(".said.assistant")).to_have_count(answers)
+        if answers == 2:
+            page.locator("[data-votes] button").first.click()
         else:
             page.locator("[data-votes] button").last.click()
             page.fill("#better", f"A much better answer. {NASTY}")
@@ -122,27 +109,51 @@ def test_the_mission(window, tmp_path, language):
         expect(page.locator("[data-status]")).to_have_text(words["kept"])
     page.reload()
 
-    # a dataset of the votes, and a second job on it
+
+def delete_everything(watched, words, services, job):
+    page = watched.page
+    for name in services:
+        watched.open(f"/services/{name}")
+        agree(page, page.locator("#service .page-head .button.danger"))
+        page.wait_for_url(re.compile("/console/services/service-"))
+        expect(page.locator("#service .badge").first).to_have_text(words["deleted"])
+        expect(page.locator("#service")).to_contain_text(words["gone"])
+    watched.open(f"/jobs/{job}")
+    agree(page, page.locator("#job-head .button.danger"))
+    page.wait_for_url(re.compile("/console/jobs$"))
+    expect(page.locator(".note.good")).to_contain_text(NASTY)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_mission(window, tmp_path, language):
+    words = WORDS[language]
+    watched = window(language)
+    page = watched.open("/models")
+    page.fill("#text", "tiny")
+    expect(page.locator("article.tile")).to_have_count(1)
+    page.click("article.tile h2 a")
+    page.locator(".page-head .button.primary").click()
+    correct_the_data(page, words, tmp_path, language)
+    bounds_are_checked(page)
+    page.fill('[id="name"]', f"{NASTY} {language}")
+    page.click("#submit")
+    job = watch_the_job(page, words)
+    expect(page.locator("#job-samples article")).to_have_count(2)
+    expect(page.locator("#job-samples")).to_contain_text(NASTY)
+    page.locator("#job-head").get_by_role("link", name=words["deploy"]).click()
+    deploy(page, words, f"aligned-{language}")
+    watched.open("/services/new?model=qwen2-tiny-instruct")
+    deploy(page, words, f"base-{language}")
+    watched.open(f"/chat?service=aligned-{language}&service=base-{language}")
+    vote(page, words)
     page.locator("[data-train-votes]").click()
     page.wait_for_url(re.compile("/console/train"))
     expect(page.locator("[data-report]")).to_have_attribute("data-bad", "0")
     fill_training(page, 1)
     expect(page.locator("#estimate")).to_contain_text(words["fits"])
     page.click("#submit")
-    page.wait_for_url(re.compile("/console/jobs/job-"))
-    expect(page.locator("#job-head .badge").first).to_have_text(words["done"], timeout=PATIENCE_MS * 2)
-    watched.open(f"/compare?job={job}&job={page.url.rpartition('/')[2]}")
+    second = watch_the_job(page, words)
+    watched.open(f"/compare?job={job}&job={second}")
     expect(page.locator("tr.differs").first).to_be_visible()
     expect(page.locator(".plot canvas").first).to_be_visible()
-
-    # delete everything, with proof
-    for name in (f"aligned-{language}", f"base-{language}"):
-        watched.open(f"/services/{name}")
-        agree(page, page.locator("#service .page-head .button.danger"))
-        page.wait_for_url(re.compile("/console/services/s"))
-        expect(page.locator("#service .badge").first).to_have_text(words["deleted"], timeout=PATIENCE_MS)
-        expect(page.locator("#service")).to_contain_text(words["gone"])
-    watched.open(f"/jobs/{job}")
-    agree(page, page.locator("#job-head .button.danger"))
-    page.wait_for_url(re.compile("/console/jobs$"))
-    expect(page.locator(".note.good")).to_contain_text(NASTY)
+    delete_everything(watched, words, (f"aligned-{language}", f"base-{language}"), job)
