@@ -5,10 +5,13 @@ import { say } from "./texts.js";
 document.addEventListener("htmx:configRequest", (event) => {
   if (event.detail.verb !== "get") event.detail.headers["X-CSRF-Token"] = csrf;
 });
-document.addEventListener("htmx:sendError", (event) => {
-  const target = event.detail.target ?? event.detail.elt;
-  target.textContent = say("The server does not answer. Check that it runs, and try again.");
-});
+for (const kind of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+  document.addEventListener(kind, (event) => {
+    // what is asked for again and again keeps what it shows; the next answer replaces it
+    if (event.detail.elt.getAttribute("hx-trigger")?.includes("every")) return;
+    (event.detail.target ?? event.detail.elt).textContent = say("The server does not answer. Check that it runs, and try again.");
+  });
+}
 
 document.addEventListener("click", (event) => {
   const menu = event.target.closest("[data-menu]");

@@ -65,11 +65,7 @@ def _numbered(rows: Sequence[Sequence[Record] | BadRow], offset: int) -> Iterato
 
 def _texts(record: Record) -> RowTexts:
     prompt = tuple(Turn(role=message.role, content=message.content) for message in record.prompt)
-    is_pair = isinstance(record, PreferenceRecord)
-    return RowTexts(
-        row=record.row,
-        prompt=prompt,
-        chosen=record.chosen if isinstance(record, PreferenceRecord) else record.response,
-        rejected=record.rejected if is_pair else None,
-        category=record.category,
-    )
+    known: dict[str, Any] = {"row": record.row, "prompt": prompt, "category": record.category}
+    if isinstance(record, PreferenceRecord):
+        return RowTexts(**known, chosen=record.chosen, rejected=record.rejected)
+    return RowTexts(**known, chosen=record.response)
