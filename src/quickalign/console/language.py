@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -66,18 +67,16 @@ class Words:
 
     def ago(self, seconds: float) -> str:
         """How long ago, or how far ahead, a time since 1970 is."""
-        return str(format_timedelta(seconds - time.time(), add_direction=True, locale=self.locale))
+        return str(format_timedelta(timedelta(seconds=seconds - time.time()), add_direction=True, locale=self.locale))
 
     def lasting(self, seconds: float | None) -> str:
         """A duration in its largest unit."""
         if seconds is None:
             return "–"
-        return str(format_timedelta(max(seconds, 1.0), threshold=1.2, locale=self.locale))
+        return str(format_timedelta(timedelta(seconds=max(seconds, 1.0)), threshold=1.2, locale=self.locale))
 
 
-def _utc(seconds: float) -> Any:
-    from datetime import UTC, datetime  # noqa: PLC0415 - only here
-
+def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -113,7 +112,7 @@ def choose(wanted: str | None, accepted: str) -> str:
         wanted: what the user chose, if anything.
         accepted: the Accept-Language header.
     """
-    if wanted in LANGUAGES:
+    if wanted is not None and wanted in LANGUAGES:
         return wanted
     return next((tag for tag in _preferred(accepted) if tag in LANGUAGES), "en")
 

@@ -1,9 +1,12 @@
 """Templates: every value is escaped, every name must exist, every text is in the reader's language."""
 
+import hashlib
 import json
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -11,6 +14,7 @@ from markupsafe import Markup
 
 from quickalign import __version__
 from quickalign.console.language import Words, words_of
+from quickalign.console.script_texts import TEXTS
 
 
 @cache
@@ -51,8 +55,6 @@ def static(name: str) -> str:
 @cache
 def marks() -> dict[str, str]:
     """All static files with a mark of the whole set: modules import one another, so one change moves all."""
-    import hashlib  # noqa: PLC0415 - once
-
     root = resources.files("quickalign.console") / "static"
     found: dict[str, bytes] = {}
 
@@ -71,16 +73,12 @@ def marks() -> dict[str, str]:
 @pass_context
 def _url(context: Context, path: str, **query: Any) -> str:
     """An address of the console with a query; values that are None are left out."""
-    from urllib.parse import urlencode  # noqa: PLC0415
-
     given = {name: value for name, value in query.items() if value not in (None, "", ())}
     return f"/console{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
 
 def _texts(words: Words) -> Markup:
     """The texts that scripts show, as JSON inside a script element of no executable type."""
-    from quickalign.console.script_texts import TEXTS  # noqa: PLC0415
-
     return _for_script({text: words.gettext(text) for text in TEXTS})
 
 
@@ -92,8 +90,6 @@ def _for_script(value: Any) -> Markup:
 
 
 def _iso(seconds: float) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
