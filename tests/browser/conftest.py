@@ -56,7 +56,7 @@ def server(tmp_path_factory):
                 process.wait(30)
 
 
-def _ready(home, process, seconds=180):
+def _ready(home, process, seconds=600):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, (home / "server.out").read_text()

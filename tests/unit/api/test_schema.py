@@ -12,7 +12,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 
 from quickalign.api.native import examples
 
-SLOW = ("/api/v1/estimates", "/api/v1/files/{file_id}/report")
+SLOW = ("/api/v1/estimates", "/api/v1/files/{file_id}/report", "/api/v1/files/{file_id}/tokens")
 
 
 CHECKS = [

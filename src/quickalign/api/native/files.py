@@ -155,7 +155,9 @@ async def get_tokens(
     platform: ThePlatform,
     slow: TheSlow,
     file_id: FileId,
-    model: Annotated[str, Query(max_length=500, description="Whose tokenizer and template.")],
+    model: Annotated[
+        str, Query(max_length=500, description="Whose tokenizer and template.", examples=[examples.MODEL])
+    ],
     seq_length: Annotated[int, Query(ge=8, le=1_048_576)] = 128,
     offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
