@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _take(page: Page, console: str) -> None:
-    page.goto(f"{console}/jobs?state=succeeded")
+    page.goto(f"{console}/jobs")
     page.click("td .name")
     page.wait_for_selector(".plot canvas")
     _save(page, "job")
