@@ -49,10 +49,10 @@ class Running:
 
 
 @contextmanager
-def server(home: Path, database_url: str | None) -> Iterator[Running]:
+def server(home: Path, database_url: str | None, program: str = "quickalign.api") -> Iterator[Running]:
     """Start the server program on `home`, and end it."""
     (home / "config.toml").write_text(CONFIG)
-    command = [sys.executable, "-m", "quickalign.api", "--home", str(home), "--port", "0"]
+    command = [sys.executable, "-m", program, "--home", str(home), "--port", "0"]
     if database_url:
         command += ["--database-url", database_url]
     with (home / "benchmark-server.log").open("wb") as log:

@@ -52,7 +52,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 def servers_of(home: Path) -> list[psutil.Process]:
     """The server processes of `home`."""
-    return [process for process in processes_of(home) if "quickalign.api" in process.cmdline()]
+    return [process for process in processes_of(home) if "quickalign.server" in process.cmdline()]
 
 
 def run(home: Path, cwd: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

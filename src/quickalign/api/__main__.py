@@ -1,25 +1,30 @@
-"""`python -m quickalign.api`: the server as a program."""
+"""`python -m quickalign.api`: the API alone as a program; `python -m quickalign.server` adds the console."""
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quickalign.core import paths
 from quickalign.core.errors import OptionError, QuickalignError
 
+if TYPE_CHECKING:
+    from quickalign.api.parts import Part
 
-def main(arguments: list[str]) -> int:
-    """Serve until a signal comes; returns an exit code of `core.errors`."""
+
+def main(arguments: list[str], parts: "Callable[[], Sequence[Part]]" = tuple) -> int:
+    """Serve until a signal comes; returns an exit code of `core.errors`. `parts` says what goes with the API."""
     given = _parser().parse_args(arguments)
     try:
-        _serve(given)
+        _serve(given, parts)
     except QuickalignError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     return 0
 
 
-def _serve(given: argparse.Namespace) -> None:
+def _serve(given: argparse.Namespace, parts: "Callable[[], Sequence[Part]]") -> None:
     from quickalign.api import server  # noqa: PLC0415 - after the arguments, so that --help is fast
     from quickalign.platform import config as configs  # noqa: PLC0415
 
@@ -28,7 +33,7 @@ def _serve(given: argparse.Namespace) -> None:
     if not 0 <= changes.get("port", 0) <= 65535:
         raise OptionError(f"There is no port {given.port}.", "Use 0 to 65535; 0 takes any free one.", field="port")
     config = configs.load(home).model_copy(update=changes)
-    server.run(home, config, database_url=given.database_url, insecure_http=given.insecure_http)
+    server.run(home, config, database_url=given.database_url, insecure_http=given.insecure_http, parts=parts())
 
 
 def _parser() -> argparse.ArgumentParser:

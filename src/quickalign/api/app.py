@@ -1,5 +1,6 @@
 """The application: routers, layers, schema."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -7,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from quickalign import __version__
 from quickalign.api import health, problems
+from quickalign.api import parts as parts_
 from quickalign.api.access import Slow
 from quickalign.api.documented import with_problem
 from quickalign.api.gateway import router as gateway
@@ -14,8 +16,9 @@ from quickalign.api.gateway.endpoints import Endpoints
 from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system
+from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system, votes
 from quickalign.api.openai import router as openai
+from quickalign.api.parts import Part
 from quickalign.api.requests import Head, Requests
 from quickalign.api.security import Security
 from quickalign.api.streams import Streams
@@ -25,8 +28,11 @@ PREFIX = "/api/v1"
 _SUMMARY = "Jobs that align open language models, their data and their results."
 
 
-def make_app(platform: Platform, endpoints: Endpoints | None = None) -> FastAPI:
-    """The application on an open platform; its gateway leads to `endpoints`, by default the platform's own."""
+def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoints | None = None) -> FastAPI:
+    """The application on an open platform, with what else the server has.
+
+    Its gateway leads to `endpoints`, by default the platform's own.
+    """
     app = FastAPI(
         title="quickalign",
         summary=_SUMMARY,
@@ -43,16 +49,17 @@ def make_app(platform: Platform, endpoints: Endpoints | None = None) -> FastAPI:
     app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
     metrics.add(app.state.gateway.figures)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, services, service_streams, service_tokens, system):
+    for part in (models, files, jobs, streams, services, service_streams, service_tokens, votes, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(gateway.router)
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
+    parts_.install(app, platform, parts)
     problems.install(app)
     # the last one added is the outermost
-    app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes)
+    app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes, parts=parts)
     app.add_middleware(Head)
-    app.add_middleware(Security, platform=platform)
+    app.add_middleware(Security, platform=platform, parts=parts)
     app.add_middleware(Requests, metrics=metrics)
     return app
 

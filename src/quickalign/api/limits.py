@@ -1,6 +1,7 @@
 """How much of a request is read, and how long the server waits for it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from quickalign.api.parts import Part
 from quickalign.api.problems import problem, respond
 
 MAX_JSON_BYTES = 4 << 20
@@ -24,15 +26,18 @@ class Limits:
     Uploads may have `max_upload` bytes, all other bodies 4 MiB.
     """
 
-    def __init__(self, app: ASGIApp, max_upload: int, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self, app: ASGIApp, max_upload: int, idle_seconds: float = IDLE_SECONDS, parts: Sequence[Part] = ()
+    ) -> None:
         self._app, self._max_upload, self._idle = app, max_upload, idle_seconds
+        self._uploads = frozenset((*_UPLOADS, *(path for part in parts for path in part.uploads)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = scope["method"] == "POST" and scope["path"] in _UPLOADS
+        upload = scope["method"] == "POST" and scope["path"] in self._uploads
         limit = self._max_upload + _OVERHEAD if upload else MAX_JSON_BYTES
         announced = _announced(scope)
         if announced is not None and announced > limit:

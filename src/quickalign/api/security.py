@@ -4,12 +4,14 @@ Plain ASGI, so that streams pass through it untouched and nothing behind it can 
 """
 
 import ipaddress
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from quickalign.api.parts import Part, needs_no_token
 from quickalign.api.problems import of_error, problem, respond
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.base import Problem
@@ -36,8 +38,8 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="quickalign"'}
 class Security:
     """Lets through what names this server, comes from no foreign page and brings a token."""
 
-    def __init__(self, app: ASGIApp, platform: Platform) -> None:
-        self._app, self._platform = app, platform
+    def __init__(self, app: ASGIApp, platform: Platform, parts: Sequence[Part] = ()) -> None:
+        self._app, self._platform, self._parts = app, platform, parts
         self._hosts = allowed_hosts(platform.config)
         self._public = platform.config.public_url
 
@@ -55,7 +57,8 @@ class Security:
         if found is not None:
             await respond(scope["path"], found)(scope, receive, send)
             return
-        if not _is_open(scope["path"]) and (refusal := await self._check_token(headers)) is not None:
+        is_open = _is_open(scope["path"]) or needs_no_token(scope["path"], self._parts)
+        if not is_open and (refusal := await self._check_token(headers)) is not None:
             challenge = _CHALLENGE if refusal.status == 401 else None
             await respond(scope["path"], refusal, challenge)(scope, receive, send)
             return

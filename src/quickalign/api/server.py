@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +21,7 @@ from quickalign import __version__
 from quickalign.api import logs
 from quickalign.api.app import make_app
 from quickalign.api.gateway.gateway import Gateway
+from quickalign.api.parts import Part
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
@@ -34,7 +35,9 @@ _FILES = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(home: Path, config: Config, *, database_url: str | None, insecure_http: bool) -> None:
+def run(
+    home: Path, config: Config, *, database_url: str | None, insecure_http: bool, parts: Sequence[Part] = ()
+) -> None:
     """Serve `home` until a signal ends it. Jobs go on without the server and are found again by the next one.
 
     Raises:
@@ -46,7 +49,7 @@ def run(home: Path, config: Config, *, database_url: str | None, insecure_http: 
         token, fresh = first_token(platform, platform.home.root / "token")
         with bind(config) as listener:
             endpoint = endpoint_of(config, listener)
-            server = _Server(platform, config, endpoint)
+            server = _Server(platform, config, endpoint, parts)
             _allow_connections()
             logs.configure()
             platform.start()
@@ -152,8 +155,8 @@ def _say(endpoint: str, file: Path, token: str | None) -> None:
 class _Server(uvicorn.Server):
     """Uvicorn that says where it is when it is ready, and ends streams before it waits for answers to be complete."""
 
-    def __init__(self, platform: Platform, config: Config, endpoint: str) -> None:
-        app = make_app(platform)
+    def __init__(self, platform: Platform, config: Config, endpoint: str, parts: Sequence[Part]) -> None:
+        app = make_app(platform, parts)
         self._streams: Streams = app.state.streams
         self._gateway: Gateway = app.state.gateway
         self._file = platform.home.root / "server.json"

@@ -33,6 +33,8 @@ from quickalign.platform.services.starting import SERVER
 from quickalign.platform.services.usage import Usage
 from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
+from quickalign.platform.votes import FILE as VOTES_FILE
+from quickalign.platform.votes import Votes
 
 _KEYS_KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -100,6 +102,7 @@ class Platform:
         )
         self.models = Models()
         self.tokens = Tokens(database, clock)
+        self.votes = Votes(home.root / VOTES_FILE, self.files, clock)
         self._estimates = Estimates(config, inputs, devices)
         self._system = System(home, database, devices, queue, self.jobs, clock())
 

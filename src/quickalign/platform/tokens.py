@@ -34,7 +34,7 @@ class Tokens:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
         self._lock = threading.Lock()
-        self._good: frozenset[str] | None = None
+        self._good: dict[str, Token] | None = None
 
     def create(self, name: str) -> str:
         """Make a token; the returned text is known to nobody else and is never shown again."""
@@ -51,12 +51,23 @@ class Tokens:
 
     def verify(self, text: str) -> bool:
         """Whether this is a good token."""
+        return self.find(text) is not None
+
+    def find(self, text: str) -> Token | None:
+        """The good token with this text; None where there is none."""
+        return self._known().get(_digest(text))
+
+    def is_good(self, token_id: str) -> bool:
+        """Whether there is such a token, and it was not revoked."""
+        return any(token.id == token_id for token in self._known().values())
+
+    def _known(self) -> "dict[str, Token]":
         with self._lock:
             if self._good is None:
                 with self._database.read() as session:
-                    found = session.scalars(select(TokenRow.sha256).where(TokenRow.revoked_at.is_(None)))
-                    self._good = frozenset(found)
-            return _digest(text) in self._good
+                    rows = session.scalars(select(TokenRow).where(TokenRow.revoked_at.is_(None)))
+                    self._good = {row.sha256: Token(row.id, row.name, row.created_at, None) for row in rows}
+            return self._good
 
     def list(self) -> tuple[Token, ...]:
         """All tokens, oldest first."""

@@ -157,7 +157,7 @@ def process_of(found: ServerFile) -> psutil.Process | None:
 
 
 def _launch(home: Path, arguments: Sequence[str]) -> ServerFile:
-    command = [sys.executable, "-m", "quickalign.api", "--home", str(home), *arguments]
+    command = [sys.executable, "-m", "quickalign.server", "--home", str(home), *arguments]
     environment = {**os.environ, "QUICKALIGN_HOME": str(home)}
     with log_file(home).open("ab") as log:
         # its own session: a Ctrl-C or the end of this terminal is not meant for the server

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from quickalign.api.native import examples, service_examples
 from tests.unit.api.conftest import BOTH
 
-SLOW = ("/api/v1/estimates", "/api/v1/files/{file_id}/report")
+SLOW = ("/api/v1/estimates", "/api/v1/files/{file_id}/report", "/api/v1/files/{file_id}/tokens")
 CHECKS = [
     checks.not_a_server_error,
     openapi_checks.status_code_conformance,

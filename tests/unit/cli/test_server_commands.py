@@ -334,7 +334,7 @@ def test_running_in_the_foreground_is_the_server_s_own_program(cli, monkeypatch,
     called = []
     monkeypatch.setattr("quickalign.cli.commands.server.os.execv", lambda *arguments: called.append(arguments))
     cli("server", "run", "--host", "127.0.0.1", "--port", "0")
-    program = [sys.executable, "-m", "quickalign.api", "--home", str(home), "--host", "127.0.0.1", "--port", "0"]
+    program = [sys.executable, "-m", "quickalign.server", "--home", str(home), "--host", "127.0.0.1", "--port", "0"]
     assert called == [(sys.executable, program)]
 
 

@@ -114,7 +114,7 @@ def test_the_program_and_its_home_are_what_was_agreed(home, tmp_path, monkeypatc
     with pytest.raises(UnavailableError):
         discover.start(home)
     arguments, own_session = json.loads((home / "log" / "server.log").read_text())
-    assert arguments == ["-m", "quickalign.api", "--home", str(home), "--port", "0"]
+    assert arguments == ["-m", "quickalign.server", "--home", str(home), "--port", "0"]
     assert own_session
 
 

@@ -2,7 +2,7 @@
 
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.files import RowPreview, StoredFile
+from quickalign.core.wire.files import RowPreview, RowTexts, RowTextsPage, StoredFile, Turn
 from quickalign.core.wire.jobs import (
     Checkpoint,
     Estimate,
@@ -19,6 +19,7 @@ from quickalign.core.wire.jobs import (
     TrainRequest,
 )
 from quickalign.core.wire.system import DeviceInfo, ModelDetail, ModelSummary, QueueEntry, SystemInfo
+from quickalign.core.wire.votes import Candidate, Vote, VoteCreate
 
 JOB_ID = "job-k3v7qz2mfw5xt4hcr6ypjd2a"
 FILE_ID = "file-t5n2wq7rkz4cxb3vdm6yhf7e"
@@ -31,6 +32,14 @@ FILES = Page[StoredFile](items=(FILE,))
 ROWS = RowPreview(
     format="safe-rlhf",
     rows=({"prompt": "Why is the sky blue?", "response_0": "Because of scattering.", "response_1": "It is not."},),
+    offset=0,
+    next_offset=1,
+)
+TEXTS = RowTextsPage(
+    format="prompt-chosen-rejected",
+    items=(
+        RowTexts(row=1, prompt=(Turn(role="user", content="Hi"),), chosen="Hello!", rejected="What?", category=None),
+    ),
     offset=0,
     next_offset=1,
 )
@@ -119,3 +128,11 @@ SYSTEM = SystemInfo(
     ),
     jobs={"queued": 1, "running": 1},
 )
+VOTE_CREATE = VoteCreate(
+    messages=(Turn(role="user", content="Hi"),),
+    left=Candidate(text="Hello!", service="support"),
+    right=Candidate(text="What?", service="support-old"),
+    choice="left",
+)
+VOTE = Vote(**VOTE_CREATE.model_dump(), id="vote-k3v7qz2mfw5xt4hcr6ypjd2a", created_at=_NOW)
+VOTES = Page[Vote](items=(VOTE,))

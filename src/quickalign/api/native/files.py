@@ -16,7 +16,7 @@ from quickalign.api.native.downloads import Download
 from quickalign.core.errors import OptionError
 from quickalign.core.spec import DataFormat
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.files import RowPreview, StoredFile
+from quickalign.core.wire.files import RowPreview, RowTextsPage, RowTokensPage, StoredFile
 
 router = APIRouter(tags=["files"], route_class=StrictRoute)
 
@@ -126,6 +126,45 @@ async def get_rows(
 ) -> Response:
     """Rows as they are read, with the format that was recognised."""
     return reply(await slow(platform.files.rows, file_id, offset=offset, limit=limit))
+
+
+@router.get(
+    "/files/{file_id}/texts",
+    response_model=RowTextsPage,
+    summary="Look at some rows as they are understood",
+    responses={**shown(examples.TEXTS), **guarded(404)},
+)
+async def get_texts(
+    platform: ThePlatform,
+    slow: TheSlow,
+    file_id: FileId,
+    offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """Prompt and answers of each row, whatever the file's format; or what is wrong with the row."""
+    return reply(await slow(platform.files.texts, file_id, offset=offset, limit=limit))
+
+
+@router.get(
+    "/files/{file_id}/tokens",
+    response_model=RowTokensPage,
+    summary="Look at some rows as tokens",
+    responses=guarded(404),
+)
+async def get_tokens(
+    platform: ThePlatform,
+    slow: TheSlow,
+    file_id: FileId,
+    model: Annotated[
+        str, Query(max_length=500, description="Whose tokenizer and template.", examples=[examples.MODEL])
+    ],
+    seq_length: Annotated[int, Query(ge=8, le=1_048_576)] = 128,
+    offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """Prompt and answers as the model gets them; tokens that `seq_length` cuts are marked."""
+    options = {"model": model, "seq_length": seq_length, "offset": offset, "limit": limit}
+    return reply(await slow(platform.files.tokens, file_id, **options))
 
 
 @router.get(

@@ -106,7 +106,7 @@ def run(
     *, host: Host = None, port: Port = None, database_url: Database = None, insecure_http: Insecure = False
 ) -> None:
     """Run the server here, with its log on this terminal; Ctrl-C stops it."""
-    command = [sys.executable, "-m", "quickalign.api", "--home", str(paths.home().absolute())]
+    command = [sys.executable, "-m", "quickalign.server", "--home", str(paths.home().absolute())]
     # the same process from here on, so that signals reach the server itself
     os.execv(sys.executable, [*command, *_arguments(host, port, database_url, insecure_http)])  # noqa: S606
 

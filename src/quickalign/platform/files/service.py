@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from quickalign.core.errors import ConflictError, DataError, NotFoundError, OptionError
+from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.files import RowPreview, StoredFile
+from quickalign.core.wire.files import RowPreview, RowTextsPage, RowTokensPage, StoredFile
 from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
@@ -20,6 +21,7 @@ from quickalign.platform.db.tables import FileRow, InputRow, JobRow
 from quickalign.platform.files import report as reports
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.files.preview import preview
+from quickalign.platform.files.understood import MAX_ROWS, row_texts, row_tokens
 from quickalign.platform.jobs.states import FINAL
 
 PURPOSES: tuple[str, ...] = get_args(StoredFile.model_fields["purpose"].annotation)
@@ -167,6 +169,35 @@ class Files:
         with self._database.read() as session:
             row = self.row(session, file_id)
         return preview(self.blobs.path(row.sha256), row.filename, offset=offset, limit=limit)
+
+    def texts(self, file_id: str, *, offset: int = 0, limit: int = 20) -> RowTextsPage:
+        """Some rows as they are understood.
+
+        Raises:
+            NotFoundError; DataError: the file cannot be read, or its format is not known.
+        """
+        digest, filename = self.content(file_id)
+        return row_texts(self.blobs.path(digest), filename, offset=offset, limit=limit)
+
+    def tokens(
+        self,
+        file_id: str,
+        *,
+        model: str,
+        seq_length: int,
+        system_prompt: str = DEFAULT_SYSTEM_PROMPT,
+        offset: int = 0,
+        limit: int = 20,
+    ) -> RowTokensPage:
+        """Some rows as `model` sees them, with what `seq_length` cuts. Takes seconds: a tokenizer is loaded.
+
+        Raises:
+            NotFoundError; DataError, ModelError: the file or the tokenizer cannot be read.
+        """
+        digest, filename = self.content(file_id)
+        request = {"model": model, "seq_length": seq_length, "system_prompt": system_prompt}
+        request |= {"offset": max(0, offset), "limit": max(1, min(limit, MAX_ROWS))}
+        return row_tokens(self.blobs.path(digest), filename, request, self._config.estimate_seconds)
 
     def report(
         self, file_id: str, *, model: str | None = None, options: dict[str, Any] | None = None

@@ -204,6 +204,11 @@ class Jobs:
         over = self._is_over(job_id)
         return reading.read_log(self._executor.logs(job_id), offset, limit, over=over)
 
+    def log_size(self, job_id: str) -> int:
+        """The bytes of a job's log as it is now."""
+        self._is_over(job_id)
+        return sum(file.stat().st_size for file in self._executor.logs(job_id))
+
     def metrics(self, job_id: str, *, kind: MetricsKind = "steps", offset: int = 0, limit: int = 1000) -> MetricsPage:
         """Metrics as the run wrote them; `offset` counts lines."""
         over = self._is_over(job_id)

@@ -133,6 +133,10 @@ class Routes:
             ready = self._changed.wait_for(lambda: self._has_replica(service_id), timeout)
         return self._table.by_id.get(service_id) if ready else None
 
+    def sleeps(self, service_id: str) -> bool:
+        """Whether a service is stopped for want of requests, and starts with the next one."""
+        return service_id in self._table.idle
+
     def broken(self, replica_id: str) -> None:
         """A request to this replica failed in a way that says that it may be gone; it is looked at now."""
         self._suspects.add(replica_id)

@@ -1,0 +1,82 @@
+"""Several jobs over one another: their settings with what differs marked, their results, their curves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from quickalign.console.guard import page
+from quickalign.console.job_view import ran_seconds
+from quickalign.console.visit import Visit
+from quickalign.core.wire.jobs import Job
+
+MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One option over all compared jobs."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether not all jobs have the same."""
+        return len({repr(value) for value in self.values}) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job reached."""
+
+    job: Job
+    seconds: float | None
+    loss: float | None
+    accuracy: float | None
+    margin: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+def _compare(visit: Visit) -> Response:
+    wanted = list(dict.fromkeys(visit.request.query_params.getlist("job")))[:MOST]
+    jobs = [visit.platform.jobs.get(job) for job in wanted]
+    recent = visit.platform.jobs.list(limit=50).items
+    return visit.page(
+        "compare.html",
+        jobs=jobs,
+        recent=recent,
+        settings=_settings(visit, jobs) if len(jobs) > 1 else [],
+        outcomes=[_outcome(visit, job) for job in jobs],
+        most=MOST,
+    )
+
+
+def _settings(visit: Visit, jobs: list[Job]) -> list[Setting]:
+    schema = visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters["properties"]
+    found = [Setting("model", tuple(job.spec.model for job in jobs))]
+    found.append(Setting("train", tuple(job.inputs.get("train", job.spec.train)[:12] for job in jobs)))
+    for name, facts in schema.items():
+        found.append(Setting(name, tuple(job.spec.hyperparameters.get(name, facts["default"]) for job in jobs)))
+    return sorted(found, key=lambda setting: not setting.differs)
+
+
+def _outcome(visit: Visit, job: Job) -> Outcome:
+    _, lines = visit.shared.series.count(job.id)
+    last = visit.platform.jobs.metrics(job.id, offset=max(lines - 1, 0), limit=1).items
+    evaluations = visit.platform.jobs.metrics(job.id, kind="evaluations", limit=10_000).items
+    step, evaluation = (last[-1] if last else {}), (evaluations[-1] if evaluations else {})
+    return Outcome(
+        job=job,
+        seconds=ran_seconds(job),
+        loss=step.get("loss"),
+        accuracy=step.get("rewards_accuracy"),
+        margin=step.get("rewards_margin"),
+        validation_loss=evaluation.get("loss"),
+        validation_accuracy=evaluation.get("accuracy"),
+    )
+
+
+ROUTES = (Route("/compare", page(_compare), methods=["GET"]),)

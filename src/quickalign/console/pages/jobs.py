@@ -1,0 +1,87 @@
+"""Jobs: the list, one job's page, and what can be done with it."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from quickalign.console.guard import page
+from quickalign.console.job_view import head, ran_seconds, samples, what_delete_frees
+from quickalign.console.visit import Visit
+from quickalign.core.wire.jobs import Job, JobState
+
+_PAGE = 30
+_EVENTS = 400
+
+
+def _list(visit: Visit) -> Response:
+    states = [state for state in visit.request.query_params.getlist("state") if state in set(JobState)]
+    asked = {"text": visit.query("text"), "state": states[0] if states else "", "model": visit.query("model")}
+    found = visit.platform.jobs.list(
+        states=states,
+        model=asked["model"] or None,
+        text=asked["text"] or None,
+        after=visit.query("after") or None,
+        limit=_PAGE,
+    )
+    values = {
+        "jobs": found.items,
+        "following": found.next,
+        "asked": asked,
+        "counts": visit.platform.jobs.count(),
+        "ran_seconds": ran_seconds,
+    }
+    return visit.page("parts/job_table.html" if visit.is_partial else "jobs.html", **values)
+
+
+def _show(visit: Visit) -> Response:
+    job = visit.platform.jobs.get(visit.path("job"))
+    events = visit.platform.jobs.events(job.id, limit=_EVENTS).items
+    return visit.page(
+        "job.html",
+        **head(visit, job),
+        events=events,
+        last_event=events[-1].sequence if events else 0,
+        log_size=visit.platform.jobs.log_size(job.id),
+        samples=samples(visit, job),
+        checkpoints=visit.platform.jobs.checkpoints(job.id),
+        settings=_settings(visit, job),
+        request_json=json.dumps(job.model_dump(mode="json"), ensure_ascii=False, indent=2),
+    )
+
+
+def _settings(visit: Visit, job: Job) -> list[tuple[str, Any, bool]]:
+    """All options in effect, and whether each was set by hand."""
+    schema = visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters["properties"]
+    given = job.spec.hyperparameters
+    return [(name, given.get(name, facts["default"]), name in given) for name, facts in schema.items()]
+
+
+def _act(visit: Visit, action: str) -> Response:
+    job = visit.path("job")
+    calls: dict[str, Callable[[str], Any]] = {
+        "pause": visit.platform.jobs.pause,
+        "resume": visit.platform.jobs.resume,
+        "cancel": visit.platform.jobs.cancel,
+    }
+    if action == "delete":
+        known = visit.platform.jobs.get(job)
+        frees = what_delete_frees(visit, known)
+        visit.platform.jobs.delete(job)
+        said = visit.words.gettext("%(name)s is deleted; %(size)s are free.")
+        return visit.go("/console/jobs", said % {"name": known.name, "size": visit.words.size(frees)})
+    calls[action](job)
+    return visit.go(f"/console/jobs/{job}")
+
+
+ROUTES = (
+    Route("/jobs", page(_list), methods=["GET"]),
+    Route("/jobs/{job}", page(_show), methods=["GET"]),
+    *(
+        Route(f"/jobs/{{job}}/{action}", page(partial(_act, action=action)), methods=["POST"])
+        for action in ("pause", "resume", "cancel", "delete")
+    ),
+)

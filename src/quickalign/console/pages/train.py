@@ -1,0 +1,148 @@
+"""The form that makes a job: model, data, options, and what it would need before anything is spent."""
+
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from starlette.responses import Response
+from starlette.routing import Route
+
+from quickalign.console import options_form, snippets
+from quickalign.console.guard import page
+from quickalign.console.sample import SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
+from quickalign.console.visit import Visit
+from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.spec import DataFormat
+from quickalign.core.wire.jobs import EstimateRequest, Job, JobCreate
+from quickalign.core.wire.system import ModelDetail
+
+_FILES_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What the form begins with."""
+
+    model: str
+    settings: dict[str, Any]
+    train: str = ""
+    validation: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    cloned_from: str = ""
+
+
+def _form(visit: Visit) -> Response:
+    begin = _begin(visit)
+    card = _card(visit, begin.model)
+    schema = card.hyperparameters if card else _any_schema(visit)
+    info = visit.platform.system()
+    return visit.page(
+        "train.html",
+        begin=begin,
+        card=card,
+        cards=visit.platform.models.list(),
+        groups=options_form.groups(schema),
+        files=visit.platform.files.list(limit=_FILES_SHOWN).items,
+        gpus=[device for device in info.devices if device.kind == "cuda"],
+        sample={"train": SAMPLE_TRAIN, "validation": SAMPLE_VALIDATION},
+        formats=[name for name in get_args(DataFormat) if name != "auto"],
+    )
+
+
+def _begin(visit: Visit) -> Begin:
+    if clone := visit.query("clone"):
+        return _begin_of_job(visit.platform.jobs.get(clone))
+    model = visit.query("model") or visit.platform.models.list()[0].name
+    card = _card(visit, model)
+    settings = first_settings(embedded=bool(card and card.embedded))
+    return Begin(model=model, settings=settings, train=visit.query("data"))
+
+
+def _begin_of_job(job: Job) -> Begin:
+    spec = job.spec
+    values = spec.model_dump(include={"data_format", "bad_rows", "sample_prompts", "sample_tokens"})
+    values |= {"name": job.name, "gpus": None, "priority": job.priority, "output": job.output or ""}
+    return Begin(spec.model, spec.hyperparameters, spec.train, spec.validation or "", values, job.id)
+
+
+def _any_schema(visit: Visit) -> dict[str, Any]:
+    return visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters
+
+
+def _card(visit: Visit, model: str) -> ModelDetail | None:
+    try:
+        return visit.platform.models.get(model)
+    except QuickalignError:
+        return None
+
+
+def _submit(visit: Visit) -> Response:
+    made = visit.platform.jobs.create(request_of(visit), idempotency_key=visit.given("key") or None)
+    return visit.go(f"/console/jobs/{made.id}")
+
+
+def _estimate(visit: Visit) -> Response:
+    request = request_of(visit)
+    found = visit.platform.estimate(EstimateRequest(spec=request.spec, gpus=request.gpus))
+    own = request.spec.train.startswith("file-")
+    return visit.page("parts/estimate.html", plan=found.plan, report=found.report, shows_report=not own)
+
+
+def _code(visit: Visit) -> Response:
+    endpoint = str(visit.request.base_url).split("/console")[0]
+    return visit.page("parts/code.html", code=snippets.all_of(request_of(visit), endpoint))
+
+
+def request_of(visit: Visit) -> JobCreate:
+    """The job that a form asks for.
+
+    Raises:
+        OptionError: a field that cannot be; the platform checks the rest.
+    """
+    schema = _any_schema(visit)
+    spec = {
+        "model": visit.given("model").strip(),
+        "train": visit.given("train").strip(),
+        "validation": visit.given("validation").strip() or None,
+        "data_format": visit.given("data_format") or "auto",
+        "bad_rows": visit.given("bad_rows") or "error",
+        "sample_prompts": [line.strip() for line in visit.given("sample_prompts").splitlines() if line.strip()],
+        "hyperparameters": options_form.read(visit.form, schema),
+    }
+    values = {
+        "name": visit.given("name").strip() or None,
+        "output": visit.given("output").strip() or None,
+        "gpus": _number(visit.given("gpus")),
+        "priority": _number(visit.given("priority")) or 0,
+        "spec": spec,
+    }
+    if not spec["train"]:
+        raise OptionError(
+            visit.words.gettext("The job has no training data yet."),
+            visit.words.gettext("Upload a file, choose one, or take the sample set."),
+            field="train",
+        )
+    try:
+        return JobCreate.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise OptionError(f"{where}: {first['msg']}.", "Correct the field.", field=where) from None
+
+
+def _number(text: str) -> Any:
+    plain = text.strip()
+    if not plain:
+        return None
+    try:
+        return int(plain)
+    except ValueError:
+        return plain
+
+
+ROUTES = (
+    Route("/train", page(_form), methods=["GET"]),
+    Route("/train", page(_submit), methods=["POST"]),
+    Route("/train/estimate", page(_estimate), methods=["POST"]),
+    Route("/train/code", page(_code), methods=["POST"]),
+)

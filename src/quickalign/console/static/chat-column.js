@@ -1,0 +1,86 @@
+// One service's side of a conversation.
+import { complete } from "./completions.js";
+import { render } from "./markdown.js";
+import { number, say } from "./texts.js";
+
+export class Column {
+  constructor(service, title, facts, messages = []) {
+    Object.assign(this, { service, title, facts, messages });
+    this.box = document.createElement("div");
+    this.box.className = "talk";
+    this.box.tabIndex = 0;
+    this.box.setAttribute("role", "log");
+    this.box.setAttribute("aria-label", title);
+    this.draw();
+  }
+
+  /** The last answer, or null where the user spoke last. */
+  get answer() {
+    const last = this.messages.at(-1);
+    return last?.role === "assistant" && !last.failed ? last.content : null;
+  }
+
+  /** What the last answer is an answer to. */
+  get before() {
+    return this.messages.slice(0, -1).map(({ role, content }) => ({ role, content }));
+  }
+
+  draw() {
+    this.box.replaceChildren(...this.messages.map((message) => this.bubble(message)));
+    this.down();
+  }
+
+  bubble(message) {
+    const said = document.createElement("div");
+    said.className = `said ${message.role}`;
+    const who = document.createElement("div");
+    who.className = "who";
+    who.textContent = message.role === "user" ? say("You") : this.title;
+    const facts = document.createElement("span");
+    facts.textContent = message.facts ?? "";
+    who.append(facts);
+    const bubble = document.createElement("div");
+    bubble.className = `bubble${message.failed ? " failed" : ""}`;
+    if (message.role === "user") bubble.textContent = message.content;
+    else bubble.append(...render(message.content));
+    said.append(who, bubble);
+    return said;
+  }
+
+  down() {
+    this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  async ask(system, sampling, signal) {
+    const asked = this.messages.filter((one) => !one.failed).map(({ role, content }) => ({ role, content }));
+    if (system) asked.unshift({ role: "system", content: system });
+    const message = { role: "assistant", content: "" };
+    this.messages.push(message);
+    const place = this.bubble(message);
+    this.box.append(place);
+    let waiting = false;
+    const show = () => {
+      waiting = false;
+      const atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 120;
+      place.querySelector(".bubble").replaceChildren(...render(message.content));
+      if (atEnd) this.down();
+    };
+    try {
+      const facts = await complete(this.service, asked, sampling, signal, (text) => {
+        message.content += text;
+        if (!waiting) { waiting = true; window.requestAnimationFrame(show); }
+      });
+      message.facts = say("%(tokens)s tokens, %(speed)s tokens/s", { tokens: number(facts.tokens, 0), speed: number(facts.tokens / Math.max(facts.seconds, 0.001), 1) });
+    } catch (error) {
+      if (error.name === "AbortError") message.facts = say("stopped");
+      else { message.failed = true; message.content = error.message; }
+    }
+    place.replaceWith(this.bubble(message));
+    this.down();
+  }
+
+  forgetAnswer() {
+    while (this.messages.at(-1)?.role === "assistant") this.messages.pop();
+    this.draw();
+  }
+}

@@ -1,0 +1,21 @@
+// Requests to the server of this page. What it refuses becomes an Error with the sentence and its remedy.
+
+export const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
+
+/** The JSON answer of `path`. */
+export async function ask(path, { method = "GET", body, signal } = {}) {
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") headers["X-CSRF-Token"] = csrf;
+  if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
+  const plain = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
+  const answer = await fetch(path, { method, headers, body: plain, signal, credentials: "same-origin" });
+  return unpack(answer.status, await answer.json());
+}
+
+/** The value of an answer, or the error that it is. */
+export function unpack(status, value) {
+  if (status === 401) window.location.assign("/console/signin");
+  const problem = value.problem ?? (status >= 400 ? { message: value.detail ?? `HTTP ${status}`, remedy: value.remedy } : null);
+  if (problem) throw new Error([problem.message, problem.remedy].filter(Boolean).join(" "));
+  return value;
+}

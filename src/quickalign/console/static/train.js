@@ -1,0 +1,115 @@
+// The train form: data and its report, options checked as one types, the method's buttons, and the estimate.
+import "./upload.js";
+import { number, say, size } from "./texts.js";
+
+const form = document.getElementById("train");
+const data = form.querySelector("[data-train-data]");
+const known = form.querySelector("[data-known]");
+const field = (name) => form.elements[`option.${name}`];
+const PAUSE = 700;
+let waiting = 0;
+
+form.querySelector("[data-key]").value = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+function check(input) {
+  const text = input.value.trim();
+  const value = Number(text);
+  const { kind, least, most, above, below } = input.dataset;
+  let wrong = "";
+  if (text === "" || Number.isNaN(value)) wrong = say("a number is needed");
+  else if (kind === "integer" && !Number.isInteger(value)) wrong = say("a whole number is needed");
+  else if (least !== undefined && value < Number(least)) wrong = say("at least %(bound)s", { bound: number(Number(least), 9) });
+  else if (above !== undefined && value <= Number(above)) wrong = say("more than %(bound)s", { bound: number(Number(above), 9) });
+  else if (most !== undefined && value > Number(most)) wrong = say("at most %(bound)s", { bound: number(Number(most), 9) });
+  else if (below !== undefined && value >= Number(below)) wrong = say("less than %(bound)s", { bound: number(Number(below), 9) });
+  const place = document.getElementById(`${input.id}-wrong`);
+  place.hidden = !wrong;
+  place.textContent = wrong;
+  input.setAttribute("aria-invalid", String(Boolean(wrong)));
+  return !wrong;
+}
+
+function isValid() {
+  return [...form.querySelectorAll("[data-kind]")].map(check).every(Boolean);
+}
+
+function refresh() {
+  window.clearTimeout(waiting);
+  waiting = window.setTimeout(() => {
+    if (data.value.trim() && isValid()) form.dispatchEvent(new CustomEvent("estimate"));
+    if (form.querySelector("[data-code]").open) form.dispatchEvent(new CustomEvent("code"));
+  }, PAUSE);
+}
+
+function report() {
+  const chosen = data.value.trim();
+  const target = document.getElementById("data-report");
+  if (!chosen.startsWith("file-")) { target.replaceChildren(); return; }
+  target.textContent = say("The whole file is read and checked…");
+  const query = new URLSearchParams({ model: form.elements.model.value, seq_length: field("seq_length").value });
+  window.htmx.ajax("GET", `/console/datasets/${encodeURIComponent(chosen)}/report?${query}`, { target: "#data-report" });
+}
+
+function methodOf() {
+  if (field("lora_dim").value.trim() === "0") return "full";
+  if (field("load_in_8bit").value === "true") return "qlora-8bit";
+  return field("load_in_4bit").value === "true" ? "qlora-4bit" : "lora";
+}
+
+function showMethod() {
+  for (const radio of form.elements.way) radio.checked = radio.value === methodOf();
+}
+
+function takeMethod(way) {
+  field("load_in_4bit").value = String(way === "qlora-4bit");
+  field("load_in_8bit").value = String(way === "qlora-8bit");
+  if (way === "full") field("lora_dim").value = "0";
+  else if (field("lora_dim").value.trim() === "0") field("lora_dim").value = "32";
+}
+
+function choose(id) {
+  data.value = id;
+  known.value = [...known.options].some((option) => option.value === id) ? id : "";
+  report();
+  refresh();
+}
+
+form.addEventListener("input", (event) => {
+  const target = event.target;
+  if (target === known || target.name === "way") return;
+  if (target.matches("[data-kind]")) check(target);
+  if (target.name?.startsWith("option.")) showMethod();
+  refresh();
+});
+form.addEventListener("change", (event) => {
+  const target = event.target;
+  if (target.name === "way") { takeMethod(target.value); refresh(); }
+  if (target === known) choose(known.value);
+  if (target === data || target.name === "model" || target === field("seq_length")) report();
+});
+form.addEventListener("uploaded", ({ detail }) => {
+  known.append(new Option(`${detail.filename} · ${size(detail.bytes)}`, detail.id));
+  choose(detail.id);
+});
+form.addEventListener("click", (event) => {
+  const apply = event.target.closest("[data-apply]");
+  if (!apply) return;
+  for (const [name, value] of Object.entries(JSON.parse(apply.dataset.apply))) {
+    const input = name === "model" ? form.elements.model : field(name);
+    if (input) input.value = String(value);
+  }
+  showMethod();
+  refresh();
+});
+form.addEventListener("htmx:confirm", (event) => {
+  if (event.target === form && !isValid()) {
+    event.preventDefault();
+    const first = form.querySelector('[aria-invalid="true"]');
+    first.closest("details")?.setAttribute("open", "");
+    first.focus();
+  }
+});
+form.querySelector("[data-code]").addEventListener("toggle", refresh);
+
+showMethod();
+if (data.value) { report(); refresh(); }

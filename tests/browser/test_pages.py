@@ -1,0 +1,109 @@
+"""Every page in a browser: nothing that axe-core calls serious in either theme, and nothing wider than a telephone."""
+
+import json
+
+import pytest
+
+from tests.browser.conftest import violations
+
+pytestmark = pytest.mark.slow
+PAGES = (
+    "/start", "/models", "/models/qwen2-tiny-instruct", "/train", "/jobs", "/compare", "/datasets", "/services",
+    "/services/new", "/chat", "/settings",
+)  # fmt: skip
+NASTY = "<img src=x onerror=alert(1)>"
+LINES = 100_000
+
+
+@pytest.fixture(scope="module")
+def furnished(server):
+    """A file, and a job that is over and has left a hundred thousand steps and a long log."""
+    import httpx
+
+    endpoint, token, home = server
+    with httpx.Client(base_url=endpoint, headers={"Authorization": f"Bearer {token}"}, timeout=120) as client:
+        row = {"prompt": NASTY, "chosen": NASTY, "rejected": "no"}
+        content = "".join(json.dumps(row | {"rejected": f"no {i}"}) + "\n" for i in range(12)).encode()
+        file = client.post(
+            "/api/v1/files", params={"filename": f"{NASTY}.jsonl".replace("/", "")}, content=content
+        ).json()
+        options = {"training_strategy": "dpo", "load_in_4bit": False, "max_steps": 1}
+        spec = {"model": "qwen2-tiny-instruct", "train": file["id"], "hyperparameters": options}
+        made = client.post("/api/v1/jobs", json={"name": NASTY, "spec": spec}).json()["id"]
+        client.post(f"/api/v1/jobs/{made}/cancel")
+        assert client.get(f"/api/v1/jobs/{made}").json()["state"] in ("cancelled", "cancelling")
+    output = home / "jobs" / made / "output"
+    output.mkdir(parents=True, exist_ok=True)
+    names = ("loss", "rewards_chosen", "rewards_rejected", "rewards_margin", "rewards_accuracy", "grad_norm")
+    with (output / "metrics.jsonl").open("w") as stream:
+        for step in range(1, LINES + 1):
+            stream.write(
+                json.dumps({"step": step} | {name: 1 / (step % 97 + place + 1) for place, name in enumerate(names)})
+                + "\n"
+            )
+    log = home / "jobs" / made / "attempts" / "1" / "stdout.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as stream:
+        for number in range(40_000):
+            stream.write(f"line {number:06d} {NASTY} {'.' * 60}\n")
+    return {"job": made, "file": file["id"]}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_page_shuts_anybody_out(window, furnished, dark, language):
+    watched = window(language, dark=dark)
+    found = {}
+    paths = [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}", f"/train?data={furnished['file']}"]
+    for path in paths:
+        page = watched.open(path)
+        page.wait_for_load_state("networkidle")
+        if serious := violations(page):
+            found[path] = serious
+    assert found == {}
+
+
+def test_no_page_is_wider_than_a_telephone(window, furnished):
+    watched = window(width=375)
+    wide = {}
+    for path in [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}"]:
+        page = watched.open(path)
+        page.wait_for_load_state("networkidle")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width > 375:
+            wide[path] = width
+    assert wide == {}
+    page = watched.open("/models")
+    page.click("[data-menu]")
+    page.locator("#menu nav a").nth(3).click()
+    page.wait_for_url("**/console/jobs")
+
+
+def test_a_long_job_is_read_in_pieces(window, furnished):
+    watched = window()
+    page = watched.open(f"/jobs/{furnished['job']}")
+    page.wait_for_selector(".plot canvas")
+    assert "100,000" in page.inner_text("[data-points]")
+    page.click("#tab-log")
+    page.wait_for_selector("[data-log] span")
+    assert len(page.inner_text("[data-log]")) < 400_000
+    page.fill("[data-log-text]", "line 012345 ")
+    page.click("[data-log-next]")
+    page.wait_for_selector("[data-log] mark")
+    assert page.inner_text("[data-log] mark") == "line 012345 "
+    page.fill("[data-log-text]", "not in there")
+    page.click("[data-log-next]")
+    page.wait_for_function("document.querySelector('[data-log-place]').textContent.includes('not in there')")
+
+
+def test_the_keyboard_is_enough(window):
+    watched = window()
+    page = watched.open("/models")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page = watched.open("/models/qwen2-tiny-instruct")
+    page.focus('[role="tab"][aria-selected="true"]')
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text('[role="tab"][aria-selected="true"]') == "CLI"

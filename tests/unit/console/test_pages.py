@@ -1,0 +1,243 @@
+import io
+import json
+import zipfile
+
+from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
+from quickalign.core.wire.jobs import JobState
+from tests.support.platforms import drive_to, stub_job, write_data
+
+HTMX = {"HX-Request": "true"}
+NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+
+def test_the_gallery_filters(browser, platform):
+    page = browser.get("/console/models").text
+    for card in platform.models.list():
+        assert card.title in page
+    part = browser.get("/console/models", params={"text": "tiny"}, headers=HTMX).text
+    assert "<html" not in part
+    assert "Qwen2 Tiny Instruct" in part
+    assert "Llama" not in part
+    assert "No model is like that" in browser.get("/console/models", params={"text": "zzz"}, headers=HTMX).text
+    small = browser.get("/console/models", params={"size": "small", "family": "Qwen3"}, headers=HTMX).text
+    assert "Qwen3 0.6B" in small
+    assert "Qwen3 8B" not in small
+
+
+def test_a_card_and_its_notebook(browser):
+    page = browser.get("/console/models/qwen2-tiny-instruct").text
+    assert "ModelTrainingRecipe" in page
+    assert "quickalign train" in page
+    notebook = json.loads(browser.get("/console/models/qwen2-tiny-instruct/notebook.ipynb").text)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            compile("".join(cell["source"]), "cell", "exec")
+    assert browser.get("/console/models/none").status_code == 404
+
+
+def test_the_first_run_s_settings_are_the_quickstart_s():
+    from quickalign.cli.demonstration import HYPERPARAMETERS
+    from quickalign.core.hyperparameters import Hyperparameters
+
+    assert Hyperparameters(**TINY_SETTINGS) == Hyperparameters(**HYPERPARAMETERS)
+
+
+def test_the_form_shows_every_option_with_its_bounds(browser, platform):
+    page = browser.get("/console/train").text
+    schema = platform.models.get("qwen2-tiny-instruct").hyperparameters["properties"]
+    for name in schema:
+        assert f'name="option.{name}"' in page
+    places = [page.index(f'name="option.{name}"') for name in schema]
+    assert places == sorted(places)
+    assert 'data-above="0.0"' in page or 'data-above="0"' in page
+
+
+def test_a_job_from_the_form(browser, change, platform, file_id):
+    options = {"option.training_strategy": "dpo", "option.learning_rate": "1e-4", "option.seq_length": "128"}
+    asked = {"model": "qwen2-tiny-instruct", "train": file_id, "name": "From a form", "key": "k1", **options}
+    asked |= {"sample_prompts": "One?\r\n\r\nTwo?", "gpus": "", "priority": "3"}
+    answer = change("/train", **asked, headers=HTMX)
+    job = platform.jobs.list().items[0]
+    assert answer.headers["hx-redirect"] == f"/console/jobs/{job.id}"
+    assert job.spec.hyperparameters == {"training_strategy": "dpo", "learning_rate": 1e-4}
+    assert job.spec.sample_prompts == ("One?", "Two?")
+    assert (job.name, job.priority) == ("From a form", 3)
+    change("/train", **asked, headers=HTMX)
+    assert len(platform.jobs.list().items) == 1, "the same form sent twice makes one job"
+
+
+WRONG = (
+    ({"train": ""}, "no training data"),
+    ({"option.learning_rate": "7"}, "learning_rate"),
+    ({"option.learning_rate": "many"}, "learning_rate"),
+    ({"option.colour": "red"}, "colour"),
+    ({"option.training_strategy": "sft", "option.dpo_beta": "0.3"}, "dpo_beta"),
+    ({"model": "no-such-model"}, "no-such-model"),
+    ({"train": "file-none"}, "file-none"),
+    ({"priority": "high"}, "priority"),
+    ({"name": "x" * 101}, "name"),
+)
+
+
+def test_a_form_that_cannot_be_says_why(change, platform, file_id):
+    for fields, words in WRONG:
+        asked = {"model": "qwen2-tiny-instruct", "train": file_id, "option.training_strategy": "dpo"} | fields
+        answer = change("/train", **asked, headers=HTMX)
+        assert answer.status_code == 200, fields
+        assert 'role="alert"' in answer.text, fields
+        assert words in answer.text, fields
+    assert not platform.jobs.list().items
+
+
+def test_the_form_as_text(change, file_id):
+    asked = {"model": "qwen2-tiny-instruct", "train": file_id, "option.training_strategy": "dpo"}
+    text = change("/train/code", **asked, headers=HTMX).text
+    assert "--training-strategy dpo" in text
+    assert "/api/v1/jobs" in text
+
+
+def test_an_upload_and_its_rows(browser, platform):
+    rows = [{"prompt": "Why <b>?", "chosen": "Because of light.", "rejected": "Because of night."}, {"prompt": "x"}]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    headers = {"X-CSRF-Token": browser.csrf, "Accept": "application/json"}
+    stored = browser.post("/console/files", params={"filename": "a b.jsonl"}, content=content, headers=headers).json()
+    assert platform.files.path(stored["id"]).read_bytes() == content
+    page = browser.get(f"/console/datasets/{stored['id']}/rows", headers=HTMX).text
+    assert "Why &lt;b&gt;?" in page
+    assert "<ins>light</ins>" in page
+    assert "<del>night</del>" in page
+    assert "row 2" in page
+    refused = browser.post("/console/files", params={"filename": ".."}, content=b"x", headers=headers)
+    assert refused.status_code == 200
+    assert "cannot be a file" in refused.json()["problem"]["message"]
+
+
+def test_the_report_of_a_file(browser, change, platform, file_id):
+    part = browser.get(f"/console/datasets/{file_id}/report", headers=HTMX).text
+    assert ">30<" in part
+    assert change(f"/datasets/{file_id}/delete").headers["location"] == "/console/datasets"
+    assert not platform.files.list().items
+
+
+def test_rows_come_in_pages(browser, file_id):
+    page = browser.get(f"/console/datasets/{file_id}/rows", headers=HTMX).text
+    assert "Question 19?" in page
+    assert "Question 20?" not in page
+    assert "Question 29?" in browser.get(f"/console/datasets/{file_id}/rows?offset=20", headers=HTMX).text
+
+
+def test_a_finished_job(browser, finished):
+    page = browser.get(f"/console/jobs/{finished}").text
+    assert "Polite answers" in page
+    for words in ("succeeded", "6 / 6", "Deploy", "Clone", "Delete"):
+        assert words in page
+    assert "/pause" not in page
+    news = browser.get(f"/console/jobs/{finished}/news?event=2", headers={"Accept": "application/json"}).json()
+    assert news["over"]
+    assert news["lines"] == 6
+    assert "succeeded" in news["parts"]["job-head"]
+    series = browser.get(f"/console/jobs/{finished}/series").json()
+    assert series["values"]["loss"][0] == 1
+    assert series["steps"] == [1, 2, 3, 4, 5, 6]
+    log = browser.get(f"/console/jobs/{finished}/log").json()
+    assert "step 6/6" in log["text"]
+    found = browser.get(f"/console/jobs/{finished}/log/search", params={"text": "STEP 3/6"}).json()
+    assert log["text"][found["found"] :].startswith("step 3/6")
+    assert (
+        browser.get(f"/console/jobs/{finished}/files/result.json")
+        .headers["content-security-policy"]
+        .startswith("sandbox")
+    )
+
+
+def test_what_can_be_done_with_a_job(browser, change, platform, tmp_path):
+    job = platform.jobs.create(stub_job(write_data(tmp_path / "d"))).id
+    for action, state in (("pause", "paused"), ("resume", "resuming"), ("cancel", "cancelled")):
+        assert change(f"/jobs/{job}/{action}").headers["location"] == f"/console/jobs/{job}"
+        assert platform.jobs.get(job).state == state
+    refused = change(f"/jobs/{job}/pause", back=f"/console/jobs/{job}")
+    assert "cannot be paused" in browser.get(refused.headers["location"]).text
+    said = change(f"/jobs/{job}/delete").headers["location"]
+    assert "is deleted" in browser.get(said).text
+    assert not platform.jobs.list().items
+
+
+def test_clones_begin_with_the_job_s_values(browser, finished):
+    page = browser.get(f"/console/train?clone={finished}").text
+    assert "Clone of Polite answers" in page
+    assert 'name="option.save_steps" value="2"' in page
+
+
+def test_the_list_filters_and_pages(browser, platform, tmp_path):
+    data = write_data(tmp_path / "d")
+    for number in range(32):
+        platform.jobs.create(stub_job(data, name=f"run-{number}"))
+    page = browser.get("/console/jobs").text
+    assert "run-31" in page
+    assert "run-1<" not in page
+    following = page.partition("after=")[2].partition('"')[0].partition("&")[0]
+    assert "run-1<" in browser.get(f"/console/jobs?after={following}").text
+    assert "run-7<" in browser.get("/console/jobs?text=run-7", headers=HTMX).text
+    assert "No job is like that" in browser.get("/console/jobs?state=failed", headers=HTMX).text
+
+
+def test_comparing_marks_what_differs(browser, platform, tmp_path):
+    data = write_data(tmp_path / "d")
+    jobs = [platform.jobs.create(stub_job(data, seed=seed, name=f"seed {seed}")).id for seed in (1, 2)]
+    for job in jobs:
+        drive_to(platform, job, JobState.SUCCEEDED)
+    page = browser.get("/console/compare", params={"job": jobs}).text
+    differing = [row for row in page.split("<tr")[1:] if row.startswith(' class="differs"')]
+    assert len(differing) == 1
+    assert "<code>seed</code>" in differing[0]
+    assert "Nothing to compare yet" in browser.get("/console/compare").text
+
+
+def test_the_first_run_is_one_job(browser, change, platform):
+    assert "Align a model in three steps" in browser.get("/console/start").text
+    change("/start/train", key="once")
+    change("/start/train", key="once")
+    jobs = platform.jobs.list().items
+    assert len(jobs) == 1
+    assert jobs[0].spec.train == SAMPLE_TRAIN
+    assert browser.get("/console/").headers["location"] == "/console/models"
+
+
+def test_tokens_are_shown_once(browser, change, platform):
+    page = change("/settings/tokens", name="for a program").text
+    token = page.partition('aria-label="Token">')[2].partition("<")[0]
+    assert platform.tokens.verify(token)
+    assert token not in browser.get("/console/settings").text
+    made = platform.tokens.list()[1]
+    change(f"/settings/tokens/{made.id}/revoke")
+    assert not platform.tokens.verify(token)
+
+
+def test_the_diagnostics_hold_no_token(browser, token):
+    bundle = zipfile.ZipFile(io.BytesIO(browser.get("/console/settings/diagnostics.zip").content))
+    assert set(bundle.namelist()) == {"system.json", "config.json", "server.log"}
+    assert not any(token.encode() in bundle.read(name) for name in bundle.namelist())
+
+
+def test_what_users_write_is_text_everywhere(browser, change, platform, tmp_path):
+    data = write_data(tmp_path / "d")
+    request = stub_job(data, name=NASTY[:100], metadata={"a": NASTY}, trouble=NASTY)
+    job = platform.jobs.create(request).id
+    with platform.files.begin("<script>alert(3)<.jsonl") as incoming:
+        incoming.write(json.dumps({"prompt": NASTY, "chosen": NASTY, "rejected": "x"}).encode())
+        stored = incoming.commit()
+    change("/settings/tokens", name=NASTY)
+    pages = [
+        "/jobs",
+        f"/jobs/{job}",
+        f"/train?clone={job}",
+        f"/compare?job={job}",
+        "/datasets",
+        f"/datasets/{stored.id}",
+    ]
+    pages += [f"/datasets/{stored.id}/rows", "/settings", "/train", f"/jobs?text={NASTY}", f"/models?text={NASTY}"]
+    pages += ["/train?model=" + NASTY, "/train?data=" + NASTY, "/services/new?job=" + NASTY, "/signin?next=" + NASTY]
+    for path in pages:
+        page = browser.get(f"/console{path}").text
+        assert "<script>alert" not in page, path
+        assert "<img src=x" not in page, path
