@@ -8,10 +8,11 @@ from fastapi.openapi.utils import get_openapi
 from quickalign import __version__
 from quickalign.api import health, problems
 from quickalign.api.access import Slow
+from quickalign.api.dialects import SignedDialects
 from quickalign.api.documented import with_problem
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, streams, system
+from quickalign.api.native import files, jobs, models, pai, streams, system
 from quickalign.api.openai import router as openai
 from quickalign.api.requests import Head, Requests
 from quickalign.api.security import Security
@@ -38,7 +39,7 @@ def make_app(platform: Platform) -> FastAPI:
     app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
     app.state.streams = Streams(metrics)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, system):
+    for part in (models, files, jobs, streams, system, pai):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
@@ -47,6 +48,7 @@ def make_app(platform: Platform) -> FastAPI:
     app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes)
     app.add_middleware(Head)
     app.add_middleware(Security, platform=platform)
+    app.add_middleware(SignedDialects, platform=platform)
     app.add_middleware(Requests, metrics=metrics)
     return app
 

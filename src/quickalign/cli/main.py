@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from quickalign import __version__
 from quickalign.cli import failures
-from quickalign.cli.commands import cache, data, files, jobs, models, server
+from quickalign.cli.commands import cache, data, files, jobs, models, pai, server
 from quickalign.cli.commands.generate import generate
 from quickalign.cli.commands.plan import plan
 from quickalign.cli.commands.quickstart import quickstart
@@ -49,6 +49,7 @@ app.command(cls=HelpfulCommand)(generate)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
 app.add_typer(server.app, name="server")
+app.add_typer(pai.app, name="pai")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")

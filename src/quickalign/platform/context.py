@@ -26,7 +26,11 @@ from quickalign.platform.jobs.service import Jobs
 from quickalign.platform.jobs.starting import TRAINER, Starter
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
+from quickalign.platform.objects.outputs import Outputs
+from quickalign.platform.objects.parts import MultipartUploads
+from quickalign.platform.objects.store import Objects
 from quickalign.platform.queue.view import Queue
+from quickalign.platform.registry import Registry
 from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
 
@@ -78,6 +82,11 @@ class Platform:
             wake=self.reconciler.wake,
         )
         self.models = Models()
+        self.devices = devices
+        self.registry = Registry(database, clock)
+        self.objects = Objects(database, self.files, clock)
+        self.outputs = Outputs(database)
+        self.multipart = MultipartUploads(home.multipart, self.objects, config.max_upload_bytes, clock)
         self.tokens = Tokens(database, clock)
         self._estimates = Estimates(config, inputs, devices)
         self._system = System(home, database, devices, queue, self.jobs, clock())
@@ -164,5 +173,6 @@ class Platform:
         for leftover in self.home.trash.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
         self.files.blobs.remove_stale()
+        self.multipart.remove_stale()
         with self._database.write() as session:
             session.execute(delete(KeyRow).where(KeyRow.created_at < self._clock() - _KEYS_KEPT_SECONDS))
