@@ -12,7 +12,17 @@ from quickalign.api.dialects import SignedDialects
 from quickalign.api.documented import with_problem
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, pai, streams, system
+from quickalign.api.native import (
+    files,
+    jobs,
+    models,
+    pai,
+    service_streams,
+    service_tokens,
+    services,
+    streams,
+    system,
+)
 from quickalign.api.openai import router as openai
 from quickalign.api.requests import Head, Requests
 from quickalign.api.security import Security
@@ -39,7 +49,7 @@ def make_app(platform: Platform) -> FastAPI:
     app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
     app.state.streams = Streams(metrics)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, system, pai):
+    for part in (models, files, jobs, streams, services, service_streams, service_tokens, pai, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)

@@ -43,7 +43,7 @@ def run(home: Path, config: Config, *, database_url: str | None, insecure_http: 
             endpoint = endpoint_of(config, listener)
             server = _Server(platform, config, endpoint)
             logs.configure()
-            platform.reconciler.start()
+            platform.start()
             _say(endpoint, platform.home.root / "token", token if fresh else None)
             server.run(sockets=[listener])
     finally:

@@ -52,7 +52,18 @@ class Config(BaseModel):
     stop_seconds: float = Field(default=300, gt=0, description="How long a job may take to save when it is stopped.")
     retry_seconds: float = Field(default=2, ge=0, description="Wait before the first restart; doubles each time.")
     retry_seconds_max: float = Field(default=300, ge=0, description="The longest such wait.")
-    events_kept: int = Field(default=20_000, ge=100, description="Events kept for each job; the oldest go first.")
+    service_start_seconds: float = Field(
+        default=1800, gt=0, description="A replica of a service that is not ready by then is started again."
+    )
+    service_stop_seconds: float = Field(
+        default=30, ge=0, description="How long open answers may go on when a replica is stopped; then it is killed."
+    )
+    service_retries: int = Field(
+        default=5, ge=0, description="Restarts of a replica that does not get ready, before its revision is given up."
+    )
+    events_kept: int = Field(
+        default=20_000, ge=100, description="Events kept for each job or service; the oldest go first."
+    )
     estimate_seconds: float = Field(default=600, gt=0, description="How long an estimate or a data report may take.")
 
     @property

@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from quickalign.core.wire.jobs import Estimate, EstimateRequest
 from quickalign.core.wire.system import SystemInfo
 from quickalign.platform import config as configs
+from quickalign.platform.access_keys import AccessKeys
 from quickalign.platform.config import Config
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import KeyRow
@@ -31,6 +32,11 @@ from quickalign.platform.objects.parts import MultipartUploads
 from quickalign.platform.objects.store import Objects
 from quickalign.platform.queue.view import Queue
 from quickalign.platform.registry import Registry
+from quickalign.platform.services.health import Probe, is_well
+from quickalign.platform.services.make import make_services
+from quickalign.platform.services.secrets import Secrets
+from quickalign.platform.services.starting import SERVER
+from quickalign.platform.services.usage import Usage
 from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
 
@@ -51,13 +57,16 @@ class Platform:
         devices: tuple[Device, ...],
         clock: Callable[[], float],
         trainer: tuple[str, ...],
+        replicas: Executor,
+        server: tuple[str, ...],
+        probe: Probe,
     ) -> None:
         self.home, self.config = home, config
         self._lock, self._database, self._clock = lock, database, clock
         blobs = Blobs(home)
         self.files = Files(database, blobs, config, clock)
         inputs = Inputs(home, config, blobs, self.files.content)
-        queue = Queue(devices, clock)
+        queue, usage = Queue(devices, clock), Usage()
         self.reconciler = Reconciler(
             home=home,
             config=config,
@@ -77,15 +86,32 @@ class Platform:
             inputs=inputs,
             queue=queue,
             executor=executor,
+            usage=usage,
             devices=devices,
             clock=clock,
             wake=self.reconciler.wake,
+        )
+        secrets = Secrets(home)
+        self.service_reconciler, self.services = make_services(
+            secrets=secrets,
+            home=home,
+            config=config,
+            database=database,
+            executor=replicas,
+            inputs=inputs,
+            usage=usage,
+            devices=devices,
+            clock=clock,
+            server=server,
+            probe=probe,
+            changed=queue.changed,
         )
         self.models = Models()
         self.devices = devices
         self.registry = Registry(database, clock)
         self.objects = Objects(database, self.files, clock)
         self.outputs = Outputs(database)
+        self.access_keys = AccessKeys(database, secrets.access_key_secret, clock)
         self.multipart = MultipartUploads(home.multipart, self.objects, config.max_upload_bytes, clock)
         self.tokens = Tokens(database, clock)
         self._estimates = Estimates(config, inputs, devices)
@@ -102,6 +128,9 @@ class Platform:
         devices: tuple[Device, ...] | None = None,
         clock: Callable[[], float] = time.time,
         trainer: tuple[str, ...] = TRAINER,
+        replicas: Executor | None = None,
+        server: tuple[str, ...] = SERVER,
+        probe: Probe = is_well,
     ) -> "Platform":
         """Take the home's lock, bring its database to the newest schema, and remove what a killed server left over.
 
@@ -113,6 +142,9 @@ class Platform:
             devices: what there is in place of what is found.
             clock: seconds since 1970.
             trainer: the command that trains, to which the specification's path is added.
+            replicas: what runs replicas of services in place of this machine.
+            server: the command that serves, to which the specification's path is added.
+            probe: whether a replica is well.
 
         Raises:
             ConflictError: another server has this home. StorageError: it cannot be written, or is damaged.
@@ -133,22 +165,32 @@ class Platform:
             lock,
             database,
             settings,
-            executor=executor or LocalExecutor(places),
+            executor=executor or LocalExecutor(places.jobs),
             devices=found,
             clock=clock,
             trainer=trainer,
+            replicas=replicas or LocalExecutor(places.services),
+            server=server,
+            probe=probe,
         )
         try:
             platform.files.sweep()
             platform._tidy()
+            platform.services.endpoints.refresh()
         except BaseException:
             platform.close()
             raise
         return platform
 
+    def start(self) -> None:
+        """Move jobs and services along, in threads, until `close`."""
+        self.reconciler.start()
+        self.service_reconciler.start()
+
     def close(self) -> None:
-        """Let go of everything; jobs go on running."""
+        """Let go of everything; jobs and services go on running."""
         self.reconciler.stop()
+        self.service_reconciler.stop()
         self._database.close()
         self._lock.release()
 

@@ -44,6 +44,16 @@ class Home:
         return self.root / "jobs"
 
     @property
+    def services(self) -> Path:
+        """One folder a service."""
+        return self.root / "services"
+
+    @property
+    def secrets(self) -> Path:
+        """Keys from which tokens are derived."""
+        return self.root / "secrets"
+
+    @property
     def trash(self) -> Path:
         """What is being deleted."""
         return self.root / "trash"
@@ -60,6 +70,10 @@ class Home:
         """What one start of a job left: wrapper.json, heartbeat, exit.json, stdout.log."""
         return self.jobs / job_id / "attempts" / str(attempt)
 
+    def service(self, service_id: str) -> Path:
+        """The folder of a service."""
+        return self.services / service_id
+
     def make(self) -> None:
         """Create the folders, readable by their owner only.
 
@@ -67,7 +81,8 @@ class Home:
             StorageError: the home cannot be written.
         """
         try:
-            for folder in (self.root, self.blobs, self.uploads, self.jobs, self.trash, self.root / "log"):
+            inside = (self.blobs, self.uploads, self.jobs, self.services, self.secrets, self.trash, self.root / "log")
+            for folder in (self.root, *inside):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise unwritable(self.root, error) from None

@@ -155,8 +155,10 @@ class Inputs:
         return any(root == resolved or root in resolved.parents for root in (*self._config.readable_roots, *inside))
 
     def _is_secret(self, resolved: Path) -> bool:
-        secrets = (self._home.root / "token", self._home.database, self._home.root / "config.toml")
-        return resolved in [secret.resolve() for secret in secrets]
+        files = (self._home.root / "token", self._home.database, self._home.root / "config.toml")
+        folders = (self._home.secrets, self._home.services)
+        hidden = [secret.resolve() for secret in (*files, *folders)]
+        return any(secret == resolved or secret in resolved.parents for secret in hidden)
 
     def _freeze(self, field: str, text: str) -> Frozen:
         source, name, notice = self.readable(field, text)

@@ -1,5 +1,6 @@
 """Model cards as they travel."""
 
+import re
 from typing import Any
 
 from quickalign.core.errors import ModelError, NotFoundError
@@ -8,6 +9,19 @@ from quickalign.core.wire.system import ModelDetail, ModelSummary
 from quickalign.hub.cards import ModelCard, cards, find_card
 
 _SUMMARY = ("name", "title", "family", "provider", "parameters", "context_length", "instruct", "embedded")
+
+_OWNER = "quickalign"
+
+
+def trained_name(model: str, job_name: str, job_id: str) -> str:
+    """OpenAI's name of what a job trained: `ft:<base>:quickalign:<suffix>:<id>`."""
+    suffix = re.sub(r"[^a-z0-9._-]+", "-", job_name.lower()).strip("-")
+    return f"ft:{model}:{_OWNER}:{suffix}:{job_id.removeprefix('job-')}"
+
+
+def trained_job(name: str) -> str | None:
+    """The id of the job that trained the model `name`; None where it is no fine-tuned one."""
+    return "job-" + name.rpartition(":")[2] if name.startswith("ft:") else None
 
 
 class Models:

@@ -6,6 +6,7 @@ random id tells two boots apart.
 
 import os
 import signal
+from collections.abc import Iterable
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -72,6 +73,41 @@ def send(identity: Identity, signal_number: int, *, group: bool = False) -> bool
     except ProcessLookupError:
         return False
     return True
+
+
+def members(leader: Identity) -> tuple[Identity, ...]:
+    """The processes of the session that `leader` began, whether it lives or not: itself and what it started."""
+    if leader.boot_id != boot_id() or _is_reused(leader):
+        return ()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        try:
+            if os.getsid(pid) != leader.pid:
+                continue
+            one = identify(pid)
+        except (ProcessLookupError, PermissionError):
+            continue
+        if one is not None and one.create_time >= leader.create_time:
+            found.append(one)
+    return tuple(found)
+
+
+def _is_reused(leader: Identity) -> bool:
+    """Whether its process id belongs to another process now, so that a session of that number is not its own."""
+    now = identify(leader.pid)
+    return now is not None and now != leader
+
+
+def resident_bytes(processes: Iterable[Identity]) -> int:
+    """The memory that these processes hold; those that are gone count nothing."""
+    total = 0
+    for one in processes:
+        try:
+            total += psutil.Process(one.pid).memory_info().rss
+        except psutil.Error:
+            continue
+    return total
 
 
 def kill_holders(file: Path) -> None:

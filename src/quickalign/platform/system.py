@@ -42,6 +42,7 @@ class System:
                 total_bytes=load.device.total_bytes,
                 reserved_bytes=load.memory_bytes,
                 jobs=tuple(load.jobs),
+                services=tuple(load.services),
             )
             for load in found
         )

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core import atomic
+from quickalign.core.errors import OptionError, QuickalignError, StorageError
 from quickalign.core.hyperparameters import Precision
 from quickalign.serve import spec as specs
 from quickalign.serve.engines.registry import ENGINES, resolve_engine
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         try:
             from quickalign.serve.run import serve  # noqa: PLC0415 - takes seconds, in which the child starts too
 
-            asyncio.run(serve(spec, child, _tell))
+            asyncio.run(serve(spec, child, lambda ready: _tell(ready, spec.ready_file)))
         finally:
             child.end()
     except QuickalignError as error:
@@ -70,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--{name.replace('_', '-')}", name)
     for name in ("port", "max_concurrency", "max_waiting", "context"):
         add(f"--{name.replace('_', '-')}", name, type=int)
-    add("--adapter", "adapter", type=Path)
+    for name in ("adapter", "ready_file"):
+        add(f"--{name.replace('_', '-')}", name, type=Path)
     add("--token-file", "token_files", type=Path, action="append")
     add("--engine", "engine", choices=("auto", *ENGINES))
     add("--precision", "precision", choices=get_args(Precision))
@@ -79,8 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(ready: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(ready, ensure_ascii=False) + "\n")
+def _tell(ready: dict[str, Any], file: Path | None) -> None:
+    line = json.dumps(ready, ensure_ascii=False) + "\n"
+    if file is not None:
+        try:
+            atomic.write_text(file, line)
+        except OSError as error:
+            raise StorageError(f"{file} cannot be written: {error.strerror or error}.", "Make room.") from None
+    sys.stdout.write(line)
     sys.stdout.flush()
 
 

@@ -46,6 +46,9 @@ class ServeSpec(BaseModel):
     context: int | None = Field(
         default=None, ge=8, le=1_048_576, description="Tokens of prompt and answer together; the model's own if unset."
     )
+    ready_file: Path | None = Field(
+        default=None, description="Where to write, when ready, the line that standard output is told."
+    )
     drain_seconds: float = Field(
         default=30.0, ge=0, le=3600, description="How long open answers may go on after the replica is told to end."
     )

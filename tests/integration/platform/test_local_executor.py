@@ -16,7 +16,7 @@ from tests.integration.platform.executor_contract import OBEDIENT, STUBBORN, Exe
 
 class TestLocalExecutor(ExecutorContract):
     def make(self, home):
-        return LocalExecutor(home)
+        return LocalExecutor(home.jobs)
 
     def claim(self, home, attempt) -> Claim:
         end = time.monotonic() + 30

@@ -1,13 +1,11 @@
 """Names of the dialect, each made from one of ours so that nothing has to be remembered between the two."""
 
-import re
-
 from quickalign.core.errors import NotFoundError
 from quickalign.core.wire.jobs import Job
+from quickalign.platform.models import trained_job, trained_name
 
 _JOB, _THEIR_JOB = "job-", "ftjob-"
 _EVENT, _CHECKPOINT, _RESULTS = "ftevent-", "ftckpt-", "file-metrics-"
-_OWNER = "quickalign"
 
 
 def of_job(job_id: str) -> str:
@@ -64,10 +62,9 @@ def to_results(identity: str) -> str | None:
 
 def of_model(job: Job) -> str:
     """The name of what a job trained: `ft:<base>:quickalign:<suffix>:<id>`."""
-    suffix = re.sub(r"[^a-z0-9._-]+", "-", job.name.lower()).strip("-")
-    return f"ft:{job.spec.model}:{_OWNER}:{suffix}:{job.id.removeprefix(_JOB)}"
+    return trained_name(job.spec.model, job.name, job.id)
 
 
 def to_model_job(name: str) -> str | None:
     """The job that trained the model `name`; None where it is no fine-tuned one."""
-    return _JOB + name.rpartition(":")[2] if name.startswith("ft:") else None
+    return trained_job(name)

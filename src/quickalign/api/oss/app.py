@@ -79,24 +79,33 @@ class ObjectStorage:
         upload = query.get("uploadId")
         if any(name.lower() in ("x-oss-copy-source", "x-oss-callback") for name in request.headers):
             return errors.respond(501, "NotImplemented", "Copies and callbacks are not supported by this server.")
+        if upload is not None:
+            return await self._part(request, key, upload)
         match request.method:
-            case "PUT" if upload is not None:
-                return await objects.put_part(platform, request, BUCKET, key, upload, query.get("partNumber", ""))
             case "PUT":
                 return await objects.put(platform, request, BUCKET, key)
-            case "GET" if upload is not None:
-                return await run(objects.list_parts, platform, BUCKET, key, upload)
             case "GET" | "HEAD":
                 head = request.method == "HEAD" or "objectMeta" in query
                 return await run(lambda: objects.get(platform, BUCKET, key, head=head))
-            case "DELETE" if upload is not None:
-                await run(platform.multipart.abort, upload, BUCKET, key)
-                return Response(status_code=204)
             case "DELETE":
                 return await run(objects.delete, platform, BUCKET, key)
             case "POST" if "uploads" in query:
                 return await run(objects.begin_parts, platform, request, BUCKET, key)
-            case "POST" if upload is not None:
+        return _unsupported(request)
+
+    async def _part(self, request: Request, key: str, upload: str) -> Response:
+        """What belongs to an upload in parts."""
+        platform, run = self._platform, anyio.to_thread.run_sync
+        match request.method:
+            case "PUT":
+                number = request.query_params.get("partNumber", "")
+                return await objects.put_part(platform, request, BUCKET, key, upload, number)
+            case "GET":
+                return await run(objects.list_parts, platform, BUCKET, key, upload)
+            case "DELETE":
+                await run(platform.multipart.abort, upload, BUCKET, key)
+                return Response(status_code=204)
+            case "POST":
                 body = await objects.small_body(request)
                 return await run(objects.complete_parts, platform, BUCKET, key, upload, body)
         return _unsupported(request)

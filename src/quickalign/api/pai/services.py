@@ -201,4 +201,4 @@ def _shown(call: Call, service: Service, *, with_token: bool) -> dict[str, Any]:
         "UpdateTime": models.moment(service.updated_at),
         "Labels": [{"LabelKey": key, "LabelValue": value} for key, value in service.metadata.items() if key != _CONFIG],
     }
-    return found | ({"AccessToken": call.platform.services.token(service.name)} if with_token else {})
+    return found | ({"AccessToken": call.platform.services.tokens.own(service.name).token} if with_token else {})

@@ -9,14 +9,15 @@ from quickalign.core.wire.jobs import Reason, Resources
 
 
 class DeviceInfo(Wire):
-    """A device that jobs run on."""
+    """A device that jobs and services run on."""
 
     name: str
     kind: str = Field(description="cpu or cuda")
     index: int
     total_bytes: int
-    reserved_bytes: int = Field(description="Admitted to jobs.")
+    reserved_bytes: int = Field(description="Admitted to jobs and services.")
     jobs: tuple[str, ...] = ()
+    services: tuple[str, ...] = Field(default=(), description="Names of services with a replica there.")
 
 
 class QueueEntry(Wire):

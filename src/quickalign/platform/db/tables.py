@@ -6,7 +6,8 @@ from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, Stri
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = dict[str, Any]
-_BIG = BigInteger().with_variant(Integer, "sqlite")
+BIG = BigInteger().with_variant(Integer, "sqlite")
+"""A number of 64 bits that counts up by itself as a key, in both databases."""
 
 
 class Base(DeclarativeBase):
@@ -26,7 +27,7 @@ class JobRow(Base):
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_state_order", "state", "priority", "number"),)
 
-    number: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
+    number: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
     kind: Mapped[str] = mapped_column(String(20))
     name: Mapped[str] = mapped_column(String(100))
@@ -35,7 +36,7 @@ class JobRow(Base):
     reason: Mapped[Json | None]
     request: Mapped[Json]
     gpus: Mapped[int]
-    memory_bytes: Mapped[int] = mapped_column(_BIG)
+    memory_bytes: Mapped[int] = mapped_column(BIG)
     device: Mapped[int | None]
     priority: Mapped[int]
     labels: Mapped[Json]
@@ -47,7 +48,7 @@ class JobRow(Base):
     crashes: Mapped[int] = mapped_column(default=0)
     crash_step: Mapped[int] = mapped_column(default=0)
     events: Mapped[int] = mapped_column(default=0)
-    journal_offset: Mapped[int] = mapped_column(_BIG, default=0)
+    journal_offset: Mapped[int] = mapped_column(BIG, default=0)
     progress: Mapped[Json | None]
     created_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -103,23 +104,23 @@ class FileRow(Base):
 
     __tablename__ = "files"
 
-    number: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
+    number: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
     filename: Mapped[str] = mapped_column(Text)
     purpose: Mapped[str] = mapped_column(String(20), index=True)
-    bytes: Mapped[int] = mapped_column(_BIG)
+    bytes: Mapped[int] = mapped_column(BIG)
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     created_at: Mapped[float]
 
 
 class KeyRow(Base):
-    """An idempotency key: the job it made, and of which request."""
+    """An idempotency key: the job or service it made, and of which request."""
 
     __tablename__ = "idempotency_keys"
 
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
-    job: Mapped[str] = mapped_column(String(40))
+    made: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[float] = mapped_column(index=True)
 
 

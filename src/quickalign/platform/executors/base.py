@@ -9,10 +9,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from quickalign.platform.processes import Identity
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One start of a job: the fence that all calls carry."""
+    """One start of a job or of a replica: the fence that all calls carry.
+
+    `job` is what it is a start of: a folder's path below the executor's.
+    """
 
     job: str
     number: int
@@ -82,6 +87,9 @@ class Executor(Protocol):
 
     def cancel(self, attempt: Attempt, *, force: bool) -> None:
         """Ask the attempt to save and stop, or kill it with `force`; does nothing where it is not running."""
+
+    def processes(self, attempt: Attempt) -> tuple[Identity, ...]:
+        """Every process of the attempt that is there now: the command, what it started, and who watches over them."""
 
     def logs(self, job: str) -> list[Path]:
         """The log files of the job's attempts, oldest first; all but the last are complete."""

@@ -14,15 +14,14 @@ from quickalign.platform.crashpoints import reach
 from quickalign.platform.executors import records
 from quickalign.platform.executors.base import Attempt, Launch, Observation, Phase, Recovery
 from quickalign.platform.executors.records import Claim, Exit, Lease
-from quickalign.platform.home import Home
-from quickalign.platform.processes import Sight, kill_holders, look, send
+from quickalign.platform.processes import Identity, Sight, kill_holders, look, members, send
 
 
 class LocalExecutor:
-    """Runs attempts as processes of this user; all it knows lies in the home."""
+    """Runs attempts as processes of this user; all it knows lies in a folder for each thing it runs, in `root`."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._wrappers: list[subprocess.Popen[bytes]] = []
 
     def submit(self, attempt: Attempt, launch: Launch) -> None:
@@ -47,7 +46,7 @@ class LocalExecutor:
             self._spawn(folder, attempt)
         except OSError as error:
             raise StorageError(
-                f"The job {attempt.job} cannot be started: {error.strerror or error}.", "Make room, or see server.log."
+                f"{attempt.job} cannot be started: {error.strerror or error}.", "Make room, or see server.log."
             ) from None
         reach("local.spawned")
 
@@ -76,14 +75,20 @@ class LocalExecutor:
             return
         if force:
             send(claim.wrapper, signal.SIGKILL, group=True)
-            if claim.child:
-                send(claim.child, signal.SIGKILL)
+            for process in self.processes(attempt):
+                send(process, signal.SIGKILL)
         elif claim.child:  # before that the wrapper may not listen yet; the next call finds it
             send(claim.wrapper, signal.SIGTERM)
 
+    def processes(self, attempt: Attempt) -> tuple[Identity, ...]:
+        """See `Executor`."""
+        self._reap()
+        claim = self._claim(attempt)
+        return members(claim.wrapper) if claim and claim.wrapper else ()
+
     def logs(self, job: str) -> list[Path]:
         """See `Executor`."""
-        folder = self._home.job(job) / "attempts"
+        folder = self._root / job / "attempts"
         numbers = sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit()) if folder.is_dir() else []
         files = [folder / str(number) / records.LOG for number in numbers]
         return [file for file in files if file.exists()]
@@ -107,7 +112,7 @@ class LocalExecutor:
 
     def _after_wrapper(self, attempt: Attempt, claim: Claim) -> Observation:
         """The wrapper is gone; what it started must be too before anybody may say so."""
-        lock = self._home.job(attempt.job) / records.RUN_LOCK
+        lock = self._root / attempt.job / records.RUN_LOCK
         if _is_free(lock):
             return Observation(Phase.VANISHED)
         if claim.child:
@@ -149,7 +154,7 @@ class LocalExecutor:
         self._wrappers = [wrapper for wrapper in self._wrappers if wrapper.poll() is None]
 
     def _folder(self, attempt: Attempt) -> Path:
-        return self._home.attempt(attempt.job, attempt.number)
+        return self._root / attempt.job / "attempts" / str(attempt.number)
 
 
 def _is_free(lock: Path) -> bool:

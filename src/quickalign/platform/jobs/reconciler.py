@@ -7,7 +7,6 @@ nothing done and nothing said, or something said that can be looked for.
 
 import logging
 import secrets
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,13 @@ from quickalign.platform.home import Home
 from quickalign.platform.jobs import moves, outcome, progress, reading
 from quickalign.platform.jobs.moves import Seen
 from quickalign.platform.jobs.starting import Starter
+from quickalign.platform.loop import Loop
 from quickalign.platform.queue.admission import Place, admit, has_free_slot
 from quickalign.platform.queue.view import Queue, current_loads, waiting
 
 S = JobState
 _LOG = logging.getLogger(__name__)
 _ACTIVE = tuple(str(state) for state in (S.STARTING, S.RUNNING, S.PAUSING, S.CANCELLING, S.RESUMING))
-_TICK_SECONDS = 1.0
-_GATHER_SECONDS = 0.05
-"""How long after a call a round waits for the next calls, so that a burst of them costs one round."""
 _SILENT_SECONDS = 120.0
 
 
@@ -56,9 +53,8 @@ class Reconciler:
     ) -> None:
         self._home, self._config, self._database = home, config, database
         self._executor, self._starter, self._queue = executor, starter, queue
-        self._devices, self._clock, self._chores = devices, clock, chores
-        self._wake, self._ended = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._devices, self._clock = devices, clock
+        self._loop = Loop("reconciler", self.tick, chores)
         self._recovered = False
         self._changes, self._settled = 0, -1
         self._silent: set[str] = set()
@@ -66,26 +62,20 @@ class Reconciler:
     def wake(self) -> None:
         """Something may be done; look now rather than in a second."""
         self._changes += 1
-        self._wake.set()
+        self._loop.wake()
 
     def start(self) -> None:
         """Run rounds in a thread until `stop`."""
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """End the thread; jobs go on running and are found again by the next server."""
-        self._ended.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._loop.stop()
 
     @property
     def is_running(self) -> bool:
         """Whether the thread lives."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._loop.is_running
 
     def tick(self) -> None:
         """One round: look at every job that may have a process, then start those that fit."""
@@ -98,21 +88,6 @@ class Reconciler:
                 _LOG.exception("the job %s could not be looked at", seen.id)
         self._recovered = True
         self._admit()
-
-    def _run(self) -> None:
-        rounds = 0
-        while not self._ended.is_set():
-            self._wake.clear()
-            try:
-                self.tick()
-                if rounds % 60 == 0:
-                    self._chores()
-                rounds += 1
-            except Exception:  # a full disk or an absent database: say so and try again
-                _LOG.exception("a round of the reconciler failed")
-                self._ended.wait(_TICK_SECONDS)
-            if self._wake.wait(_TICK_SECONDS):
-                self._ended.wait(_GATHER_SECONDS)
 
     def _active(self) -> list[Seen]:
         columns = (JobRow.id, JobRow.state, JobRow.attempt, JobRow.lease_token)
@@ -351,4 +326,4 @@ class Reconciler:
     def _changed(self) -> None:
         self._changes += 1
         self._queue.changed()
-        self._wake.set()
+        self._loop.wake()

@@ -1,7 +1,5 @@
 """Checking a request before a job is made of it: every option, the model, the room there is."""
 
-import hashlib
-import json
 from typing import Any
 
 from pydantic import ValidationError
@@ -68,9 +66,3 @@ def changed(request: JobCreate, changes: dict[str, Any]) -> JobCreate:
         raise OptionError(
             f"{where}: {first['msg']}.", "Name fields of a job.", field=where, value=first["input"]
         ) from None
-
-
-def fingerprint(request: JobCreate) -> str:
-    """Equal for equal requests."""
-    text = json.dumps(request.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

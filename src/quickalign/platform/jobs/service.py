@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobCreate, JobState, LogChunk, MetricsPage, Reason
-from quickalign.platform import ids
+from quickalign.platform import ids, keys
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.db.engine import Database
@@ -27,10 +27,10 @@ from quickalign.platform.jobs.reading import MetricsKind
 from quickalign.platform.jobs.records import to_event, to_jobs
 from quickalign.platform.queue.needs import resources
 from quickalign.platform.queue.view import Queue, newcomer
+from quickalign.platform.services.usage import Usage
 
 S = JobState
 _MAX_PAGE = 1000
-_MAX_KEY = 255
 _CANCELLED = Reason(code="user", message="It was cancelled.")
 _PAUSED = Reason(code="user", message="It was paused; resume goes on from the last checkpoint.")
 _PAUSING = Reason(code="user", message="It saves its state and pauses.")
@@ -51,13 +51,15 @@ class Jobs:
         inputs: Inputs,
         queue: Queue,
         executor: Executor,
+        usage: Usage,
         devices: tuple[Device, ...],
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
         self._home, self._config, self._database = home, config, database
         self._files, self._inputs, self._queue = files, inputs, queue
-        self._executor, self._devices, self._clock, self._wake = executor, devices, clock, wake
+        self._executor, self._usage, self._devices = executor, usage, devices
+        self._clock, self._wake = clock, wake
 
     def create(self, request: JobCreate, *, idempotency_key: str | None = None) -> Job:
         """Put a new job into the queue.
@@ -159,10 +161,15 @@ class Jobs:
         """Delete a job that is over, with its folder.
 
         Raises:
-            NotFoundError; ConflictError: it is not over.
+            NotFoundError; ConflictError: it is not over, or a service serves it.
         """
+        with self._usage.lock:
+            self._delete(job_id)
+
+    def _delete(self, job_id: str) -> None:
         with self._database.read() as session:
             row = _row(session, job_id)
+            self._usage.check_unused(session, job_id)
             if not JobState(row.state).is_final:
                 raise ConflictError(
                     f"The job {job_id} is {row.state}.", "Cancel it first.", field="state", value=row.state
@@ -174,7 +181,7 @@ class Jobs:
             folder.rename(aside)
         reach("job.delete.moved")
         with self._database.write() as session:
-            session.execute(delete(KeyRow).where(KeyRow.job == job_id))
+            session.execute(delete(KeyRow).where(KeyRow.made == job_id))
             for table in (EventRow, AttemptRow, InputRow):
                 session.execute(delete(table).where(table.job == row.number))
             session.execute(delete(JobRow).where(JobRow.number == row.number))
@@ -222,7 +229,7 @@ class Jobs:
             return {str(state): 0 for state in JobState} | {str(state): int(count) for state, count in found}
 
     def _create(self, request: JobCreate, key: str | None, kept: dict[str, InputRow], cloned_from: str | None) -> Job:
-        print_of_request = requests.fingerprint(request)
+        print_of_request = keys.fingerprint(request)
         if key is not None and (earlier := self._earlier(key, print_of_request)):
             return earlier
         parameters = requests.check_spec(request.spec, self._inputs)
@@ -272,7 +279,7 @@ class Jobs:
         try:
             with self._database.write() as session:
                 if key is not None:
-                    session.add(KeyRow(key=key, fingerprint=print_of_request, job=row.id, created_at=now))
+                    session.add(KeyRow(key=key, fingerprint=print_of_request, made=row.id, created_at=now))
                 session.add(row)
                 session.flush()
                 for one in frozen:
@@ -290,25 +297,9 @@ class Jobs:
         return None
 
     def _earlier(self, key: str, print_of_request: str) -> Job | None:
-        if not key or len(key) > _MAX_KEY or not key.isprintable():
-            raise OptionError(
-                "The idempotency key must be 1 to 255 printable characters.",
-                "Use a UUID.",
-                field="Idempotency-Key",
-                value=key[:40],
-            )
         with self._database.read() as session:
-            row = session.get(KeyRow, key)
-            if row is None:
-                return None
-            if row.fingerprint != print_of_request:
-                raise ConflictError(
-                    f"The idempotency key {key!r} was used for another request, which made the job {row.job}.",
-                    "Use a new key for a new job.",
-                    field="Idempotency-Key",
-                    value=key,
-                )
-            return self._job(session, _row(session, row.job))
+            made = keys.made_by(session, key, print_of_request)
+            return None if made is None else self._job(session, _row(session, made))
 
     def _change(
         self,

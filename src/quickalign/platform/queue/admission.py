@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from quickalign.core.wire.jobs import Reason
 from quickalign.platform.devices import Device
@@ -19,7 +20,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A job on a device; `device` is the GPU's index, None for the CPU."""
+    """A job, or a replica of the service `id`, on a device; `device` is the GPU's index, None for the CPU."""
 
     id: str
     device: int | None
@@ -40,29 +41,47 @@ class Load:
 
     device: Device
     jobs: list[str] = field(default_factory=list)
+    services: list[str] = field(default_factory=list)
     memory_bytes: int = 0
 
     def has_room(self, memory_bytes: int) -> bool:
         """Whether one more job fits; a job alone on its device always does, as its run checks for itself."""
         if len(self.jobs) >= self.device.slots:
             return False
-        return not self.jobs or self.memory_bytes + memory_bytes <= self.device.total_bytes
+        return not (self.jobs or self.services) or self.has_memory(memory_bytes)
+
+    def has_memory(self, memory_bytes: int) -> bool:
+        """Whether that much is free; what a service needs, as it takes no slot."""
+        return self.memory_bytes + memory_bytes <= self.device.total_bytes
 
     def add(self, job: str, memory_bytes: int) -> None:
         """Count a job."""
         self.jobs.append(job)
         self.memory_bytes += memory_bytes
 
+    def add_replica(self, service: str, memory_bytes: int) -> None:
+        """Count a replica of a service."""
+        if service not in self.services:
+            self.services.append(service)
+        self.memory_bytes += memory_bytes
 
-def loads(devices: Iterable[Device], taken: Iterable[Taken]) -> list[Load]:
-    """The devices with what runs on them."""
+
+def loads(devices: Iterable[Device], taken: Iterable[Taken], replicas: Iterable[Taken] = ()) -> list[Load]:
+    """The devices with the jobs and the replicas on them."""
     found = [Load(device) for device in devices]
+    by_place = {(load.device.kind, load.device.index): load for load in found}
     for job in taken:
-        kind, index = ("cpu", 0) if job.device is None else ("cuda", job.device)
-        for load in found:
-            if (load.device.kind, load.device.index) == (kind, index):
-                load.add(job.id, job.memory_bytes)
+        if load := by_place.get(place_of(job.device)):
+            load.add(job.id, job.memory_bytes)
+    for replica in replicas:
+        if load := by_place.get(place_of(replica.device)):
+            load.add_replica(replica.id, replica.memory_bytes)
     return found
+
+
+def place_of(device: int | None) -> tuple[Literal["cpu", "cuda"], int]:
+    """Kind and index of the device that a row's number means: a GPU's index, None for the CPU."""
+    return ("cpu", 0) if device is None else ("cuda", device)
 
 
 def has_free_slot(found: Sequence[Load]) -> bool:

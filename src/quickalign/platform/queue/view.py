@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 
 from quickalign.core.wire.jobs import JobState, Reason, Resources
 from quickalign.core.wire.system import QueueEntry
+from quickalign.platform.db.service_tables import ReplicaRow, ServiceRow
 from quickalign.platform.db.tables import JobRow
 from quickalign.platform.devices import Device
 from quickalign.platform.jobs.states import OCCUPYING
 from quickalign.platform.queue.admission import Load, Taken, Waiting, admit, loads
+from quickalign.platform.services import states as replica_states
 
 _KEPT_SECONDS = 1.0
 _NEW = Reason(code="queued", message="It was queued just now.")
@@ -55,10 +57,17 @@ def newcomer(session: Session, row: JobRow) -> QueueView:
 
 
 def current_loads(session: Session, devices: tuple[Device, ...]) -> list[Load]:
-    """The devices with the jobs that hold them."""
+    """The devices with the jobs and the replicas that hold them."""
     columns = (JobRow.id, JobRow.device, JobRow.memory_bytes)
     rows = session.execute(select(*columns).where(JobRow.state.in_([str(state) for state in OCCUPYING])))
-    return loads(devices, [Taken(row[0], row[1], row[2]) for row in rows])
+    return loads(devices, [Taken(*row) for row in rows], _replicas(session))
+
+
+def _replicas(session: Session) -> list[Taken]:
+    columns = (ServiceRow.name, ReplicaRow.device, ReplicaRow.memory_bytes)
+    query = select(*columns).join(ServiceRow, ServiceRow.number == ReplicaRow.service)
+    occupying = [str(state) for state in replica_states.OCCUPYING]
+    return [Taken(*row) for row in session.execute(query.where(ReplicaRow.state.in_(occupying)))]
 
 
 class Queue:

@@ -1,0 +1,1 @@
+"""Services: named models behind an OpenAI-compatible endpoint, their revisions and the processes that answer."""

@@ -1,0 +1,85 @@
+"""Proof of deletion: what a replica held is looked for, and is only said to be gone when it is not found."""
+
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quickalign.core.wire.services import Removal
+from quickalign.platform.db.service_tables import ReplicaRow
+from quickalign.platform.executors.base import Attempt, Executor
+from quickalign.platform.processes import Identity, Sight, look
+from quickalign.platform.services.records import port_of
+
+_CONNECT_SECONDS = 1.0
+_KEPT_LOG_BYTES = 1 << 20
+_KEPT_LOGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What a replica held and holds no more."""
+
+    processes: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
+    memory_bytes: int = 0
+
+    def added_to(self, removal: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+        """`removal` of the service in `folder` with this."""
+        before = Removal.model_validate(removal) if removal else None
+        return Removal(
+            processes=(*(before.processes if before else ()), *self.processes),
+            ports=(*(before.ports if before else ()), *self.ports),
+            memory_bytes=(before.memory_bytes if before else 0) + self.memory_bytes,
+            folder=str(folder),
+        ).model_dump(mode="json")
+
+
+def identities(row: ReplicaRow) -> tuple[Identity, ...]:
+    """The processes of a replica as they were last seen."""
+    return tuple(Identity.model_validate(one) for one in (row.processes or {}).get("identities", []))
+
+
+def prove(executor: Executor, attempt: Attempt, row: ReplicaRow) -> Freed | None:
+    """What the replica has freed; None as long as anything of it is found, or nobody can say.
+
+    A process counts as gone when neither it nor anything in its session is there; a port when nobody listens.
+    """
+    known = identities(row)
+    if executor.processes(attempt) or any(look(one) is not Sight.GONE for one in known):
+        return None
+    port = port_of(row.endpoint)
+    if port is not None and _listens(port):
+        return None
+    return Freed(tuple(one.pid for one in known), () if port is None else (port,), row.held_bytes or 0)
+
+
+def keep_log(files: list[Path], target: Path) -> None:
+    """Keep the end of what a replica said, and of all such logs the newest."""
+    content = b"".join(file.read_bytes() for file in files)[-_KEPT_LOG_BYTES:]
+    if content:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        for old in sorted(target.parent.iterdir(), key=lambda file: file.stat().st_mtime)[:-_KEPT_LOGS]:
+            old.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path, trash: Path) -> bool:
+    """Remove a folder; whether it is gone. It is moved aside first, so that nothing finds half of it."""
+    aside = trash / folder.name
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+    return not folder.exists() and not aside.exists()
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_SECONDS):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,81 @@
+"""Getting a replica's folder ready and handing it to the executor."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from quickalign.core import atomic
+from quickalign.core.errors import StorageError
+from quickalign.core.wire.services import RevisionSpec
+from quickalign.platform.config import Config
+from quickalign.platform.executors.base import Attempt, Executor, Launch
+from quickalign.platform.home import Home
+from quickalign.platform.services.secrets import Secrets
+from quickalign.platform.services.sources import Frozen
+
+SERVER = (sys.executable, "-m", "quickalign.serve")
+_PASSED_ON = ("engine", "precision", "system_prompt", "context", "max_concurrency", "max_waiting")
+
+
+class Starter:
+    """Starts replicas. Everything it writes is the same each time, so that it may be done again after a crash."""
+
+    def __init__(
+        self, home: Home, config: Config, executor: Executor, secrets: Secrets, server: tuple[str, ...] = SERVER
+    ) -> None:
+        self._home, self._config, self._executor = home, config, executor
+        self._secrets, self._server = secrets, server
+
+    def start(
+        self, attempt: Attempt, replica_id: str, name: str, spec: RevisionSpec, source: Frozen, device: int | None
+    ) -> None:
+        """Begin the attempt: a process that serves `source` as `spec` says, under `name`.
+
+        Raises:
+            StorageError: the home has no room. ModelError: the source is not what it was.
+        """
+        source.verify(f"this revision of the service {name!r}")
+        folder = self._home.services / attempt.job
+        inside = folder_of(self._home, attempt)
+        token = self._secrets.replica_token(replica_id, attempt.number)
+        values = _values(name, spec, source) | {
+            "token_files": [str(inside / "token")],
+            "ready_file": str(inside / "ready.json"),
+            "drain_seconds": self._config.service_stop_seconds,
+        }
+        try:
+            inside.mkdir(parents=True, exist_ok=True)
+            _write_secret(inside / "token", token)
+            atomic.write_text(inside / "spec.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise StorageError(
+                f"The replica {replica_id} cannot be made ready: {error.strerror or error}.", "Make room on the disk."
+            ) from None
+        launch = Launch(command=(*self._server, str(inside / "spec.json")), folder=folder, device=device)
+        self._executor.submit(attempt, launch)
+
+
+def folder_of(home: Home, attempt: Attempt) -> Path:
+    """Where one start of a replica has its files."""
+    return home.services / attempt.job / "attempts" / str(attempt.number)
+
+
+def _values(name: str, spec: RevisionSpec, source: Frozen) -> dict[str, Any]:
+    values: dict[str, Any] = {"model": source.model, "name": name}
+    values |= {field: getattr(spec, field) for field in _PASSED_ON if getattr(spec, field) is not None}
+    if source.model_revision is not None:
+        values["revision"] = source.model_revision
+    if source.adapter is not None:
+        values["adapter"] = source.adapter
+    if spec.weights != "auto":
+        values["weights"] = spec.weights
+    return values
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that is never readable by others, not even for a moment."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text + "\n")
