@@ -47,6 +47,8 @@ class ObjectStorage:
         refusal = check(request.method, bucket, key, query, request.headers, self._secret)
         if refusal is not None:
             return errors.refused(refusal)
+        if any(name in request.headers for name in ("x-oss-copy-source", "x-oss-callback")):
+            return errors.respond(501, "NotImplemented", "Copies and callbacks are not supported by this server.")
         for name in request.query_params:
             if name in SUBRESOURCES and name not in _KNOWN:
                 return errors.respond(501, "NotImplemented", f"{name} is not supported by this server.")
@@ -77,21 +79,21 @@ class ObjectStorage:
     async def _object(self, request: Request, key: str) -> Response:
         query, platform, run = request.query_params, self._platform, anyio.to_thread.run_sync
         upload = query.get("uploadId")
-        if any(name.lower() in ("x-oss-copy-source", "x-oss-callback") for name in request.headers):
-            return errors.respond(501, "NotImplemented", "Copies and callbacks are not supported by this server.")
         if upload is not None:
             return await self._part(request, key, upload)
         match request.method:
             case "PUT":
-                return await objects.put(platform, request, BUCKET, key)
+                answer = await objects.put(platform, request, BUCKET, key)
             case "GET" | "HEAD":
                 head = request.method == "HEAD" or "objectMeta" in query
-                return await run(lambda: objects.get(platform, BUCKET, key, head=head))
+                answer = await run(lambda: objects.get(platform, BUCKET, key, head=head))
             case "DELETE":
-                return await run(objects.delete, platform, BUCKET, key)
+                answer = await run(objects.delete, platform, BUCKET, key)
             case "POST" if "uploads" in query:
-                return await run(objects.begin_parts, platform, request, BUCKET, key)
-        return _unsupported(request)
+                answer = await run(objects.begin_parts, platform, request, BUCKET, key)
+            case _:
+                answer = _unsupported(request)
+        return answer
 
     async def _part(self, request: Request, key: str, upload: str) -> Response:
         """What belongs to an upload in parts."""

@@ -117,17 +117,17 @@ def _service(call: Call) -> Service:
 
 def _check(call: Call, config: Mapping[str, Any]) -> str:
     """Refuse what a configuration asks for and cannot have; gives the service's name."""
-    for name, value in config.items():
-        if name not in _KNOWN and value:
-            raise unsupported(name, value, _NO_CLOUD)
+    for key, value in config.items():
+        if key not in _KNOWN and value:
+            raise unsupported(key, value, _NO_CLOUD)
     if config.get("processor") not in (None, specs.PROCESSOR):
         raise unsupported("processor", config["processor"], "models here are served by quickalign alone")
     metadata = config.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise invalid("metadata", metadata, "it must be an object")
-    for name, value in metadata.items():
-        if name not in _KNOWN_METADATA and value:
-            raise unsupported(f"metadata.{name}", value, _NO_CLOUD)
+    for key, value in metadata.items():
+        if key not in _KNOWN_METADATA and value:
+            raise unsupported(f"metadata.{key}", value, _NO_CLOUD)
     if str(metadata.get("workspace_id") or WORKSPACE) != WORKSPACE:
         raise missing("Workspace", str(metadata["workspace_id"]))
     name = config.get("name") or metadata.get("name")

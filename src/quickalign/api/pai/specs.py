@@ -14,7 +14,7 @@ from quickalign.platform import Platform
 METHODS = ("LoRA_LLM", "QLoRA_LLM", "Standard")
 PROCESSOR = "quickalign"
 _IMAGE = "quickalign/train:"
-_TYPES = {bool: "Bool", int: "Int", float: "Float", str: "String"}
+_TYPES: dict[Any, str] = {bool: "Bool", int: "Int", float: "Float", str: "String"}
 _FIXED = {
     "LoRA_LLM": {},
     "QLoRA_LLM": {},
@@ -72,7 +72,7 @@ def definitions(method: str) -> list[dict[str, Any]]:
     return [
         {
             "Name": name,
-            "Type": "String" if get_origin(field.annotation) else _TYPES.get(field.annotation or str, "String"),
+            "Type": _type(field.annotation),
             "DefaultValue": fixed.get(name) or default_text(name),
             "Description": (field.description or "") + _choices(field.annotation),
             "Required": False,
@@ -91,6 +91,10 @@ def instance_types(platform: Platform) -> tuple[str, ...]:
     """Names of what a job can run on here, the best first: `gpu:1` where there is a GPU, and `cpu`."""
     gpus = [device for device in platform.devices if device.kind == "cuda"]
     return ("gpu:1", "cpu") if gpus else ("cpu",)
+
+
+def _type(annotation: Any) -> str:
+    return _TYPES.get(annotation, "String")
 
 
 def _channel(name: str, *, required: bool = False) -> dict[str, Any]:

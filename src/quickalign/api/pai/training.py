@@ -53,8 +53,9 @@ def create(call: Call) -> dict[str, Any]:
     data = {name: places.to_input(call.platform, name, uri) for name, uri in given.items() if name != "model"}
     spec = TrainRequest(
         model=places.to_model(call.platform, "model", given["model"]),
+        train=data["train"],
+        validation=data.get("validation"),
         hyperparameters=_hyperparameters(call, method),
-        **data,
     )
     request = JobCreate(
         name=call.text("TrainingJobName"), spec=spec, gpus=_gpus(call), metadata=call.pairs("Labels") | _output(call)
@@ -74,9 +75,11 @@ def list_all(call: Call) -> dict[str, Any]:
     states = tuple(state for state, status in _STATUS.items() if status == wanted) if wanted else ()
     if wanted and not states:
         return {"TrainingJobs": [], "TotalCount": 0}
-    counts = call.platform.jobs.counts()
+    counts = call.platform.jobs.count()
     total = sum(count for state, count in counts.items() if not states or S(state) in states)
-    name, found, after = call.query.get("TrainingJobName"), [], None
+    name = call.query.get("TrainingJobName")
+    found: list[Job] = []
+    after: str | None = None
     while len(found) < number * size:
         page = call.platform.jobs.list(states=states, text=name, after=after, limit=1000)
         found += page.items
@@ -196,13 +199,13 @@ def _gpus(call: Call) -> int | None:
     count = asked.get("EcsCount", asked.get("InstanceCount")) or 1
     if count != 1:
         raise unsupported("ComputeResource.EcsCount", count, "a job runs on one machine")
-    name = asked.get("EcsSpec")
-    if name is None:
+    kind = asked.get("EcsSpec")
+    if kind is None:
         return None
     known = specs.instance_types(call.platform)
-    if name not in known:
-        raise invalid("ComputeResource.EcsSpec", name, f"this machine has {' and '.join(known)}")
-    return 0 if name == "cpu" else 1
+    if kind not in known:
+        raise invalid("ComputeResource.EcsSpec", kind, f"this machine has {' and '.join(known)}")
+    return 0 if kind == "cpu" else 1
 
 
 def _shown(call: Call, job: Job) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class _Redirect:
                 execute(module)
                 setattr(module, _CONSTANT, os.environ["QUICKALIGN_PAI_ENDPOINT"])
 
-            spec.loader.exec_module = exec_module
+            setattr(spec.loader, "exec_module", exec_module)  # noqa: B010 - a method may not be assigned to
         return spec
 
 
