@@ -6,6 +6,7 @@ TORCH_VERSION := 2.13.0
 
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := .venv-clients
 LOCK := requirements/lock.txt
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(LOCK)
 # Any build of that version will do: 2.13.0, 2.13.0+cpu, 2.13.0+cu130.
@@ -15,12 +16,12 @@ CODE := src tests scripts benchmarks
 .PHONY: quickstart test test-fast check format docs bench lock setup setup-dev clean
 .DEFAULT_GOAL := help
 
-## quickstart   train the embedded model on the sample preferences and show what changed
+## quickstart   train the embedded model on the sample preferences, show what changed, and deploy it
 quickstart: $(VENV)/.runtime
 	@$(BIN)/quickalign quickstart
 
 ## test         every test this machine can run
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(CLIENTS)/.done
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 ## test-fast    only the tests that take no more than about ten seconds each
@@ -61,7 +62,7 @@ setup-dev: $(VENV)/.dev
 
 ## clean        remove the environment and every cache
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -82,4 +83,11 @@ $(VENV)/.runtime: pyproject.toml $(LOCK) | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "Installing the locked development tools"
 	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# Other people's clients, in an environment of their own: they pin what quickalign does not, and need no PyTorch.
+$(CLIENTS)/.done: requirements/clients.txt | $(BIN)/python
+	@echo "Installing the clients that the tests talk to a service with"
+	@$(BIN)/python -m venv $(CLIENTS) || { rm -rf $(CLIENTS); exit 1; }
+	@$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --requirement requirements/clients.txt
 	@touch $@

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quickalign.sdk.predictor import Predictor
     from quickalign.sdk.recipe import ModelTrainingRecipe
     from quickalign.sdk.registered_model import RegisteredModel
     from quickalign.sdk.session import Session, get_default_session, setup_default_session
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ModelTrainingRecipe",
+    "Predictor",
     "RegisteredModel",
     "Session",
     "TrainingJob",
@@ -26,6 +28,7 @@ __all__ = [
 
 _HOMES = {
     "ModelTrainingRecipe": "recipe",
+    "Predictor": "predictor",
     "RegisteredModel": "registered_model",
     "Session": "session",
     "TrainingJob": "training_job",

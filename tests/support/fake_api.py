@@ -12,6 +12,7 @@ import httpx
 from quickalign.core.wire.jobs import Event, Job, JobState, LogChunk, TrainRequest
 from quickalign.sdk.client import Client
 from quickalign.sdk.place import Place
+from tests.support.fake_services import FakeServices
 
 ENDPOINT = "http://quickalign.test:1234"
 TOKEN = "qa-test-token"
@@ -56,6 +57,7 @@ class FakeApi:
         self.metrics: dict[str, list[dict[str, Any]]] = {"steps": [], "evaluations": []}
         self.streams: dict[str, deque[bytes | Exception]] = {}
         self.artifacts: dict[str, bytes] = {}
+        self.services = FakeServices(problem)
         self.models = [
             {"name": "qwen2-tiny-instruct", "title": "Qwen2 tiny", "family": "qwen2", "provider": "quickalign",
              "parameters": 5_000_000, "context_length": 512, "license": "Apache-2.0", "instruct": True, "embedded": True,
@@ -108,6 +110,10 @@ class FakeApi:
         yield r"/jobs/([^/]+)/checkpoints", "GET", lambda request, name: httpx.Response(200, json={"items": []})
         yield r"/jobs/([^/]+)/artifacts/(.+)", "GET", self._artifact
         yield r"/jobs/([^/]+)/(events|logs|metrics)/stream", "GET", self._stream
+        yield r"/services/([^/]+)/events", "GET", self._events
+        yield r"/services/([^/]+)/logs", "GET", self._logs
+        yield r"/services/([^/]+)/(events|logs)/stream", "GET", self._stream
+        yield from self.services.routes()
         yield r"/files", "POST", self._upload
         yield r"/files", "GET", self._list_files
         yield r"/files/([^/]+)", "GET", lambda request, name: httpx.Response(200, json=self._stored(name))

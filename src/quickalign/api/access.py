@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.metrics import Metrics
 from quickalign.api.streams import Streams
 from quickalign.platform import Platform
@@ -33,9 +34,15 @@ async def _streams(request: Request) -> Streams:
     return found
 
 
+async def _gateway(request: Request) -> Gateway:
+    found: Gateway = request.app.state.gateway
+    return found
+
+
 ThePlatform = Annotated[Platform, Depends(_platform)]
 TheMetrics = Annotated[Metrics, Depends(_metrics)]
 TheStreams = Annotated[Streams, Depends(_streams)]
+TheGateway = Annotated[Gateway, Depends(_gateway)]
 
 
 class Slow:

@@ -10,6 +10,9 @@ from quickalign.api import health, problems
 from quickalign.api.access import Slow
 from quickalign.api.dialects import SignedDialects
 from quickalign.api.documented import with_problem
+from quickalign.api.gateway import router as gateway
+from quickalign.api.gateway.endpoints import Endpoints
+from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
 from quickalign.api.native import (
@@ -33,8 +36,8 @@ PREFIX = "/api/v1"
 _SUMMARY = "Jobs that align open language models, their data and their results."
 
 
-def make_app(platform: Platform) -> FastAPI:
-    """The application on an open platform."""
+def make_app(platform: Platform, endpoints: Endpoints | None = None) -> FastAPI:
+    """The application on an open platform; its gateway leads to `endpoints`, by default the platform's own."""
     app = FastAPI(
         title="quickalign",
         summary=_SUMMARY,
@@ -48,10 +51,13 @@ def make_app(platform: Platform) -> FastAPI:
     metrics = Metrics(platform)
     app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
     app.state.streams = Streams(metrics)
+    app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
+    metrics.add(app.state.gateway.figures)
     app.include_router(health.router)
     for part in (models, files, jobs, streams, services, service_streams, service_tokens, pai, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
+    app.include_router(gateway.router)
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
     problems.install(app)
     # the last one added is the outermost

@@ -47,6 +47,10 @@ class Metrics:
         self.uploaded = Counter("quickalign_uploaded_bytes", "Bytes of complete uploads.", registry=self._registry)
         self.followers = Gauge("quickalign_followers", "Open event streams.", registry=self._registry)
 
+    def add(self, collector: Collector) -> None:
+        """Show the figures of `collector` too."""
+        self._registry.register(collector)
+
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -20,6 +20,7 @@ from quickalign.api.openai import errors as openai_errors
 from quickalign.core import errors
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.base import Problem
+from quickalign.serve.http.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("quickalign.api")
@@ -90,13 +91,14 @@ def respond(path: str, found: Problem, headers: Mapping[str, str] | None = None)
 
 
 def is_dialect(path: str) -> bool:
-    """Whether `path` is one of the OpenAI dialect's."""
-    return path == "/v1" or path.startswith("/v1/")
+    """Whether `path` is one of the OpenAI dialect's, or of a service that speaks it."""
+    return path == "/v1" or path.startswith(("/v1/", "/services/"))
 
 
 def install(app: FastAPI) -> None:
     """Let `app` answer all errors by `respond`."""
     app.add_exception_handler(QuickalignError, _on_error)
+    app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
@@ -123,6 +125,11 @@ async def _on_error(request: Request, error: Exception) -> Response:
     if found.status == 413:
         headers["Connection"] = "close"
     return respond(request.url.path, found, headers)
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -27,6 +27,7 @@ class Requests:
             return
         identity = logs.begin_request(Headers(scope=scope).get("x-request-id"))
         begun, status = time.perf_counter(), 0
+        scope["logged"] = {}  # what else the log should say, for those behind this to fill
 
         async def sender(message: Message) -> None:
             nonlocal status
@@ -62,7 +63,7 @@ class Requests:
             "ms": round(seconds * 1000, 1),
             "client": (scope.get("client") or ("",))[0],
         }
-        _LOG.log(level, "request", extra={"fields": fields})
+        _LOG.log(level, "request", extra={"fields": fields | scope["logged"]})
 
 
 def _route(scope: Scope) -> str:

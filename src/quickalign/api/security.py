@@ -18,6 +18,9 @@ from quickalign.platform import Config, Platform
 OPEN = frozenset({"/healthz", "/readyz", "/api/v1/openapi.json"})
 """Paths that need no token."""
 
+_GATEWAY = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""Paths that services' tokens open too, besides those below `/services/`: the gateway looks at them itself."""
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -52,7 +55,7 @@ class Security:
         if found is not None:
             await respond(scope["path"], found)(scope, receive, send)
             return
-        if scope["path"] not in OPEN and (refusal := await self._check_token(headers)) is not None:
+        if not _is_open(scope["path"]) and (refusal := await self._check_token(headers)) is not None:
             challenge = _CHALLENGE if refusal.status == 401 else None
             await respond(scope["path"], refusal, challenge)(scope, receive, send)
             return
@@ -113,6 +116,10 @@ class Security:
             "The file `token` in the server's home holds the one of its first start.",
             field="Authorization",
         )
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path in _GATEWAY or path.startswith("/services/")
 
 
 def allowed_hosts(config: Config) -> frozenset[str]:

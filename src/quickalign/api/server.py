@@ -19,12 +19,15 @@ import uvicorn
 from quickalign import __version__
 from quickalign.api import logs
 from quickalign.api.app import make_app
+from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
 from quickalign.platform import Config, Platform
 
 _GRACE_SECONDS = 10
+_ANSWER_SECONDS = 8
+"""How long answers of services may go on when the server is told to end; then they end with an error event."""
 _MAX_HEADER_BYTES = 64 << 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -141,6 +144,7 @@ class _Server(uvicorn.Server):
     def __init__(self, platform: Platform, config: Config, endpoint: str) -> None:
         app = make_app(platform)
         self._streams: Streams = app.state.streams
+        self._gateway: Gateway = app.state.gateway
         self._file = platform.home.root / "server.json"
         self._endpoint = endpoint
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,7 +189,10 @@ class _Server(uvicorn.Server):
         """See `uvicorn.Server`."""
         self._file.unlink(missing_ok=True)
         self._streams.close()
+        ending = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._gateway.end_answers)
         await super().shutdown(sockets)
+        ending.cancel()
+        await self._gateway.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server`."""

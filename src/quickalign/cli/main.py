@@ -11,10 +11,13 @@ from typer.main import get_command
 
 from quickalign import __version__
 from quickalign.cli import failures
-from quickalign.cli.commands import cache, data, files, jobs, models, pai, server
+from quickalign.cli.commands import cache, data, files, jobs, models, pai, server, services
+from quickalign.cli.commands.chat import chat
+from quickalign.cli.commands.deploy import deploy
 from quickalign.cli.commands.generate import generate
 from quickalign.cli.commands.plan import plan
 from quickalign.cli.commands.quickstart import quickstart
+from quickalign.cli.commands.service_token import token
 from quickalign.cli.commands.train import train
 from quickalign.cli.help import HelpfulCommand, HelpfulGroup
 from quickalign.cli.terminal import screen
@@ -46,7 +49,11 @@ app.command(cls=HelpfulCommand)(quickstart)
 app.command(cls=HelpfulCommand)(train)
 app.command(cls=HelpfulCommand)(plan)
 app.command(cls=HelpfulCommand)(generate)
+app.command(cls=HelpfulCommand)(deploy)
+app.command(cls=HelpfulCommand)(chat)
+services.app.command(cls=HelpfulCommand)(token)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(services.app, name="services")
 app.add_typer(files.app, name="files")
 app.add_typer(server.app, name="server")
 app.add_typer(pai.app, name="pai")

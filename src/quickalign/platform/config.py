@@ -61,6 +61,12 @@ class Config(BaseModel):
     service_retries: int = Field(
         default=5, ge=0, description="Restarts of a replica that does not get ready, before its revision is given up."
     )
+    service_wait_seconds: float = Field(
+        default=60, ge=0, description="How long a request waits for a service that is starting, before it gets 503."
+    )
+    log_contents: bool = Field(
+        default=False, description="Whether the log shows what services are asked and answer, up to 64 KiB of each."
+    )
     events_kept: int = Field(
         default=20_000, ge=100, description="Events kept for each job or service; the oldest go first."
     )

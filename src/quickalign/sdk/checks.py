@@ -21,6 +21,9 @@ def checked(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        if not where:
+            sentence = first["msg"].removeprefix("Value error, ")
+            raise OptionError(f"{sentence[0].upper()}{sentence[1:]}.") from None
         field = kind.model_fields.get(where)
         meaning = field.description if field else None
         raise OptionError(

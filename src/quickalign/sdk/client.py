@@ -85,6 +85,12 @@ class Client:
             headers["Idempotency-Key"] = key
         return parsed(kind, self.call("POST", path, body=lambda: iter((content or b"",)), headers=headers))
 
+    def patch(self, path: str, kind: type[Answer], body: BaseModel) -> Answer:
+        """PATCH with the fields of `body` that were set; never retried once it was sent."""
+        content = _json(body) or b""
+        headers = {"Content-Type": "application/json"}
+        return parsed(kind, self.call("PATCH", path, body=lambda: iter((content,)), headers=headers))
+
     def delete(self, path: str) -> None:
         """DELETE `path`; what a lost first attempt already deleted is no error."""
         self.call("DELETE", path)
@@ -190,7 +196,7 @@ class Client:
         return UnavailableError(
             f"The connection to {self._place.endpoint} was lost before the answer to a {method} came ({why}); it may "
             "or may not have been done.",
-            "Look before doing it again: `quickalign jobs list`, `quickalign files list`.",
+            "Look before doing it again: `quickalign jobs list`, `quickalign files list`, `quickalign services list`.",
         )
 
 

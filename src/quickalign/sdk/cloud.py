@@ -38,26 +38,29 @@ _PLAIN = re.compile(r"(?:gpu[:x]?(\d+)|(\d+)\s*x?\s*gpus?)", re.IGNORECASE)
 _CPUS_OF_XLARGE = 4
 
 
-def refuse(arguments: Mapping[str, Any]) -> None:
+def refuse(arguments: Mapping[str, Any], refused: Mapping[str, str] = REFUSED, what: str = "A recipe") -> None:
     """Refuse what cannot be honoured. An argument that says nothing (None) is none.
 
     Raises:
         OptionError: the argument, why, and what to do.
     """
     for name, value in arguments.items():
-        if name not in REFUSED:
-            raise OptionError(f"A recipe has no argument {name!r}.", "See docs/user-guide/sdk.md for those it has.")
+        if name not in refused:
+            raise OptionError(f"{what} has no argument {name!r}.", "See docs/user-guide/sdk.md for those it has.")
         if value is not None:
-            raise OptionError(f"The argument {name} cannot be honoured: {REFUSED[name]}.", "Leave it out.")
+            raise OptionError(f"The argument {name} cannot be honoured: {refused[name]}.", "Leave it out.")
 
 
-def gpus_of(instance_type: str | None, instance_spec: Any, instance_count: int | None) -> int | None:
-    """How many GPUs a job asks for; None leaves it to the server.
+def gpus_of(
+    instance_type: str | None, instance_spec: Any, instance_count: int | None, *, spec_name: str = "instance_spec"
+) -> int | None:
+    """How many GPUs a job or a replica asks for; None leaves it to the server.
 
     Args:
         instance_type: `cpu`, `gpu:2`, or an ECS type that names its GPUs.
         instance_spec: a mapping or an object with `gpu`.
         instance_count: 1 at most.
+        spec_name: what `instance_spec` is called where it comes from.
 
     Raises:
         OptionError: it says something that cannot be honoured.
@@ -68,17 +71,17 @@ def gpus_of(instance_type: str | None, instance_spec: Any, instance_count: int |
             "Leave it out.",
         )
     if instance_type is not None and instance_spec is not None:
-        raise OptionError(f"instance_type={instance_type!r} and instance_spec exclude each other.", "Give one of them.")
+        raise OptionError(f"instance_type={instance_type!r} and {spec_name} exclude each other.", "Give one of them.")
     if instance_type is not None:
         return _gpus_of_type(instance_type)
-    return _gpus_of_spec(instance_spec) if instance_spec is not None else None
+    return _gpus_of_spec(instance_spec, spec_name) if instance_spec is not None else None
 
 
 def _gpus_of_type(name: str) -> int:
     plain = name.strip().lower()
-    if plain in ("cpu", "local_cpu") or _ECS_CPU.fullmatch(plain):
+    if plain in ("cpu", "local", "local_cpu") or _ECS_CPU.fullmatch(plain):
         return 0
-    if plain == "gpu":
+    if plain in ("gpu", "local_gpu"):
         return 1
     if found := _PLAIN.fullmatch(plain):
         return int(found[1] or found[2])
@@ -91,16 +94,16 @@ def _gpus_of_type(name: str) -> int:
     )
 
 
-def _gpus_of_spec(spec: Any) -> int:
+def _gpus_of_spec(spec: Any, called: str) -> int:
     found = dict(spec) if isinstance(spec, Mapping) else {n: getattr(spec, n, None) for n in ("gpu", "cpu", "memory")}
     values = {name.lower(): value for name, value in found.items() if value is not None}
     gpus = values.pop("gpu", None)
     if values:
         name, value = next(iter(values.items()))
         raise OptionError(
-            f"instance_spec.{name}={value!r} cannot be honoured: a job takes what it needs of the server's machine.",
+            f"{called}.{name}={value!r} cannot be honoured: programs take what they need of the server's machine.",
             "Name the number of GPUs alone, as in {'gpu': 1}.",
         )
     if not str(gpus).isdigit():
-        raise OptionError(f"instance_spec.gpu={gpus!r} is no number of GPUs.", "Write {'gpu': 1}.")
+        raise OptionError(f"{called}.gpu={gpus!r} is no number of GPUs.", "Write {'gpu': 1}.")
     return int(str(gpus))

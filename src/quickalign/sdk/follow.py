@@ -1,4 +1,4 @@
-"""Following a job live: its events, log and metrics as they come, over server-sent events.
+"""Following a job or a service live: its events, log and metrics as they come, over server-sent events.
 
 Each stream is read by a thread of its own and goes on where it was when the connection or the server was lost.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -41,20 +42,30 @@ class MetricsLine:
 Item = Event | LogChunk | MetricsLine
 
 
-def follow(client: Client, job_id: str, start: Mapping[Stream, int]) -> Iterator[Item | None]:
-    """What happens to a job until it is over and everything was told; None once a second while nothing happens.
+def follow(
+    client: Client,
+    name: str,
+    start: Mapping[Stream, int],
+    *,
+    kind: Literal["jobs", "services"] = "jobs",
+    query: Mapping[str, str] | None = None,
+) -> Iterator[Item | None]:
+    """What happens to a job or a service until it is over and all was told; None once a second while nothing happens.
 
     Args:
-        client: for the job's server.
-        job_id: the job.
+        client: for its server.
+        name: the job's id, or the service's name or id.
         start: the streams to follow, each with the sequence number or offset after which it begins.
+        kind: which of the two it is.
+        query: what else every stream is asked with.
 
     Raises:
-        QuickalignError: the job does not exist, or the server stays away for two minutes.
+        QuickalignError: there is none of that name, or the server stays away for two minutes.
     """
     found: queue.Queue[Item | _End] = queue.Queue()
     stopped = threading.Event()
-    readers = [_Reader(client, job_id, name, position, found, stopped) for name, position in start.items()]
+    path = f"/{kind}/{quote(name, safe='')}"
+    readers = [_Reader(client, path, stream, at, query or {}, found, stopped) for stream, at in start.items()]
     for reader in readers:
         threading.Thread(target=reader.run, name=f"follow-{reader.stream}", daemon=True).start()
     open_streams = len(readers)
@@ -88,16 +99,18 @@ class _Reader:
     def __init__(
         self,
         client: Client,
-        job_id: str,
+        path: str,
         stream: Stream,
         position: int,
+        query: Mapping[str, str],
         found: "queue.Queue[Item | _End]",
         stopped: threading.Event,
     ) -> None:
         self.stream = stream
         self._client = client
-        self._path = f"/jobs/{job_id}/{'metrics' if stream in ('steps', 'evaluations') else stream}/stream"
+        self._path = f"{path}/{'metrics' if stream in ('steps', 'evaluations') else stream}/stream"
         self._position = str(position)
+        self._query = query
         self._found = found
         self._stopped = stopped
 
@@ -117,7 +130,7 @@ class _Reader:
             try:
                 if self._read_once():
                     return
-                failure: Exception = UnavailableError(f"The stream of the job's {self.stream} ended too early.")
+                failure: Exception = UnavailableError(f"The stream of {self._path} ended too early.")
             except (httpx.TransportError, UnavailableError) as error:
                 failure = error
             now = time.monotonic()
@@ -131,7 +144,7 @@ class _Reader:
 
     def _read_once(self) -> bool:
         """Read one connection; returns whether the stream is complete."""
-        query = {("after" if self.stream == "events" else "offset"): self._position}
+        query = {**self._query, ("after" if self.stream == "events" else "offset"): self._position}
         if self.stream in ("steps", "evaluations"):
             query["kind"] = self.stream
         timeout = httpx.Timeout(_READ_SECONDS, connect=5.0)
@@ -163,5 +176,5 @@ class _Reader:
         return UnavailableError(
             f"The server at {self._client.place.endpoint} went away and did not come back within "
             f"{_GIVE_UP_SECONDS:.0f} s ({type(failure).__name__}: {failure}).",
-            "The job goes on where it runs; follow it again when the server is back.",
+            "What it ran goes on; follow it again when the server is back.",
         )

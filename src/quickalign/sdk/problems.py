@@ -54,11 +54,20 @@ def error_of(response: httpx.Response) -> QuickalignError:
 
 def error_of_job(job_id: str, reason: Reason | None) -> QuickalignError:
     """The exception that a failed job ends with: the kind by its exit code, and the whole message."""
+    return _failure(f"Job {job_id}", reason, f"`quickalign jobs logs {job_id}` shows its log.")
+
+
+def error_of_service(name: str, reason: Reason | None) -> QuickalignError:
+    """The exception that a failed service, or a failed update of one, stands for."""
+    return _failure(f"Service {name}", reason, f"`quickalign services logs {name}` shows its log.")
+
+
+def _failure(what: str, reason: Reason | None, remedy: str) -> QuickalignError:
     if reason is None:
-        return RunError(f"Job {job_id} failed and left no reason.", f"`quickalign jobs logs {job_id}` shows its log.")
+        return RunError(f"{what} failed and left no reason.", remedy)
     by_code = {kind.exit_code: kind for kind in reversed(list(_all(QuickalignError)))}
     kind = by_code.get(reason.exit_code or 0, RunError)
-    return kind(f"Job {job_id} failed: {reason.message}", f"`quickalign jobs logs {job_id}` shows its log.")
+    return kind(f"{what} failed: {reason.message}", remedy)
 
 
 def _problem(response: httpx.Response) -> Problem | None:

@@ -15,7 +15,9 @@ from quickalign.sdk.checks import checked
 from quickalign.sdk.definitions import HyperParameterDefinition, hyperparameter_definitions
 from quickalign.sdk.inputs import resolve_input, resolve_model, resolve_output, submit
 from quickalign.sdk.methods import apply_method
+from quickalign.sdk.predictor import Predictor
 from quickalign.sdk.registered_model import RegisteredModel, check_provider
+from quickalign.sdk.serializers import SerializerBase
 from quickalign.sdk.session import Session, get_default_session
 from quickalign.sdk.training_job import TrainingJob
 from quickalign.sdk.words import random_str
@@ -180,6 +182,49 @@ class ModelTrainingRecipe:
             OptionError: no job was made yet. ConflictError: it has not succeeded.
         """
         return self._made().output_path()
+
+    def deploy(
+        self,
+        service_name: str,
+        instance_type: str | None = None,
+        instance_count: int = 1,
+        resource_config: Any = None,
+        options: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        *,
+        labels: Mapping[str, str] | None = None,
+        serializer: SerializerBase | None = None,
+        **unsupported: Any,
+    ) -> Predictor:
+        """Make a service of what the latest job has trained.
+
+        Args:
+            service_name: lower-case letters, digits, `-`, `_` and `.`.
+            instance_type: as of the recipe: what each replica takes.
+            instance_count: replicas.
+            resource_config: the same as `{"gpu": N}`.
+            options: `engine`, `precision`, `weights`, `system_prompt`, `context`, `max_concurrency`, `max_waiting`,
+                `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`.
+            wait: whether to return only when it answers.
+            labels: up to 16 labels of your own; those of the recipe when None.
+            serializer: of the predictor.
+            unsupported: arguments of PAI's `deploy` that cannot be honoured; each is refused with the reason.
+
+        Raises:
+            OptionError: no job was made yet, or an argument that cannot be honoured. ConflictError: the job has not
+                succeeded. QuickalignError: the service failed while it was waited for.
+        """
+        return self._made().deploy(
+            service_name,
+            instance_type,
+            instance_count,
+            resource_config,
+            options,
+            wait,
+            labels=self.labels if labels is None else labels,
+            serializer=serializer,
+            **unsupported,
+        )
 
     def _made(self) -> TrainingJob:
         if not self._jobs:

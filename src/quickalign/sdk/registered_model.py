@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from quickalign.core.errors import ModelError, NotFoundError, OptionError
 from quickalign.core.wire.system import ModelDetail
+from quickalign.sdk.deploy import deploy
+from quickalign.sdk.service_request import name_from
 from quickalign.sdk.session import Session, get_default_session
+from quickalign.sdk.words import random_str
 
 if TYPE_CHECKING:
+    from quickalign.sdk.predictor import Predictor
     from quickalign.sdk.recipe import ModelTrainingRecipe
+    from quickalign.sdk.serializers import SerializerBase
 
 _CARDS = ("pai", "quickstart")
 _PROVIDERS = (*_CARDS, "huggingface")
@@ -75,6 +80,44 @@ class RegisteredModel:
             method=method,
             hyperparameters=hyperparameters,
             session=self.session,
+        )
+
+    def deploy(
+        self,
+        service_name: str | None = None,
+        instance_count: int | None = None,
+        instance_type: str | None = None,
+        resource_config: Any = None,
+        options: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        serializer: SerializerBase | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        **unsupported: Any,
+    ) -> Predictor:
+        """Make a service of the model as it is published; arguments as of `ModelTrainingRecipe.deploy`.
+
+        Args:
+            service_name: made of the model's name when None.
+            instance_count, instance_type, resource_config, options, wait, serializer, labels: as there.
+            unsupported: arguments of PAI's `deploy` that cannot be honoured; each is refused with the reason.
+
+        Raises:
+            OptionError: an argument that cannot be honoured. QuickalignError: the service failed.
+        """
+        source = {"model": self.model_name, **({"model_revision": self._version} if self._version else {})}
+        return deploy(
+            self.session,
+            source,
+            service_name or f"{name_from(self.model_name)}-{random_str(6)}",
+            instance_type=instance_type,
+            instance_count=instance_count,
+            resource_config=resource_config,
+            options=options,
+            wait=wait,
+            labels=labels,
+            serializer=serializer,
+            unsupported=unsupported,
         )
 
     def __eq__(self, other: object) -> bool:

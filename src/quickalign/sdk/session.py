@@ -11,6 +11,7 @@ from quickalign.sdk import discover
 from quickalign.sdk.calls import Files, Jobs, Models, Server
 from quickalign.sdk.client import Client
 from quickalign.sdk.place import Place, named
+from quickalign.sdk.service_calls import Services
 
 DEFAULT_REGION = "local"
 
@@ -103,6 +104,11 @@ class Session:
     def models(self) -> Models:
         """Calls about model cards."""
         return Models(self.client)
+
+    @cached_property
+    def services(self) -> Services:
+        """Calls about services."""
+        return Services(self.client)
 
     @cached_property
     def server(self) -> Server:

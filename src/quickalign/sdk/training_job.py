@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, LogChunk, Reason
 from quickalign.sdk.calls import job_address
+from quickalign.sdk.deploy import deploy
 from quickalign.sdk.follow import follow
 from quickalign.sdk.problems import error_of_job
 from quickalign.sdk.session import Session, get_default_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from quickalign.sdk.predictor import Predictor
+    from quickalign.sdk.serializers import SerializerBase
 
 _SHOWN_EVENTS = frozenset({"state", "notice", "retry"})
 """Events that are shown between the lines of the log, which tells the others itself but for the server's warnings."""
@@ -290,6 +294,41 @@ class TrainingJob:
                 "Wait for it; `checkpoints()` lists what it has saved so far.",
             )
         return found
+
+    def deploy(
+        self,
+        service_name: str,
+        instance_type: str | None = None,
+        instance_count: int = 1,
+        resource_config: Any = None,
+        options: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        *,
+        labels: Mapping[str, str] | None = None,
+        serializer: SerializerBase | None = None,
+        **unsupported: Any,
+    ) -> Predictor:
+        """Make a service of what it has trained; arguments as of `ModelTrainingRecipe.deploy`.
+
+        Raises:
+            OptionError: an argument that cannot be honoured. ConflictError: it has not succeeded, and no checkpoint was
+                asked for. QuickalignError: the service failed while it was waited for.
+        """
+        if "checkpoint" not in (options or {}):
+            self.output_path()
+        return deploy(
+            self.session,
+            {"job": self.id},
+            service_name,
+            instance_type=instance_type,
+            instance_count=instance_count,
+            resource_config=resource_config,
+            options=options,
+            wait=wait,
+            labels=labels,
+            serializer=serializer,
+            unsupported=unsupported,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TrainingJob) and other.id == self.id

@@ -44,7 +44,7 @@ def quickstart(cli, monkeypatch, tmp_path):
 
         monkeypatch.setitem(sys.modules, "quickalign.train.run", SimpleNamespace(run=run))
         monkeypatch.chdir(tmp_path)
-        code, out, err = cli("quickstart", *arguments)
+        code, out, err = cli("quickstart", "--no-deploy", *arguments)
         return code, out, err
 
     return call

@@ -1,11 +1,12 @@
-"""`/v1/models`: the cards, and what finished jobs trained."""
+"""`/v1/models`: services, what finished jobs trained, and the cards."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
-from quickalign.api.access import ThePlatform
+from quickalign.api.access import TheGateway, ThePlatform
+from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.openai import ids, objects
 from quickalign.api.openai.pages import answer
 from quickalign.core.errors import ConflictError, NotFoundError
@@ -19,11 +20,12 @@ _PAGE = 1000
 
 
 @router.get("/models")
-def list_models(platform: ThePlatform) -> Response:
-    """All models: fine-tuned ones, newest first, then the cards."""
+def list_models(platform: ThePlatform, gateway: TheGateway) -> Response:
+    """All models: those that services answer for, then fine-tuned ones, newest first, then the cards."""
+    services = [objects.of_service(route.name) for route in gateway.endpoints.all()]
     trained = [objects.of_trained(job) for job in _finished(platform)]
     cards = [objects.of_card(card) for card in platform.models.list()]
-    return answer({"object": "list", "data": trained + cards})
+    return answer({"object": "list", "data": services + trained + cards})
 
 
 def _finished(platform: Platform) -> list[Job]:
@@ -38,16 +40,22 @@ def _finished(platform: Platform) -> list[Job]:
 
 
 @router.get("/models/{name:path}")
-def retrieve_model(platform: ThePlatform, name: ModelName) -> Response:
+def retrieve_model(platform: ThePlatform, gateway: TheGateway, name: ModelName) -> Response:
     """One model."""
+    if _is_service(gateway, name):
+        return answer(objects.of_service(name))
     if ids.to_model_job(name) is not None:
         return answer(objects.of_trained(_trained(platform, name)))
     return answer(objects.of_card(platform.models.get(name)))
 
 
 @router.delete("/models/{name:path}")
-def delete_model(platform: ThePlatform, name: ModelName) -> Response:
+def delete_model(platform: ThePlatform, gateway: TheGateway, name: ModelName) -> Response:
     """Delete a fine-tuned model, and with it the job that made it."""
+    if _is_service(gateway, name):
+        raise ConflictError(
+            f"{name} is a service and is not deleted here.", "`quickalign services delete` deletes it.", field="model"
+        )
     if ids.to_model_job(name) is None:
         platform.models.get(name)
         raise ConflictError(
@@ -55,6 +63,11 @@ def delete_model(platform: ThePlatform, name: ModelName) -> Response:
         )
     platform.jobs.delete(_trained(platform, name).id)
     return answer({"id": name, "object": "model", "deleted": True})
+
+
+def _is_service(gateway: Gateway, name: str) -> bool:
+    route = gateway.endpoints.find(name)
+    return route is not None and route.name == name
 
 
 def _trained(platform: Platform, name: str) -> Job:

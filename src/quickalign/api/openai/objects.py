@@ -167,6 +167,11 @@ def of_card(card: ModelSummary) -> Json:
     return {"id": card.name, "object": "model", "created": 0, "owned_by": card.provider}
 
 
+def of_service(name: str) -> Json:
+    """A `model` that a service answers for."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "quickalign"}
+
+
 def of_trained(job: Job) -> Json:
     """A `model` that a job trained."""
     created = int(job.finished_at or job.created_at)

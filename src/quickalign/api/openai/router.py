@@ -11,14 +11,10 @@ router.include_router(jobs.router, prefix="/fine_tuning/jobs")
 router.include_router(models.router)
 
 
-@router.post("/chat/completions")
-@router.post("/completions")
 @router.post("/responses")
 @router.post("/embeddings")
 async def no_service(request: Request) -> None:
-    """Refuse to answer: no model is being served."""
+    """Refuse what no service answers."""
     raise NotFoundError(
-        f"No model is deployed on this server, so {request.url.path} has nothing to answer with.",
-        "Download the adapter from the job's artifacts to serve it elsewhere.",
-        field="model",
+        f"Services do not answer {request.url.path}.", "They answer /v1/chat/completions and /v1/completions."
     )

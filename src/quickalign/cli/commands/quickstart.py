@@ -13,9 +13,13 @@ from quickalign.cli import arguments as take
 from quickalign.cli.terminal import messages, screen, write_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from quickalign.core.spec import RunSpec
 
 _RUNS = Path("runs")
+
+_ELSEWHERE = "Not deployed: QUICKALIGN_ENDPOINT names a server elsewhere, which cannot read this run's folder."
 
 _NARRATION = {
     "model": "A small model of Qwen2's architecture that comes with quickalign.",
@@ -33,19 +37,20 @@ def quickstart(
         Path | None,
         typer.Option("--output", help="The run's folder. By default the next runs/quickstart-N.", show_default=False),
     ] = None,
+    deploy: Annotated[bool, typer.Option("--deploy/--no-deploy", help="Whether the tuned model is deployed.")] = True,
     json: take.AsJson = False,
 ) -> None:
-    """Align a small model that comes along, and see what changed; takes a few minutes without a GPU."""
+    """Align a small model that comes along, see what changed, and talk to it; a few minutes without a GPU."""
     from quickalign.cli import demonstration as demo
 
     spec = demo.make_spec(output or demo.next_output(_RUNS))
     if json:
-        _as_json(spec)
+        _as_json(spec, deploy=deploy)
     else:
-        _on_screen(spec)
+        _on_screen(spec, deploy=deploy)
 
 
-def _as_json(spec: RunSpec) -> None:
+def _as_json(spec: RunSpec, *, deploy: bool) -> None:
     from quickalign.cli import demonstration as demo
     from quickalign.cli.watch.events import JsonEvents
     from quickalign.train.run import run
@@ -54,9 +59,28 @@ def _as_json(spec: RunSpec) -> None:
     figures = {"accuracy_before": verdict.accuracy_before, "accuracy_after": verdict.accuracy_after}
     write_json({"event": "verdict", **figures, "better": verdict.better, "judged": len(verdict.judged)}, line=True)
     verdict.ensure_promises()
+    if deploy:
+        _serve_as_json(spec.output)
 
 
-def _on_screen(spec: RunSpec) -> None:
+def _serve_as_json(run_folder: Path) -> None:
+    from quickalign.cli.connect import connect
+    from quickalign.cli.served import serve
+
+    session = connect()
+    if not session.is_own_server:
+        write_json({"event": "note", "message": _ELSEWHERE}, line=True)
+        return
+    served = serve(session, run_folder, lambda service: None)
+    for prompt, answer in served.answers:
+        write_json({"event": "answer", "prompt": prompt, "answer": answer}, line=True)
+    delete = f"quickalign services delete {served.name}"
+    write_json(
+        {"event": "deployed", "service": served.service, "endpoint": served.endpoint, "delete": delete}, line=True
+    )
+
+
+def _on_screen(spec: RunSpec, *, deploy: bool) -> None:
     from quickalign.cli import demonstration as demo
     from quickalign.cli.draw.verdict import opening, verdict_view
     from quickalign.cli.watch.observer import ConsoleObserver
@@ -74,3 +98,25 @@ def _on_screen(spec: RunSpec) -> None:
     verdict = demo.judge_result(result)
     console.print(verdict_view(verdict, result))
     verdict.ensure_promises()
+    if deploy:
+        _serve_on_screen(console, spec.output, verdict.first.after)
+
+
+def _serve_on_screen(console: Console, run_folder: Path, trained_answer: str) -> None:
+    from quickalign.cli.connect import connect
+    from quickalign.cli.draw import parts
+    from quickalign.cli.draw.served import served_view
+    from quickalign.cli.watch.service import ServiceView
+
+    session = connect()
+    if not session.is_own_server:
+        console.print("", parts.caution(_ELSEWHERE), sep="\n")
+        return
+    with messages().status("Deploying", spinner="dots"):
+        from quickalign.cli.served import serve
+    view = ServiceView(messages())
+    try:
+        served = serve(session, run_folder, view)
+    finally:
+        view.close()
+    console.print(served_view(served, trained_answer))

@@ -1,0 +1,62 @@
+"""Deploying from a program: PAI's arguments, honoured where they can be, else refused by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from quickalign.sdk import cloud
+from quickalign.sdk.predictor import Predictor
+from quickalign.sdk.serializers import SerializerBase
+from quickalign.sdk.service_request import service_request
+from quickalign.sdk.session import Session
+
+_NO_CLOUD = "a service runs on the machine of the server, where there is nothing of the kind"
+_OWN_PROGRAM = "a service runs quickalign's own program and never an image or code that comes with a request"
+
+REFUSED: dict[str, str] = {
+    "resource_id": _NO_CLOUD,
+    "inference_spec": _OWN_PROGRAM,
+    "inference_method": _OWN_PROGRAM,
+    "service_type": "a service answers at once; there are no queues to poll",
+    "region": _NO_CLOUD,
+}
+"""Arguments of PAI's `deploy` that cannot be honoured, and why."""
+
+
+def deploy(
+    session: Session,
+    source: Mapping[str, Any],
+    service_name: str,
+    *,
+    instance_type: str | None = None,
+    instance_count: int | None = None,
+    resource_config: Any = None,
+    options: Mapping[str, Any] | None = None,
+    wait: bool = True,
+    labels: Mapping[str, str] | None = None,
+    serializer: SerializerBase | None = None,
+    unsupported: Mapping[str, Any],
+) -> Predictor:
+    """Make a service; arguments as of `ModelTrainingRecipe.deploy`, `source` as of `Source`.
+
+    Raises:
+        OptionError: an argument or an option that cannot be honoured. QuickalignError: the service cannot be made, or
+            failed while it was waited for.
+    """
+    cloud.refuse(unsupported, REFUSED, "A deployment")
+    gpus = cloud.gpus_of(instance_type, resource_config, None, spec_name="resource_config")
+    request = service_request(service_name, source, options or {}, replicas=instance_count, gpus=gpus, labels=labels)
+    made = session.services.create(request)
+    predictor = Predictor(made.id, serializer=serializer, session=session)
+    predictor.service_name = made.name
+    _say(f"Service {made.name}: {predictor.console_uri}")
+    if wait:
+        predictor.wait_for_ready()
+    return predictor
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
