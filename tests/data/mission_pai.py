@@ -1,6 +1,7 @@
-from pai.session import get_default_session
 from pai.common.utils import random_str
 from pai.model import ModelTrainingRecipe
+from pai.session import get_default_session
+
 sess = get_default_session()
 # 获取训练脚本
 training_recipe = ModelTrainingRecipe(
@@ -21,9 +22,7 @@ training_recipe.train(
     }
 )
 # 部署推理服务
-predictor = training_recipe.deploy(
-    service_name="qwen2_example_{}".format(random_str(6))
-)
+predictor = training_recipe.deploy(service_name=f"qwen2_example_{random_str(6)}")
 # 部署的服务支持openai API
 openai = predictor.openai()
 resp = openai.chat.completions.create(

@@ -1,7 +1,6 @@
 """Who may ask for what: a service's token opens that service, a server's token all of them."""
 
 import json
-import time
 
 import pytest
 
