@@ -7,6 +7,7 @@ TORCH_VERSION := 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
+PAI := .venv-pai
 LOCK := requirements/lock.txt
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(LOCK)
 # Any build of that version will do: 2.13.0, 2.13.0+cpu, 2.13.0+cu130.
@@ -21,7 +22,7 @@ quickstart: $(VENV)/.runtime
 	@$(BIN)/quickalign quickstart
 
 ## test         every test this machine can run
-test: $(VENV)/.dev $(CLIENTS)/.done
+test: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 ## test-fast    only the tests that take no more than about ten seconds each
@@ -62,7 +63,7 @@ setup-dev: $(VENV)/.dev
 
 ## clean        remove the environment and every cache
 clean:
-	rm -rf $(VENV) $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) $(PAI) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -90,4 +91,11 @@ $(CLIENTS)/.done: requirements/clients.txt | $(BIN)/python
 	@echo "Installing the clients that the tests talk to a service with"
 	@$(BIN)/python -m venv $(CLIENTS) || { rm -rf $(CLIENTS); exit 1; }
 	@$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --requirement requirements/clients.txt
+	@touch $@
+
+# PAI's stock client, which wants an older NumPy than everything else.
+$(PAI)/.done: requirements/pai-client.txt | $(BIN)/python
+	@echo "Installing PAI's stock client, which the tests let talk to a server"
+	@$(BIN)/python -m venv $(PAI) || { rm -rf $(PAI); exit 1; }
+	@$(PAI)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --requirement requirements/pai-client.txt
 	@touch $@

@@ -10,13 +10,25 @@ from quickalign import __version__
 from quickalign.api import health, problems
 from quickalign.api import parts as parts_
 from quickalign.api.access import Slow
+from quickalign.api.dialects import SignedDialects
 from quickalign.api.documented import with_problem
 from quickalign.api.gateway import router as gateway
 from quickalign.api.gateway.endpoints import Endpoints
 from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
-from quickalign.api.native import files, jobs, models, service_streams, service_tokens, services, streams, system, votes
+from quickalign.api.native import (
+    files,
+    jobs,
+    models,
+    pai,
+    service_streams,
+    service_tokens,
+    services,
+    streams,
+    system,
+    votes,
+)
 from quickalign.api.openai import router as openai
 from quickalign.api.parts import Part
 from quickalign.api.requests import Head, Requests
@@ -49,7 +61,7 @@ def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoint
     app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
     metrics.add(app.state.gateway.figures)
     app.include_router(health.router)
-    for part in (models, files, jobs, streams, services, service_streams, service_tokens, votes, system):
+    for part in (models, files, jobs, streams, services, service_streams, service_tokens, votes, pai, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(gateway.router)
@@ -60,6 +72,7 @@ def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoint
     app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes, parts=parts)
     app.add_middleware(Head)
     app.add_middleware(Security, platform=platform, parts=parts)
+    app.add_middleware(SignedDialects, platform=platform)
     app.add_middleware(Requests, metrics=metrics)
     return app
 

@@ -23,13 +23,19 @@ _OVERHEAD = 1 << 20
 class Limits:
     """Refuses bodies that are too large, and gives up on those that stop arriving.
 
-    Uploads may have `max_upload` bytes, all other bodies 4 MiB.
+    Uploads may have `max_upload` bytes, all other bodies 4 MiB. With `every_body` every body is an upload.
     """
 
     def __init__(
-        self, app: ASGIApp, max_upload: int, idle_seconds: float = IDLE_SECONDS, parts: Sequence[Part] = ()
+        self,
+        app: ASGIApp,
+        max_upload: int,
+        idle_seconds: float = IDLE_SECONDS,
+        *,
+        parts: Sequence[Part] = (),
+        every_body: bool = False,
     ) -> None:
-        self._app, self._max_upload, self._idle = app, max_upload, idle_seconds
+        self._app, self._max_upload, self._idle, self._every = app, max_upload, idle_seconds, every_body
         self._uploads = frozenset((*_UPLOADS, *(path for part in parts for path in part.uploads)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +43,7 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = scope["method"] == "POST" and scope["path"] in self._uploads
+        upload = self._every or (scope["method"] == "POST" and scope["path"] in self._uploads)
         limit = self._max_upload + _OVERHEAD if upload else MAX_JSON_BYTES
         announced = _announced(scope)
         if announced is not None and announced > limit:

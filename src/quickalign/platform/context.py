@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from quickalign.core.wire.jobs import Estimate, EstimateRequest
 from quickalign.core.wire.system import SystemInfo
 from quickalign.platform import config as configs
+from quickalign.platform.access_keys import AccessKeys
 from quickalign.platform.config import Config
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import KeyRow
@@ -26,9 +27,14 @@ from quickalign.platform.jobs.service import Jobs
 from quickalign.platform.jobs.starting import TRAINER, Starter
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
+from quickalign.platform.objects.outputs import Outputs
+from quickalign.platform.objects.parts import MultipartUploads
+from quickalign.platform.objects.store import Objects
 from quickalign.platform.queue.view import Queue
+from quickalign.platform.registry import Registry
 from quickalign.platform.services.health import Probe, is_well
 from quickalign.platform.services.make import make_services
+from quickalign.platform.services.secrets import Secrets
 from quickalign.platform.services.starting import SERVER
 from quickalign.platform.services.usage import Usage
 from quickalign.platform.system import System
@@ -87,7 +93,9 @@ class Platform:
             clock=clock,
             wake=self.reconciler.wake,
         )
+        secrets = Secrets(home)
         self.service_reconciler, self.services = make_services(
+            secrets=secrets,
             home=home,
             config=config,
             database=database,
@@ -101,6 +109,12 @@ class Platform:
             changed=queue.changed,
         )
         self.models = Models()
+        self.devices = devices
+        self.registry = Registry(database, clock)
+        self.objects = Objects(database, self.files, clock)
+        self.outputs = Outputs(database)
+        self.access_keys = AccessKeys(database, secrets.access_key_secret, clock)
+        self.multipart = MultipartUploads(home.multipart, self.objects, config.max_upload_bytes, clock)
         self.tokens = Tokens(database, clock)
         self.votes = Votes(home.root / VOTES_FILE, self.files, clock)
         self._estimates = Estimates(config, inputs, devices)
@@ -205,5 +219,6 @@ class Platform:
         for leftover in self.home.trash.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
         self.files.blobs.remove_stale()
+        self.multipart.remove_stale()
         with self._database.write() as session:
             session.execute(delete(KeyRow).where(KeyRow.created_at < self._clock() - _KEYS_KEPT_SECONDS))

@@ -34,6 +34,11 @@ class Home:
         return self.root / "uploads"
 
     @property
+    def multipart(self) -> Path:
+        """Objects that arrive in parts."""
+        return self.root / "multipart"
+
+    @property
     def jobs(self) -> Path:
         """One folder a job."""
         return self.root / "jobs"

@@ -24,6 +24,7 @@ from quickalign.platform.services.usage import Usage
 
 def make_services(
     *,
+    secrets: Secrets,
     home: Home,
     config: Config,
     database: Database,
@@ -37,7 +38,6 @@ def make_services(
     changed: Callable[[], None],
 ) -> tuple[ServiceReconciler, Services]:
     """The loop that moves services along, and what can be asked of them. `changed` is told when devices are freed."""
-    secrets = Secrets(home)
     routes, ledger = Routes(database, secrets, clock), Ledger(config, database, clock)
     endings = Endings(home=home, config=config, executor=executor, ledger=ledger, routes=routes, clock=clock)
     replicas = Replicas(

@@ -34,6 +34,10 @@ class Secrets:
         """The token that opens one start of a replica, to the gateway alone."""
         return "qr-" + self._derive("replica", replica_id, attempt)
 
+    def access_key_secret(self, key_id: str) -> str:
+        """The secret of an access key of the cloud's dialects."""
+        return self._derive("access-key", key_id, 0)
+
     def _derive(self, kind: str, identity: str, number: int) -> str:
         digest = hmac.digest(self._key, f"{kind}/{identity}/{number}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
