@@ -5,22 +5,20 @@ import hashlib
 import hmac
 import uuid
 from email.utils import formatdate
-from urllib.parse import quote, urlencode
 
-import httpx
 
 
 def _signature(secret: str, text: str) -> str:
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
-class PaiSigner(httpx.Auth):
+class PaiSigner:
     """Signs as the ROA style does."""
 
     def __init__(self, key: str, secret: str, *, date: str | None = None, nonce: str | None = None) -> None:
         self.key, self.secret, self.date, self.nonce = key, secret, date, nonce
 
-    def auth_flow(self, request):
+    def __call__(self, request):
         headers = request.headers
         headers["date"] = self.date or formatdate(usegmt=True)
         headers["x-acs-signature-nonce"] = self.nonce or uuid.uuid4().hex
@@ -33,16 +31,16 @@ class PaiSigner(httpx.Auth):
         query = "&".join(f"{name}={value}" if value else name for name, value in given)
         text = "\n".join([*head, *own, f"{path}?{query}" if query else path])
         headers["authorization"] = f"acs {self.key}:{_signature(self.secret, text)}"
-        yield request
+        return request
 
 
-class OssSigner(httpx.Auth):
+class OssSigner:
     """Signs as version 1 of OSS does."""
 
     def __init__(self, key: str, secret: str, *, date: str | None = None) -> None:
         self.key, self.secret, self.date = key, secret, date
 
-    def auth_flow(self, request):
+    def __call__(self, request):
         headers = request.headers
         headers["date"] = self.date or formatdate(usegmt=True)
         own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-oss-"))
@@ -60,9 +58,5 @@ class OssSigner(httpx.Auth):
             ]
         )
         headers["authorization"] = f"OSS {self.key}:{_signature(self.secret, text)}"
-        yield request
+        return request
 
-
-def address(path: str, **query: str) -> str:
-    """A path with its escapes and parameters."""
-    return quote(path) + (f"?{urlencode(query)}" if query else "")

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import os
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -111,13 +112,12 @@ def test_what_cannot_be_is_refused_by_the_protocol_s_words(oss, method, path, op
 def test_a_job_s_result_is_seen_where_its_maker_wanted_it(oss, make_job, platform):
     job = make_job(metadata={LABEL: "quickalign/pai/job-x/model/"})
     drive_to(platform, job["id"], JobState.SUCCEEDED)
-    folder = platform.jobs.get(job["id"]).model_path
+    folder = Path(platform.jobs.get(job["id"]).model_path)
     found = keys(oss("GET", "/quickalign/", params={"prefix": "pai/"}))
     assert found
     for key in found:
         inside = key.removeprefix("pai/job-x/model/")
-        with open(f"{folder}/{inside}", "rb") as file:
-            assert oss("GET", f"/quickalign/{key}").content == file.read()
+        assert oss("GET", f"/quickalign/{key}").content == (folder / inside).read_bytes()
     assert error(oss("GET", "/quickalign/pai/job-x/model/../../../../quickalign.db"))[0] in (403, 404)
     assert error(oss("PUT", f"/quickalign/{found[0]}", content=b"x")) == (409, "FileImmutable")
     assert error(oss("DELETE", f"/quickalign/{found[0]}")) == (409, "FileImmutable")
