@@ -7,7 +7,6 @@ import uuid
 from email.utils import formatdate
 
 
-
 def _signature(secret: str, text: str) -> str:
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
@@ -59,4 +58,3 @@ class OssSigner:
         )
         headers["authorization"] = f"OSS {self.key}:{_signature(self.secret, text)}"
         return request
-

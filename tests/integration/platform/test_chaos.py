@@ -278,7 +278,9 @@ def test_whatever_is_killed_nothing_is_lost(tmp_path, database_url, rounds):
 
 
 def test_the_deck_has_every_crash_point_of_a_job():
-    files = (file for file in PACKAGE.glob("platform/**/*.py") if "services" not in file.parts)  # they have a chaos of their own
+    files = (
+        file for file in PACKAGE.glob("platform/**/*.py") if "services" not in file.parts
+    )  # they have a chaos of their own
     source = "".join(file.read_text() for file in files)
     reached = set(re.findall(r'reach\(f?"([^"]+)"\)', source)) - {"file.deleted"}
     targets = {state.lower() for state in re.findall(r"self\._move\(seen, S\.([A-Z]+)", source)}

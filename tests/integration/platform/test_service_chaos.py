@@ -15,8 +15,8 @@ import pytest
 
 from quickalign.core.wire.services import ServiceState as S
 from quickalign.platform import crashpoints
-from tests.support.single_server import Dead, Server
 from tests.support.service_rounds import processes_of, stub_service
+from tests.support.single_server import Dead, Server
 
 ROUNDS = int(os.environ.get("QUICKALIGN_SERVICE_CHAOS_ROUNDS", "8"))
 POINTS = (
