@@ -11,7 +11,7 @@ from quickalign.core import paths
 from tests.integration.pai.conftest import ROOT, run_stock, told
 from tests.support.homes import fresh_home, processes_of, servers_of
 
-MISSION = ROOT / "tests" / "data" / "mission_pai.py"
+MISSION = ROOT / "tests" / "data" / "mission_pai.txt"
 SCRIPTS = ROOT / "tests" / "clients" / "pai"
 SHARED = ROOT.parent / "shared" / "mission" / "pai-quickstart-dpo.txt"
 TINY = "qwen2-tiny-instruct"
