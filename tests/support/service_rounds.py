@@ -1,6 +1,8 @@
 """Services with real processes that serve no model, made and deleted round by round."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +79,13 @@ def processes_of(home: Path) -> list[int]:
         if str(home).encode() in words and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
+
+
+def end_all(home: Path) -> None:
+    """Kill what a test that failed has left running in `home`."""
+    for pid in processes_of(home):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def open_files() -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from quickalign.core.wire.services import ServiceState as S
 from quickalign.platform import crashpoints
-from tests.support.service_rounds import processes_of, stub_service
+from tests.support.service_rounds import end_all, processes_of, stub_service
 from tests.support.single_server import Dead, Server
 
 ROUNDS = int(os.environ.get("QUICKALIGN_SERVICE_CHAOS_ROUNDS", "8"))
@@ -124,10 +124,10 @@ def test_whatever_is_killed_services_come_back_and_leave_nothing(tmp_path):
     seed = int(os.environ.get("QUICKALIGN_CHAOS_SEED", random.randrange(10**6)))
     print(f"QUICKALIGN_CHAOS_SEED={seed}")
     chaos = Chaos(tmp_path, random.Random(seed))
-    for number in range(ROUNDS):
-        chaos.round(number)
-    services = chaos.calm()
     try:
+        for number in range(ROUNDS):
+            chaos.round(number)
+        services = chaos.calm()
         living = {one["name"]: one for one in services if one["state"] == S.RUNNING}
         assert living.keys() == chaos.asked.keys() - chaos.deleted, "a service was lost, or came back"
         pids = {replica["pid"] for one in living.values() for replica in one["replicas"]}
@@ -140,6 +140,7 @@ def test_whatever_is_killed_services_come_back_and_leave_nothing(tmp_path):
         assert all(one["removal"] for one in left)
         assert processes_of(chaos.home) == [chaos.server.process.pid]
         assert list((chaos.home / "services").iterdir()) == list((chaos.home / "trash").iterdir()) == []
-    finally:
         chaos.server.stop()
+    finally:
+        end_all(chaos.home)
     print(f"{ROUNDS} rounds, {len(services)} services, {len(chaos.kills)} kills: {', '.join(chaos.kills)}")

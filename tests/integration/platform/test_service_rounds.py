@@ -12,6 +12,7 @@ from tests.support.service_rounds import (
     QuickExecutor,
     drive,
     drive_to,
+    end_all,
     open_files,
     open_rounds,
     processes_of,
@@ -55,6 +56,7 @@ def test_a_thousand_rounds_leave_nothing_behind(tmp_path):
         assert platform.services._executor._wrappers == []
     finally:
         platform.close()
+        end_all(home)
 
 
 def test_one_round_with_the_real_wrapper(tmp_path):
@@ -75,6 +77,7 @@ def test_one_round_with_the_real_wrapper(tmp_path):
         assert not (home / "services" / service.id).exists()
     finally:
         platform.close()
+        end_all(home)
 
 
 def test_what_a_replica_leaves_behind_is_ended_before_it_counts_as_gone(tmp_path):
@@ -90,6 +93,7 @@ def test_what_a_replica_leaves_behind_is_ended_before_it_counts_as_gone(tmp_path
         assert processes_of(home) == []
     finally:
         platform.close()
+        end_all(home)
 
 
 def test_a_deaf_replica_is_killed(tmp_path):
@@ -103,6 +107,7 @@ def test_a_deaf_replica_is_killed(tmp_path):
         assert processes_of(home) == []
     finally:
         platform.close()
+        end_all(home)
 
 
 def test_the_words_of_a_replica_that_fails_are_the_reason(tmp_path):
@@ -120,3 +125,4 @@ def test_the_words_of_a_replica_that_fails_are_the_reason(tmp_path):
         assert "started 3 times and never got ready" in failed.reason.message
     finally:
         platform.close()
+        end_all(home)

@@ -103,7 +103,7 @@ class Replicas:
     def _running(self, seen: SeenReplica, row: ReplicaRow) -> bool:
         """The process lives: whether it is ready, by its own word and by its health."""
         told = ready.read(folder_of(self._home, seen.last_attempt) / "ready.json")
-        processes = self._executor.processes(seen.last_attempt)
+        processes = self._executor.processes(seen.last_attempt) if told else ()
         is_own = told is not None and told.pid in {one.pid for one in processes}
         if told is not None and is_own and self._is_well(seen, told.endpoint):
             return self._now_ready(seen, told, processes)
