@@ -61,8 +61,9 @@ def _half_bytes(values: NDArray[Any]) -> ov.Node:
     """Whole numbers from 0 to 15 as a constant of half bytes, the first in the low half."""
     flat = values.astype(np.uint8).reshape(-1)
     flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
-    packed = flat[0::2] | (flat[1::2] << 4)
-    tensor = ov.Tensor(packed, ov.Shape(list(values.shape)), ov.Type.u4)
+    packed, shape = flat[0::2] | (flat[1::2] << 4), ov.Shape(list(values.shape))
+    tensor = ov.Tensor(ov.Type.u4, shape)
+    ov.Tensor(packed, shape, ov.Type.u4).copy_to(tensor)  # a constant keeps no array of ours alive
     return opset13.convert(ov.op.Constant(tensor), np.float32)
 
 
