@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from quickalign.core.errors import RunError
+from quickalign.data.encode import IntArray
 from quickalign.data.pack import answers_of
 from quickalign.evaluate.statistics import Floats
 from quickalign.evaluate.subject import Loaded, Subject, identity
@@ -90,7 +91,7 @@ def score_rows(
     return np.array([[_stored(records, row, answer) for answer in answers_of(row)] for row in rows])
 
 
-def _stored(records: RecordFile, row: EncodedRow, answer: np.ndarray) -> float:
+def _stored(records: RecordFile, row: EncodedRow, answer: IntArray) -> float:
     value = records.find(digest_of(row.prompt, answer))
     if value is None:  # only finite values are kept
         raise RunError(

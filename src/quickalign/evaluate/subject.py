@@ -164,7 +164,7 @@ class Loaded:
         self.device = find_device().torch_device
         self.model = _load(subject.found, subject.precision)
         self._toggles = subject.toggles
-        self._base = None
+        self._base: nn.Module | None = None
         if subject.base is not None and not subject.toggles:
             self._base = _load(subject.base, subject.precision)
 

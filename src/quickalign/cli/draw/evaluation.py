@@ -10,6 +10,7 @@ from quickalign.cli.draw import parts
 from quickalign.cli.words import duration
 from quickalign.evaluate.report.model import Comparison, EvaluationReport
 from quickalign.evaluate.report.page import HTML_FILE, JSON_FILE, figure, interval, signed
+from quickalign.train.report.formats import SPACE
 
 _STYLES = {"better": "bold green", "worse": "bold red", "broken": "bold red", "unclear": "bold yellow"}
 
@@ -18,20 +19,25 @@ def evaluation_view(report: EvaluationReport) -> Group:
     """The closing view of an evaluation."""
     blocks: list[RenderableType] = [
         parts.heading("Done", f"in {duration(report.seconds)}"),
-        parts.indented(parts.plain(report.verdict.sentence, _STYLES.get(report.verdict.outcome, "value"))),
+        parts.indented(_sentence(report.verdict.sentence, _STYLES.get(report.verdict.outcome, "value"))),
         "",
         parts.indented(_figures(report)),
     ]
     if report.comparison:
         blocks += [
             "",
-            parts.indented(parts.plain(report.comparison.sentence)),
+            parts.indented(_sentence(report.comparison.sentence)),
             parts.indented(_both(report.comparison)),
         ]
     if report.categories:
         blocks += ["", parts.indented(_categories(report))]
     blocks += [*_failed(report), "", parts.facts(_files(report))]
     return Group(*blocks)
+
+
+def _sentence(text: str, style: str = "") -> Text:
+    """A sentence of the report, whose fixed spaces a terminal needs not."""
+    return parts.plain(text.replace(SPACE, " "), style)
 
 
 def _figures(report: EvaluationReport) -> Table:

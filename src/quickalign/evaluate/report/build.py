@@ -23,7 +23,7 @@ from quickalign.evaluate.report.model import (
 )
 from quickalign.evaluate.report.verdict import compare, judge
 from quickalign.evaluate.spec import EvaluationSpec
-from quickalign.evaluate.statistics import Bootstrap, SignTest, sign_test
+from quickalign.evaluate.statistics import Bootstrap, Floats, SignTest, sign_test
 from quickalign.evaluate.subject import Subject
 from quickalign.evaluate.texts import facts_of
 from quickalign.train.report.build import PACKAGES, version_of
@@ -95,7 +95,7 @@ def _figure(one: Measure, bootstrap: Bootstrap) -> FigureReport:
     )
 
 
-def _test(one: Measure, differences: np.ndarray) -> SignTest | None:
+def _test(one: Measure, differences: Floats) -> SignTest | None:
     return sign_test(differences) if one.figure.name in _JUDGEMENTS else None
 
 

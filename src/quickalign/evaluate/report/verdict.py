@@ -55,10 +55,8 @@ def _of_accuracy(accuracy: FigureReport, rows: int) -> Verdict:
 def compare(differences: Sequence[Difference], name: str, other: str, rows: int) -> str:
     """Which of two models is better, and how sure that is."""
     by_name = {one.name: one for one in differences}
-    for wanted in ("accuracy", "likelihood_accuracy"):
-        if (found := by_name.get(wanted)) and found.test:
-            break
-    else:
+    found = by_name.get("accuracy") or by_name.get("likelihood_accuracy")
+    if found is None or found.test is None:
         return f"{name} and {other} share no judgement of pairs, so none of them can be called better."
     test = found.test
     chance = "less than 1 in 1,000" if test.p_value < 0.001 else f"{percent(test.p_value)}"
