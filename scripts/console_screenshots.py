@@ -28,7 +28,7 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS))
         page = browser.new_page(viewport={"width": 1280, "height": 860}, locale="en-US", color_scheme="light")
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(600_000)
         page.goto(f"{given.endpoint}/console/signin")
         page.fill("#token", given.token)
         page.press("#token", "Enter")

@@ -44,7 +44,7 @@ TEXTS = (
     _("step"),
     _("measured"),
     _("validation"),
-    _("Save %(name)s as a picture"),
+    _("Save %(name)s as PNG"),
     _("%(total)s steps"),
     _("%(shown)s points of %(total)s steps; drag to look closer"),
     _("“%(text)s” is not found any further."),

@@ -54,7 +54,7 @@ export class Plot {
     save.type = "button";
     save.className = "button quiet little";
     save.textContent = "PNG";
-    save.setAttribute("aria-label", say("Save %(name)s as a picture", { name: say(title) }));
+    save.setAttribute("aria-label", say("Save %(name)s as PNG", { name: say(title) }));
     save.addEventListener("click", () => this.save(title));
     head.append(name, save);
     this.place = document.createElement("div");
