@@ -5,6 +5,7 @@ all its tabs together, and fifty open pages must cost next to nothing.
 """
 
 import mimetypes
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -25,7 +26,7 @@ def _news(visit: Visit) -> Response:
     after = visit.count("event")
     events = visit.platform.jobs.events(job.id, after=after, limit=_EVENTS).items
     generation, lines = visit.shared.series.count(job.id)
-    answer = {
+    answer: dict[str, Any] = {
         "state": str(job.state),
         "over": job.state.is_final,
         "generation": generation,

@@ -32,7 +32,7 @@ _MOVING = (S.PENDING, S.STARTING, S.UPDATING, S.STOPPING, S.DELETING)
 
 def _list(visit: Visit) -> Response:
     found = visit.platform.services.list(text=visit.query("text") or None, after=visit.query("after") or None, limit=50)
-    values = {"services": found.items, "following": found.next, "text": visit.query("text")}
+    values: dict[str, Any] = {"services": found.items, "following": found.next, "text": visit.query("text")}
     values["moving"] = any(one.state in _MOVING for one in found.items)
     return visit.page("parts/service_table.html" if visit.is_partial else "services.html", **values)
 
@@ -65,14 +65,18 @@ def _edit(visit: Visit) -> Response:
 
 
 def _create(visit: Visit) -> Response:
-    values = {"name": visit.given("name").strip(), "spec": _spec(visit), "replicas": _number(visit, "replicas") or 1}
+    values: dict[str, Any] = {
+        "name": visit.given("name").strip(),
+        "spec": _spec(visit),
+        "replicas": _number(visit, "replicas") or 1,
+    }
     request = _checked(ServiceCreate, values | {"idle_stop_seconds": _number(visit, "idle_stop_seconds")})
     made = visit.platform.services.create(request, idempotency_key=visit.given("key") or None)
     return visit.go(f"/console/services/{made.name}")
 
 
 def _update(visit: Visit) -> Response:
-    values = {"spec": _spec(visit), "replicas": _number(visit, "replicas") or 1}
+    values: dict[str, Any] = {"spec": _spec(visit), "replicas": _number(visit, "replicas") or 1}
     values["idle_stop_seconds"] = _number(visit, "idle_stop_seconds")
     made = visit.platform.services.update(visit.path("service"), _checked(ServiceUpdate, values))
     return visit.go(f"/console/services/{made.name}")
@@ -94,7 +98,8 @@ def _spec(visit: Visit) -> dict[str, Any]:
             spec[name] = number
     if prompt := visit.given("system_prompt").strip():
         spec["system_prompt"] = prompt
-    return _checked(RevisionSpec, spec).model_dump()
+    checked: RevisionSpec = _checked(RevisionSpec, spec)
+    return checked.model_dump()
 
 
 def _number(visit: Visit, name: str) -> Any:

@@ -171,7 +171,8 @@ class PagedCore:
 
     def cancel(self, number: int, choice: int | None) -> None:
         """Drop one choice of a request, or all of them."""
-        for one in (*self._waiting, *self._rows):
+        everyone: list[_Waiting | _Row] = [*self._waiting, *self._rows]
+        for one in everyone:
             if one.number == number:
                 one.choices = [other for other in one.choices if choice not in (None, other)]
         self._waiting = deque(one for one in self._waiting if one.choices)
@@ -185,7 +186,8 @@ class PagedCore:
 
     def abandon(self, reason: str) -> list[tuple[int, TokenOut]]:
         """Give every open choice up."""
-        open_choices = [(one.number, choice) for one in (*self._rows, *self._waiting) for choice in one.choices]
+        everyone: list[_Waiting | _Row] = [*self._rows, *self._waiting]
+        open_choices = [(one.number, choice) for one in everyone for choice in one.choices]
         self._waiting.clear()
         self._rows = []
         self._blocks = Blocks(self._count)
