@@ -23,9 +23,8 @@ def load_trained(found: Found) -> nn.Module:
         ModelError: it cannot be loaded.
     """
     base = load_base(found.weights, dtype=torch.float32, device=find_device().torch_device)
-    if found.adapter is None:
-        return base.eval()
-    return trained.with_adapter(base, found.adapter).eval()
+    model: nn.Module = base if found.adapter is None else trained.with_adapter(base, found.adapter)
+    return model.eval()
 
 
 def merged(model: nn.Module) -> PreTrainedModel:
@@ -46,7 +45,7 @@ def merged(model: nn.Module) -> PreTrainedModel:
 
 def save(model: PreTrainedModel, folder: Path, dtype: torch.dtype) -> None:
     """Write weights, configuration and generation configuration in Hugging Face layout."""
-    model.to(dtype)
+    nn.Module.to(model, dtype)
     model.config.dtype = dtype
     model.config.use_cache = True  # training switches it off; whoever serves the model wants it
     model.save_pretrained(folder)

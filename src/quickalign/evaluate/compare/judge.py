@@ -159,7 +159,7 @@ class Judge:
     def _write(self, key: str, ruling: Ruling) -> None:
         self._known[key] = ruling
         self._book.parent.mkdir(parents=True, exist_ok=True)
-        values = {"key": key, "side": ruling.side, "reply": ruling.reply}
+        values: dict[str, Any] = {"key": key, "side": ruling.side, "reply": ruling.reply}
         values |= {"prompt_tokens": ruling.prompt_tokens, "reply_tokens": ruling.reply_tokens}
         with self._book.open("a", encoding="utf-8") as stream:
             # A line begins with its line break: whatever an interrupted write left behind stays a line of its own.
