@@ -22,11 +22,9 @@ def load_trained(found: Found) -> nn.Module:
     Raises:
         ModelError: it cannot be loaded.
     """
-    base: nn.Module = load_base(found.weights, dtype=torch.float32, device=find_device().torch_device)
-    if found.adapter is None:
-        return base.eval()
-    adapted: nn.Module = trained.with_adapter(base, found.adapter)
-    return adapted.eval()
+    base = load_base(found.weights, dtype=torch.float32, device=find_device().torch_device)
+    model: nn.Module = base if found.adapter is None else trained.with_adapter(base, found.adapter)
+    return model.eval()
 
 
 def merged(model: nn.Module) -> PreTrainedModel:
