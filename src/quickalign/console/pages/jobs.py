@@ -27,7 +27,7 @@ def _list(visit: Visit) -> Response:
         after=visit.query("after") or None,
         limit=_PAGE,
     )
-    values = {
+    values: dict[str, Any] = {
         "jobs": found.items,
         "following": found.next,
         "asked": asked,

@@ -23,7 +23,7 @@ def _gallery(visit: Visit) -> Response:
     shown = [(card, best_fit(card, memory)) for card in cards if _matches(card, asked)]
     if asked["fits"]:
         shown = [(card, fit) for card, fit in shown if fit]
-    values = {
+    values: dict[str, Any] = {
         "cards": shown,
         "asked": asked,
         "total": len(everything),

@@ -32,7 +32,7 @@ _MOVING = (S.PENDING, S.STARTING, S.UPDATING, S.STOPPING, S.DELETING)
 
 def _list(visit: Visit) -> Response:
     found = visit.platform.services.list(text=visit.query("text") or None, after=visit.query("after") or None, limit=50)
-    values = {"services": found.items, "following": found.next, "text": visit.query("text")}
+    values: dict[str, Any] = {"services": found.items, "following": found.next, "text": visit.query("text")}
     values["moving"] = any(one.state in _MOVING for one in found.items)
     return visit.page("parts/service_table.html" if visit.is_partial else "services.html", **values)
 
@@ -94,7 +94,8 @@ def _spec(visit: Visit) -> dict[str, Any]:
             spec[name] = number
     if prompt := visit.given("system_prompt").strip():
         spec["system_prompt"] = prompt
-    return _checked(RevisionSpec, spec).model_dump()
+    checked: RevisionSpec = _checked(RevisionSpec, spec)
+    return checked.model_dump()
 
 
 def _number(visit: Visit, name: str) -> Any:
