@@ -51,7 +51,7 @@ class _Columns:
         known = len(self.steps)
         self.steps.extend([_number(line.get("step", known + place)) for place, line in enumerate(lines, start=1)])
         for name, column in self.values.items():
-            found = [line.get(name) for line in lines]
+            found: list[Any] = [line.get(name) for line in lines]
             # most curves are there in every line or in none, and need no look at each value
             plain = all(type(value) is float for value in found)
             column.extend(found if plain else [_number(value) for value in found])
