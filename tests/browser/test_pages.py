@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import violations
 
@@ -95,7 +96,7 @@ def test_a_long_job_is_read_in_pieces(window, furnished):
     assert page.inner_text("[data-log] mark") == "line 012345 "
     page.fill("[data-log-text]", "not in there")
     page.click("[data-log-next]")
-    page.wait_for_function("document.querySelector('[data-log-place]').textContent.includes('not in there')")
+    expect(page.locator("[data-log-place]")).to_contain_text("not in there")
 
 
 def test_the_keyboard_is_enough(window):

@@ -48,11 +48,13 @@ class _Columns:
 
     def add(self, lines: tuple[dict[str, Any], ...]) -> None:
         """Take more lines."""
-        for line in lines:
-            self.steps.append(float(line.get("step", len(self.steps) + 1)))
-            for name, column in self.values.items():
-                value = line.get(name)
-                column.append(float(value) if isinstance(value, int | float) else _NAN)
+        known = len(self.steps)
+        self.steps.extend([_number(line.get("step", known + place)) for place, line in enumerate(lines, start=1)])
+        for name, column in self.values.items():
+            found: list[Any] = [line.get(name) for line in lines]
+            # most curves are there in every line or in none, and need no look at each value
+            plain = all(type(value) is float for value in found)
+            column.extend(found if plain else [_number(value) for value in found])
         if lines:
             self.last = lines[-1]
 
@@ -121,6 +123,10 @@ class SeriesStore:
 
     def _page(self, job_id: str, offset: int, limit: int) -> MetricsPage:
         return self._platform.jobs.metrics(job_id, offset=offset, limit=limit)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else _NAN
 
 
 def _range(steps: array[float], first: float | None, last: float | None) -> tuple[int, int]:

@@ -163,8 +163,8 @@ async def get_tokens(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
     """Prompt and answers as the model gets them; tokens that `seq_length` cuts are marked."""
-    options: dict[str, Any] = {"model": model, "seq_length": seq_length, "offset": offset, "limit": limit}
-    return reply(await slow(platform.files.tokens, file_id, **options))
+    call = platform.files.tokens
+    return reply(await slow(call, file_id, model=model, seq_length=seq_length, offset=offset, limit=limit))
 
 
 @router.get(

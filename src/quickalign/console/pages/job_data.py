@@ -26,6 +26,7 @@ def _news(visit: Visit) -> Response:
     after = visit.count("event")
     events = visit.platform.jobs.events(job.id, after=after, limit=_EVENTS).items
     generation, lines = visit.shared.series.count(job.id)
+    parts = {"job-head": visit.render("parts/job_head.html", **head(visit, job))}
     answer: dict[str, Any] = {
         "state": str(job.state),
         "over": job.state.is_final,
@@ -33,14 +34,14 @@ def _news(visit: Visit) -> Response:
         "lines": lines,
         "log_size": visit.platform.jobs.log_size(job.id),
         "event": events[-1].sequence if events else after,
-        "parts": {"job-head": visit.render("parts/job_head.html", **head(visit, job))},
+        "parts": parts,
     }
     if events:
         answer["events"] = visit.render("parts/events.html", events=events)
         kinds = {event.kind for event in events}
         if kinds & {"checkpoint", "done", "state"}:
             checkpoints = visit.platform.jobs.checkpoints(job.id)
-            answer["parts"] |= {
+            parts |= {
                 "job-checkpoints": visit.render("parts/checkpoints.html", checkpoints=checkpoints, job=job),
                 "job-samples": visit.render("parts/samples.html", samples=samples(visit, job), job=job),
             }
