@@ -25,7 +25,11 @@ def main(home: str, url: str) -> None:
     listener.listen(1024)
     logs.configure()
     config = uvicorn.Config(
-        make_app(platform, endpoints), http="h11", lifespan="off", log_config=None, timeout_graceful_shutdown=2
+        make_app(platform, endpoints=endpoints),
+        http="h11",
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=2,
     )
     sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}\n")
     sys.stdout.flush()

@@ -91,7 +91,8 @@ def make(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder in which everything was set up just now."""
-    for name in ("Makefile", "pyproject.toml", "requirements/lock.txt", ".venv/bin/python"):
+    requirements = ("requirements/lock.txt", "requirements/clients.txt", "requirements/pai-client.txt")
+    for name in ("Makefile", "pyproject.toml", *requirements, ".venv/bin/python"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists() and not name.startswith(".venv"):
@@ -99,8 +100,9 @@ def checkout(tmp_path: Path) -> Path:
         else:
             file.touch()
         os.utime(file, (1_000_000_000, 1_000_000_000))
-    for stamp in (".runtime", ".dev"):
-        (tmp_path / ".venv" / stamp).touch()
+    for stamp in (".venv/.runtime", ".venv/.dev", ".venv-clients/.done", ".venv-pai/.done"):
+        (tmp_path / stamp).parent.mkdir(exist_ok=True)
+        (tmp_path / stamp).touch()
     return tmp_path
 
 

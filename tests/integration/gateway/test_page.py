@@ -24,7 +24,7 @@ def address(tmp_path_factory, stub):
     endpoints = FakeEndpoints()
     endpoints.add("one", stub.upstream)
     platform = open_stub(tmp_path_factory.mktemp("page") / "home")
-    with running(make_app(platform, endpoints)) as found:
+    with running(make_app(platform, endpoints=endpoints)) as found:
         yield found
     platform.close()
 

@@ -40,7 +40,7 @@ def endpoints(replicas):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, endpoints):
     platform = open_stub(tmp_path_factory.mktemp("real") / "home")
-    with running(make_app(platform, endpoints)) as found:
+    with running(make_app(platform, endpoints=endpoints)) as found:
         yield found
     platform.close()
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from quickalign.api.native import examples, service_examples
+from quickalign.api.native import examples, pai, service_examples
 from tests.unit.api.conftest import BOTH
 
 SLOW = ("/api/v1/estimates", "/api/v1/files/{file_id}/report", "/api/v1/files/{file_id}/tokens")
@@ -114,6 +114,7 @@ def test_every_example_works(client, make_job, make_service, platform, world, fi
         file = fresh if method == "delete" else file_id
         ids = {examples.JOB_ID: prepared(make_job, platform, path, method), examples.FILE_ID: file}
         ids |= prepared_service(client, make_service, platform, world, path)
+        ids[pai.KEY_ID] = platform.access_keys.create("a")[0].id
         address, query, kind, text = request_of(path, operation, ids)
         headers = {"Content-Type": kind} if kind else {}
         answer = client.request(method, address, params=query, content=text, headers=headers)

@@ -1,6 +1,8 @@
 import json
 import logging
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +60,10 @@ def test_figures(client):
     text = client.get("/metrics").text
     assert 'quickalign_http_requests_total{method="GET",route="/api/v1/jobs",status="200"} 1.0' in text
     assert 'quickalign_jobs{state="queued"} 0.0' in text
+
+
+def test_the_server_loads_no_training_library():
+    """It starts training and serving as programs; loading PyTorch would cost it seconds and hundreds of megabytes."""
+    program = "import sys, quickalign.api.app, quickalign.console; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

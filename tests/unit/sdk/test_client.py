@@ -48,7 +48,7 @@ def test_a_create_whose_answer_was_lost_makes_one_job(api):
 
 
 @pytest.mark.parametrize("accident", LOST)
-@pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "clone"])
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume"])
 def test_what_may_have_been_done_is_not_done_again(api, accident, verb):
     api.add(job(1))
     api.accidents.append(accident)

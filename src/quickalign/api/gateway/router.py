@@ -14,8 +14,7 @@ from quickalign.api.gateway.keys import Caller, refused
 from quickalign.api.gateway.upstream import Asked
 from quickalign.platform.services.routes import Route
 from quickalign.serve.http.errors import ApiError, bad_value
-from quickalign.serve.http.replica import DEFAULT
-from quickalign.serve.http.shapes import respond_json
+from quickalign.serve.http.shapes import DEFAULT, respond_json
 
 router = APIRouter(include_in_schema=False)
 

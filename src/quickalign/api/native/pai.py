@@ -16,7 +16,8 @@ from quickalign.platform.access_keys import AccessKey
 
 router = APIRouter(tags=["pai"], route_class=StrictRoute)
 
-_VIEW = AccessKeyView(id="QAEXAMPLE234567", name="laptop", created_at=1767225600.0)
+KEY_ID = "QAEXAMPLE234567"
+_VIEW = AccessKeyView(id=KEY_ID, name="laptop", created_at=1767225600.0)
 _SECRET = AccessKeySecret(
     access_key_id=_VIEW.id,
     access_key_secret="shown-once",  # noqa: S106 - an example
@@ -46,7 +47,7 @@ def create_key(
     "/pai/credentials",
     response_model=Page[AccessKeyView],
     summary="List access keys",
-    responses=shown(Page[AccessKeyView](items=(_VIEW,))),
+    responses={**shown(Page[AccessKeyView](items=(_VIEW,))), **guarded()},
 )
 def list_keys(platform: ThePlatform) -> Response:
     """Oldest first, without their secrets."""
@@ -54,7 +55,7 @@ def list_keys(platform: ThePlatform) -> Response:
 
 
 @router.delete("/pai/credentials/{key_id}", status_code=204, summary="Revoke an access key", responses=guarded(404))
-def revoke_key(platform: ThePlatform, key_id: Annotated[str, Path(max_length=100, examples=[_VIEW.id])]) -> Response:
+def revoke_key(platform: ThePlatform, key_id: Annotated[str, Path(max_length=100, examples=[KEY_ID])]) -> Response:
     """What is signed with it is refused from now on."""
     platform.access_keys.revoke(key_id)
     return Response(status_code=204)

@@ -4,6 +4,7 @@ from typing import Any
 
 from quickalign.api.pai import places, specs
 from quickalign.api.pai.call import WORKSPACE, Call, Refused, invalid, missing, unsupported
+from quickalign.core import options
 from quickalign.core.errors import NotFoundError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import Job, JobCreate, JobState, TrainRequest
@@ -174,7 +175,8 @@ def _hyperparameters(call: Call, method: str) -> dict[str, Any]:
             kept[name] = text
     if method == "Standard":
         kept = {name: value for name, value in kept.items() if not name.startswith("load_in_")} | {"lora_dim": 0}
-    return kept
+    parsed = options.parse(kept)
+    return {name: getattr(parsed, name) for name in kept}
 
 
 def _output(call: Call) -> dict[str, str]:

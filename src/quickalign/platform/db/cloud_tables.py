@@ -1,6 +1,6 @@
 """Tables behind the dialects of a cloud: access keys, stored objects, registered models."""
 
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quickalign.platform.db.tables import BIG, Base, Json
@@ -47,6 +47,7 @@ class ModelVersionRow(Base):
     """A version of a registered model and where its weights are."""
 
     __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("model", "name"),)
 
     model: Mapped[str] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)

@@ -1,7 +1,7 @@
 """What follows from how a service stands: pure functions from a picture of its rows to the one next step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quickalign.core.wire.jobs import Reason
@@ -144,6 +144,8 @@ def _explained(picture: Picture, reason: Reason | None) -> Step | None:
 
 def _upwards(picture: Picture, step: Step) -> Step:
     """`step` to running, by way of starting where the table has no shorter one."""
+    if picture.state is S.RUNNING:
+        return replace(step, to=None)
     return Step(S.STARTING) if picture.state is S.PENDING else step
 
 

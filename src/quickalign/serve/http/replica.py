@@ -21,11 +21,11 @@ from quickalign.serve.http.errors import ApiError
 from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.http.requests import make_generations
 from quickalign.serve.http.respond import ClientGoneError
+from quickalign.serve.http.shapes import DEFAULT
 from quickalign.serve.vocabulary import Vocabulary
 
 T = TypeVar("T")
 B = TypeVar("B", ChatBody, CompletionBody)
-DEFAULT = "default"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+DEFAULT = "default"
+"""Stands for a replica's model, whatever its name."""
+
 _LEAST = -9999.0
 
 

@@ -35,7 +35,7 @@ def _endpoints():
 
 @pytest.fixture(scope="module")
 def app(platform, _endpoints):
-    return make_app(platform, _endpoints)
+    return make_app(platform, endpoints=_endpoints)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def refused(pai, body):
 
 def test_a_job_has_the_options_that_were_meant(pai, platform, body):
     job = platform.jobs.get(made(pai, body))
-    wanted = {"training_strategy": "dpo", "load_in_4bit": "false", "max_steps": "6", "save_steps": "2"}
+    wanted = {"training_strategy": "dpo", "load_in_4bit": False, "max_steps": 6, "save_steps": 2}
     assert job.spec.hyperparameters == wanted
     assert job.spec.model == "qwen2-tiny-instruct"
     assert job.name == "small"
@@ -72,7 +72,7 @@ def test_eight_bits_do_not_contradict_the_default_of_four(pai, platform, body):
     given |= {"load_in_4bit": "true", "load_in_8bit": "True"}
     body["HyperParameters"] = [{"Name": name, "Value": value} for name, value in given.items()]
     job = platform.jobs.get(made(pai, body))
-    assert job.spec.hyperparameters["load_in_8bit"] == "true"
+    assert job.spec.hyperparameters["load_in_8bit"] is True
     assert "load_in_4bit" not in job.spec.hyperparameters
 
 

@@ -44,7 +44,7 @@ def test_another_workspace_is_not_found(pai):
     assert code(pai("CreateModel", "POST", "/api/v1/models", body=body)) == (404, "WorkspaceNotFound")
 
 
-@pytest.mark.parametrize("action", ["CreatePipeline", "GetInstance", "", "listmodels", "ÄÖ".encode().decode("latin-1")])
+@pytest.mark.parametrize("action", ["CreatePipeline", "GetInstance", "", "listmodels"])
 def test_what_is_outside_is_named(pai, action):
     assert code(pai(action, "GET", "/api/v1/models")) == (404, "InvalidAction.NotFound")
 

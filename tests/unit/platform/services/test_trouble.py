@@ -6,6 +6,7 @@ from quickalign.core.errors import ModelError
 from quickalign.core.wire.services import ServiceState, ServiceUpdate
 from quickalign.platform.executors.base import Observation, Phase
 from quickalign.platform.services.make import make_services
+from quickalign.platform.services.secrets import Secrets
 from tests.support.fake_executor import FakeExecutor
 from tests.support.services import endpoint_of, get_ready
 
@@ -183,6 +184,7 @@ def test_a_start_that_the_old_server_announced_and_did_not_begin_is_settled(stag
 def test_a_second_reconciler_does_no_harm(stage):
     platform = stage.platform
     second, _ = make_services(
+        secrets=Secrets(platform.home),
         home=platform.home,
         config=platform.config,
         database=platform._database,
