@@ -82,6 +82,7 @@ class Watched:
         self.problems = []
         self.page = self.context.new_page()
         self.context.on("request", self._request)
+        self.context.on("requestfailed", self._failed)
         self.context.on("response", self._response)
         self.context.on("console", self._console)
         self.context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
@@ -97,8 +98,15 @@ class Watched:
         if response.status >= 400:
             self.problems.append(f"{response.status} {response.url}")
 
+    def _failed(self, request):
+        if "ERR_ABORTED" not in (request.failure or ""):  # which is what leaving a page does to its requests
+            self.problems.append(f"{request.failure} {request.url}")
+
     def _console(self, message):
-        if message.type in ("error", "warning"):
+        # htmx writes these of requests that failed, which `_failed` sees with their reason
+        if message.type in ("error", "warning") and not message.text.startswith(
+            ("htmx:afterRequest,", "htmx:sendAbort,")
+        ):
             self.problems.append(f"console {message.type}: {message.text}")
 
     def _dialog(self, dialog):
