@@ -1,6 +1,6 @@
 """The way to a replica: one request, and its answer's beginning or what became of it.
 
-Why aiohttp: docs/decisions/0010-the-gateway-asks-with-aiohttp.md.
+Why aiohttp: docs/decisions/0011-the-gateway-asks-with-aiohttp.md.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
