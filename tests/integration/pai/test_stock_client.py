@@ -72,9 +72,13 @@ def test_what_fails_says_why(tmp_path, stock_python):
     bad = tmp_path / "pairs.json"
     bad.write_text('[{"prompt": "a", "chosen": "", "rejected": "c"}]')
     with fresh_home(tmp_path) as home:
-        found = told(run_stock(stock_python, home, tmp_path, SCRIPTS / "failing_job.py", str(bad)))
+        done = run_stock(stock_python, home, tmp_path, SCRIPTS / "failing_job.py", str(bad))
+    found = told(done)
     code, message = found["refused"]
     assert code == "InvalidParameter"
     assert "'dpo_bta'" in message
     assert "'dpo_beta'" in message, "the nearest valid name"
-    assert "chosen" in found["failed"]
+    status, reason = found["failed"]
+    assert status == "Failed"
+    assert "chosen" in reason
+    assert reason in done.stdout, "the log that the client shows ends with it"
