@@ -38,6 +38,13 @@ class Graph:
     windows: tuple[int, ...]
 
 
+def _told_by_us(error: BaseException | None) -> EngineCannotError | None:
+    """Our own error behind one of the converter's, which says in its place that tracing failed."""
+    while error is not None and not isinstance(error, EngineCannotError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def convert(model: PreTrainedModel) -> Graph:
     """Make the graph of `model`, whose weights it shares until it is saved.
 
@@ -51,9 +58,9 @@ def convert(model: PreTrainedModel) -> Graph:
             graph = ov.convert_model(
                 _Wrapped(model), example_input=_example(), extension=ConversionExtension(_OPERATION, layers.convert)
             )
-    except EngineCannotError:
-        raise
     except Exception as error:  # the exporter and the converter raise of every kind
+        if (ours := _told_by_us(error)) is not None:
+            raise ours from None
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EngineCannotError(f"This model has no form as an OpenVINO graph: {first}") from error
     for port, name in zip(graph.inputs, ("input_ids", "position_ids", "beam_idx", "places"), strict=True):
