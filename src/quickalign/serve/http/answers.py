@@ -19,6 +19,7 @@ class Piece:
         tokens: the tokens it is made of.
         finish: why the choice is over with this piece; None where it goes on.
         prompt: the scores of the prompt's tokens from the second on, with the first piece where asked for.
+        end: the token by which the model ended the choice, with its last piece; it has no text.
     """
 
     choice: int
@@ -26,6 +27,7 @@ class Piece:
     tokens: tuple[TokenOut, ...]
     finish: Finish | None = None
     prompt: tuple[TokenScore, ...] | None = None
+    end: TokenOut | None = None
 
 
 class _Choice:
@@ -54,15 +56,16 @@ class _Choice:
         self._shown += len(shown)
         if not shown and finish is None:
             return None
-        return self._piece(told.choice, shown, finish)
+        end = told if ended and told.token is not None and not self._stops.stopped else None
+        return self._piece(told.choice, shown, finish, end)
 
-    def _piece(self, choice: int, text: str, finish: Finish | None) -> Piece:
+    def _piece(self, choice: int, text: str, finish: Finish | None, end: TokenOut | None) -> Piece:
         """The piece with its tokens. Those that lie behind a stop string's begin go unseen."""
         over = self._stops.stopped
         tokens = tuple(told for told, start in self._waiting if start < self._shown or (finish and not over))
         self._waiting = [(told, start) for told, start in self._waiting if start >= self._shown]
         prompt, self._prompt = self._prompt, None
-        return Piece(choice, text, tokens, finish, prompt)
+        return Piece(choice, text, tokens, finish, prompt, end)
 
 
 class Answers:

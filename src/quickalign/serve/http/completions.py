@@ -79,7 +79,7 @@ class _Maker:
             prompt = next((piece.prompt for piece in parts if piece.prompt is not None), None)
             tokens = tuple(token for piece in parts for token in piece.tokens)
             text = "".join(piece.text for piece in parts)
-            choices.append(self._choice(Piece(index, text, tokens, parts[-1].finish, prompt)))
+            choices.append(self._choice(Piece(index, text, tokens, parts[-1].finish, prompt, parts[-1].end)))
         return {**self._head, "choices": choices, "usage": self._usage}
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -126,7 +126,8 @@ class _Maker:
         if self._body.echo and self._shown[piece.choice] == 0:
             columns.prompt(self._prompts[piece.choice // self._each], piece.prompt or ())
             columns.offset = len(echoed)
-        for told in piece.tokens:
+        # The end token comes last: whoever scores an echoed prompt counts on one token behind it (lm-eval does).
+        for told in (*piece.tokens, *([piece.end] if piece.end else ())):
             if told.score is not None:
                 columns.add(told.score)
         return columns.shape
