@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 HAS_TORCH := $(BIN)/python -c 'import sys; from importlib.metadata import version; sys.exit(version("torch").split("+")[0] != "$(TORCH_VERSION)")'
 CODE := src tests scripts benchmarks
 
-.PHONY: quickstart test test-fast check format docs bench lock setup setup-dev clean
+.PHONY: quickstart test test-failed test-fast check format docs bench lock setup setup-dev clean
 .DEFAULT_GOAL := help
 
 ## quickstart   train the embedded model on the sample preferences, show what changed, and deploy it
@@ -24,6 +24,10 @@ quickstart: $(VENV)/.runtime
 ## test         every test this machine can run
 test: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+
+## test-failed  what failed in the last run, one test at a time, for a machine that was too busy
+test-failed: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -q
 
 ## test-fast    only the tests that take no more than about ten seconds each
 test-fast: $(VENV)/.dev
