@@ -26,8 +26,9 @@ PATIENCE_MS = 180_000
 """How long a page may take on a machine that is busy with other tests; nothing waits that long on a quiet one."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
+    """Closed behind a module: while Playwright is open, its event loop runs, and tests of other modules need their own."""
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("chromium is missing: apt-get install chromium")
