@@ -20,7 +20,7 @@ from tests.support.service_rounds import (
 )
 
 S = ServiceState
-ROUNDS = int(os.environ.get("QUICKALIGN_SERVICE_ROUNDS", "1000"))
+ROUNDS = int(os.environ.get("QUICKALIGN_SERVICE_ROUNDS", "200"))
 AT_ONCE = 20
 
 
