@@ -99,4 +99,4 @@ def test_the_notebook_s_code_runs_from_first_to_last(tmp_path):
     before, after = (re.search(rf"^{name}: (.+)$", told, re.MULTILINE) for name in ("before", "after"))
     assert before
     assert after
-    assert told.count("Removal(processes=(") == 2
+    assert told.count("processes=(") == 2
