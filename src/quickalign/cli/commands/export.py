@@ -39,7 +39,7 @@ def export(
     license_name: Annotated[str | None, typer.Option("--license", help=_ABOUT["license"], show_default=False)] = None,
     json: take.AsJson = False,
 ) -> None:
-    """Put the trained MODEL into FOLDER: one model that transformers, vLLM and `python -m quickalign.serve` load.
+    """Put the trained MODEL into FOLDER: one model that transformers and `python -m quickalign.serve` load.
 
     quickalign export runs/quickstart-1 my-model
 
