@@ -102,5 +102,7 @@ def test_twenty_steps_from_raw_text_equal_trl(tmp_path: Path, packing: str):
     compare(ours.steps, logs)
     saved = load_file(result.adapter / "adapter_model.safetensors")
     assert len(saved) == len(trained)
+    # Adam gives an entry whose gradient is mere rounding a whole step, in whichever direction the chip rounds: 4e-5 was
+    # seen with another instruction set. What the adapters do is held to 1e-5 above, in the log-probs of every step.
     for name, tensor in trained.items():
-        assert relative(saved[name.replace(".default", "")], tensor) < 1e-5, name
+        assert relative(saved[name.replace(".default", "")], tensor) < 1e-4, name

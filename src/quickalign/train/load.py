@@ -14,6 +14,7 @@ from quickalign.train.distributed import Processes
 from quickalign.train.loop import Setup
 from quickalign.train.manifest import BaseReference, Manifest
 from quickalign.train.model import DTYPES, Policy, load_base, make_policy
+from quickalign.train.narrow import keep_narrow
 from quickalign.train.objective import Objective
 from quickalign.train.observer import Observer
 from quickalign.train.prepare import Prepared
@@ -31,6 +32,8 @@ def load(prepared: Prepared, observer: Observer, processes: Processes) -> Setup:
     # Full fine-tuning keeps fp32 weights and computes under autocast: bf16 weights would swallow small updates.
     dtype = torch.float32 if parameters.lora_dim == 0 else DTYPES[precision]
     base = load_base(prepared.source.path, dtype=dtype, quantization=parameters.quantization, device=processes.device)
+    if parameters.quantization != "none":
+        keep_narrow(base, getattr(torch, prepared.shape.dtype))
     policy = make_policy(base, parameters, precision=precision, checkpointing=plan.gradient_checkpointing)
     observer.note(_sizes(policy, parameters.quantization))
     scorer = make_scorer(policy, prepared, processes, observer)

@@ -32,7 +32,8 @@ def predict(demand: Demand) -> dict[str, int]:
 
 
 def base_bytes(demand: Demand) -> int:
-    """The base as it lies in memory; 4 and 8 bits are for the linear layers, all else has the compute precision.
+    """The base as it lies in memory; 4 and 8 bits are for the linear layers. Beside them the embedding stays
+    as it is stored where that is narrower (`train.narrow`), and all else has the compute precision.
 
     NF4 with double quantisation (Dettmers et al. 2023, section 3): 4 bits a weight, an 8-bit scale for 64 weights, an
     fp32 scale for 256 of those. LLM.int8 (Dettmers et al. 2022): 8 bits a weight and an fp32 scale an output.
@@ -50,7 +51,9 @@ def base_bytes(demand: Demand) -> int:
         else:
             scales = weights // NF4_BLOCK
             stored += weights // 2 + scales + 4 * (scales // NF4_NESTED_BLOCK) + _TABLE_BYTES
-    return shape.layers * stored + demand.compute_bytes * (shape.parameters - shape.linear_parameters)
+    narrow = min(demand.compute_bytes, DTYPE_BYTES[shape.dtype]) * shape.embedding_parameters
+    others = shape.parameters - shape.linear_parameters - shape.embedding_parameters
+    return shape.layers * stored + narrow + demand.compute_bytes * others
 
 
 def optimizer_bytes(demand: Demand) -> int:

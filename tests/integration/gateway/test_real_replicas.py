@@ -81,27 +81,27 @@ def test_models_and_errors(address):
 def test_generated_requests_meet_no_500(address, replicas):
     document = replicas[0].http().get("/openapi.json").json()
     document["paths"] = {path: each for path, each in document["paths"].items() if path.startswith("/v1/")}
-    document["servers"] = [{"url": f"{address}/services/tiny"}]
+    document.pop("servers", None)
     schema = schemathesis.openapi.from_dict(document)
     seen = 0
     for found, mode in itertools.product(schema.get_all_operations(), GenerationMode):
         operation = found.ok()
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         def holds(case):
             if isinstance(case.body, dict):
                 case.body |= {"max_tokens": 2}
-            answer = case.call(headers={"Authorization": "Bearer qs-tiny"})
+            answer = case.call(f"{address}/services/tiny", headers={"Authorization": "Bearer qs-tiny"})
             assert answer.status_code < 500, answer.text
             assert answer.status_code < 400 or "message" in answer.json()["error"]
 
         try:
             holds()
-        except Unsatisfiable:
+        except Unsatisfiable:  # there is nothing that could be wrong about a GET
             continue
         seen += 1
-    assert seen >= 5
+    assert seen == 6
 
 
 def test_the_asynchronous_client(address):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -19,6 +22,8 @@ from quickalign.serve.http.replica import Replica
 from quickalign.serve.http.respond import CLIENT_CLOSED_REQUEST, ClientGoneError
 from quickalign.serve.http.shapes import respond_json
 
+REFERENCE = "#/components/schemas/{model}"
+
 
 def make_app(replica: Replica, *, tokens: Sequence[str], host: str) -> ASGIApp:
     """The ASGI application of a replica that listens at `host` and opens to `tokens`."""
@@ -27,6 +32,7 @@ def make_app(replica: Replica, *, tokens: Sequence[str], host: str) -> ASGIApp:
     _add_completions(app, replica)
     _add_models(app, replica)
     _add_health(app, replica)
+    app.openapi = partial(_document, app)  # type: ignore[method-assign]
     return Door(app, tokens=tokens, host=host, metrics=replica.metrics)
 
 
@@ -83,5 +89,18 @@ def _add_health(app: FastAPI, replica: Replica) -> None:
 
 
 def _takes(kind: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a body that is read and checked by hand."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}}
+    """Points to the schema of a body that is read and checked by hand."""
+    schema = {"$ref": REFERENCE.format(model=kind.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the bodies that `_takes` points to."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        _, bodies = models_json_schema(
+            [(kind, "validation") for kind in (ChatBody, CompletionBody)], ref_template=REFERENCE
+        )
+        document.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from quickalign.train.narrow import NarrowLinear
+
 # Numbers in a tile of logits: small enough for a CPU's second-level cache (with 512 KiB of it, 3 to 20 % faster than
 # tiles of twice the size), large enough to keep a GPU busy.
 CPU_TILE = 1 << 17
@@ -76,10 +78,12 @@ def token_logps(head: Head, hidden: Tensor, which: Tensor, targets: Tensor) -> T
 
 
 def _is_frozen_linear(projection: nn.Module) -> bool:
-    """Whether the projection is exactly a linear layer without gradient (or none is asked for)."""
+    """Whether the projection is exactly a linear layer, wide or narrow, without gradient (or none is asked for)."""
     trained = torch.is_grad_enabled() and any(weight.requires_grad for weight in projection.parameters())
     return (
-        type(projection) is nn.Linear and not trained and not torch.is_autocast_enabled(projection.weight.device.type)
+        type(projection) in (nn.Linear, NarrowLinear)
+        and not trained
+        and not torch.is_autocast_enabled(projection.weight.device.type)
     )
 
 
@@ -130,7 +134,7 @@ def _norms_and_means(head: Head, hidden: Tensor, *, with_means: bool) -> tuple[T
     budget = CPU_TILE if hidden.device.type == "cpu" else GPU_TILE
     tile = max(budget // max(places, 1), 1024)
     for start in range(0, weight.shape[0], tile):
-        rows = weight[start : start + tile]
+        rows = weight[start : start + tile].to(hidden.dtype)
         logits = head.finish(F.linear(hidden, rows, None if bias is None else bias[start : start + tile]))
         slopes = head.slope(logits) if with_means and head.softcap is not None else 1.0
         higher = torch.maximum(top, logits.amax(-1, keepdim=True))
