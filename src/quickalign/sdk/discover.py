@@ -29,6 +29,7 @@ _SAME_TIME = 1.0
 """Seconds within which two creation times are the same: the clock they are counted from may be set right meanwhile."""
 
 _LOG_LINES = 15
+_LARGE_LOG = 16 << 20
 
 # Popen objects of servers this process started, kept so that their end is noticed and they leave no zombie.
 _children: list[subprocess.Popen[bytes]] = []
@@ -159,6 +160,7 @@ def process_of(found: ServerFile) -> psutil.Process | None:
 def _launch(home: Path, arguments: Sequence[str]) -> ServerFile:
     command = [sys.executable, "-m", "quickalign.server", "--home", str(home), *arguments]
     environment = {**os.environ, "QUICKALIGN_HOME": str(home)}
+    _set_aside(log_file(home))
     with log_file(home).open("ab") as log:
         # its own session: a Ctrl-C or the end of this terminal is not meant for the server
         child = subprocess.Popen(
@@ -176,6 +178,13 @@ def _launch(home: Path, arguments: Sequence[str]) -> ServerFile:
         time.sleep(_PAUSE)
     child.terminate()
     raise _failed(home, f"was not ready within {_START_SECONDS:.0f} s")
+
+
+def _set_aside(log: Path) -> None:
+    """A log that has grown large makes room, in the place of the one before it."""
+    with suppress(OSError):
+        if log.stat().st_size > _LARGE_LOG:
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _failed(home: Path, how: str) -> UnavailableError:

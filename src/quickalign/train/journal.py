@@ -97,7 +97,7 @@ class Journal(Silent):
     def done(self, result: RunResult) -> None:
         """See `Observer`."""
         values = {"adapter": str(result.adapter), "adapter_sha256": result.adapter_sha256, "steps": result.steps}
-        self._event("done", f"The run is finished after {result.steps} steps.", values)
+        self._event("done", f"The run is finished at step {result.steps}.", values)
         self._update(now=True, step=result.steps, seconds_left=0.0)
 
     def failed(self, error: QuickalignError) -> None:

@@ -97,6 +97,17 @@ def test_a_server_that_cannot_start_is_told_with_the_last_lines_it_said(home, tm
     assert "server.log" in (caught.value.remedy or "")
 
 
+def test_a_large_log_is_set_aside_when_a_server_starts(home, tmp_path, monkeypatch):
+    program(tmp_path, monkeypatch, "import sys; sys.exit(2)")
+    log = discover.log_file(home)
+    with log.open("wb") as large:
+        large.truncate(17 << 20)
+    with pytest.raises(UnavailableError):
+        discover.start(home)
+    assert log.stat().st_size < 1 << 20
+    assert log.with_name("server.log.1").stat().st_size == 17 << 20
+
+
 def test_a_server_that_never_gets_ready_is_ended(home, tmp_path, monkeypatch):
     monkeypatch.setattr(discover, "_START_SECONDS", 0.5)
     program(tmp_path, monkeypatch, "open(sys.argv[4] + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")

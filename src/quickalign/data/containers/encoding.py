@@ -10,6 +10,7 @@ _WIDE_BOMS = (
 )
 _SHARE_WIDE = 0.3
 _CONTEXT = 4096
+_LEAST = 8  # so few bytes, one of them zero, say nothing
 
 
 def wide_encoding(head: bytes) -> str | None:
@@ -18,6 +19,8 @@ def wide_encoding(head: bytes) -> str | None:
         if head.startswith(mark):
             return name
     sample = head[: _CONTEXT - _CONTEXT % 2]
+    if len(sample) < _LEAST:
+        return None
     even, odd = sample[0::2], sample[1::2]
     for zeros, others in ((even, odd), (odd, even)):
         if others and zeros.count(0) > _SHARE_WIDE * len(zeros) and others.count(0) < len(others) / 10:
