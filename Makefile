@@ -23,7 +23,7 @@ quickstart: $(VENV)/.runtime
 
 ## test         every test this machine can run
 test: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
-	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --durations 40
 
 ## test-failed  what failed in the last run, one test at a time, for a machine that was too busy
 test-failed: $(VENV)/.dev
