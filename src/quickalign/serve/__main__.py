@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--precision", "precision", choices=get_args(Precision))
     add("--weights", "weights", choices=get_args(Weights))
     add("--drain-seconds", "drain_seconds", type=float)
+    add("--cache-gb", "cache_gb", type=float)
     add("--no-proof", "prove", action="store_false", default=None)
     return parser
 
