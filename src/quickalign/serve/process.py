@@ -119,8 +119,8 @@ class ProcessEngine:
         self._numbers = iter(range(1 << 62))
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
-        # A pipe that is full would hold the event loop up, so commands are written by a thread, in their order. What the
-        # process tells is read by the loop itself: a thread would cost more than all else that a token goes through.
+        # A pipe that is full would hold the event loop up, so commands are written by a thread, in their order. What
+        # comes is read by the loop itself: a thread would cost more than all else that a token goes through.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="engine-writer")
         self._loop.add_reader(self._connection, self._read)
 

@@ -21,6 +21,7 @@ from quickalign.data.records import Message
 from quickalign.serve.chat import load_tokenizer
 from quickalign.serve.engine import ReferenceAnswer
 from quickalign.serve.engines.load import generate_greedily
+from quickalign.serve.engines.vllm import environment
 from quickalign.serve.proof import compare_greedy
 from tests.support.engines import capped_model, random_adapter
 from tests.support.replicas import MODEL, RunningReplica, running_replica
@@ -37,10 +38,15 @@ LOGPROB_BOUND = 1e-3
 
 pytestmark = pytest.mark.slow
 needs_openvino = pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed here")
+needs_vllm = pytest.mark.skipif(
+    environment.python() is None,
+    reason=f"vLLM has an environment of its own, which {environment.PYTHON_VARIABLE} does not name",
+)
 CASES = [
     pytest.param(("transformers", True), id="transformers-adapter"),
     pytest.param(("openvino", True), id="openvino-adapter", marks=needs_openvino),
     pytest.param(("openvino", False), id="openvino-merged", marks=needs_openvino),
+    pytest.param(("vllm", True), id="vllm-adapter", marks=needs_vllm),
 ]
 
 

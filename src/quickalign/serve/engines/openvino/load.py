@@ -11,8 +11,8 @@ import openvino as ov
 
 from quickalign.core.errors import OptionError
 from quickalign.serve.engine import EngineInfo, Load
-from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
 from quickalign.serve.engines import store
+from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
 from quickalign.serve.engines.openvino.paging import PagedGraph
 from quickalign.serve.engines.paged import PagedCore
 from quickalign.train.device import find_cpu

@@ -1,4 +1,4 @@
-"""`python -m quickalign.serve.engines.vllm.guard COMMAND...`: runs a command that must not outlive who started it.
+"""`python guard.py COMMAND...`: runs a command that must not outlive who started it.
 
 vLLM starts processes of its own, which the kernel does not end with their parent. The guard's standard input is a pipe
 from the engine's process: when that closes, however it came to, the command's whole group is ended.

@@ -1,4 +1,4 @@
-"""Making vLLM's environment, step by step. A step that was done is done quickly again, so an interrupted one goes on."""
+"""Making vLLM's environment, step by step. A step that is done takes little time again, so a broken-off one goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quickalign.serve.engines.vllm import environment
 
 Say = Callable[[str], None]
 Run = Callable[[Sequence[str]], str]
-"""Runs a command to its end and returns its standard output, where that is asked for by `_ASKED` as its last word."""
+"""Runs a command to its end; of one with `-c` it returns what that wrote to standard output."""
 
 _TORCH = "torch==2.13.0+cpu"
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -96,7 +96,7 @@ def _pip(python: str, *arguments: str) -> list[str]:
 
 
 def _run(command: Sequence[str]) -> str:
-    """One command to its end. What is run by `-c` is asked something, and anything else tells the user how far it is."""
+    """One command to its end. What is run by `-c` is asked something; anything else shows the user how far it is."""
     asks = "-c" in command
     ended = subprocess.run(list(command), stdout=subprocess.PIPE if asks else None, text=True, check=False)
     if ended.returncode != 0:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from quickalign.serve.engine import Finish, Generation, TokenOut, TokenScore
 
 _ID = "token_id:"
+
+
+def apart(generation: Generation) -> list[Generation]:
+    """The requests that a generation becomes. vLLM takes several choices in one only where tokens are drawn."""
+    if generation.choices == 1 or generation.sampling.temperature > 0:
+        return [generation]
+    first = generation.first
+    return [replace(generation, choices=1, first=first + index) for index in range(generation.choices)]
 
 
 def body_of(model: str, generation: Generation) -> dict[str, Any]:
@@ -61,7 +70,12 @@ class Reader:
     def _choice(self, told: Mapping[str, Any]) -> Iterator[TokenOut]:
         index = int(told["index"])
         number = self._generation.first + index
-        finish = _finish(told.get("finish_reason"))
+        reason = told.get("finish_reason")
+        if reason not in (None, "stop", "length"):
+            self.open.discard(index)
+            yield TokenOut(number, None, error=f"vLLM ended the answer with {reason!r}.")
+            return
+        finish: Finish | None = reason
         ids = [int(token) for token in told.get("token_ids") or ()]
         scores = _scores(told.get("logprobs"), self._generation.sampling.logprobs)
         prompt: tuple[TokenScore, ...] | None = None
@@ -80,10 +94,6 @@ class Reader:
             yield TokenOut(number, token, score, finish if last else None, prompt if place == 0 else None)
         if not ids and finish is not None:
             yield TokenOut(number, None, None, finish, prompt)
-
-
-def _finish(reason: object) -> Finish | None:
-    return None if reason is None else "stop" if reason == "stop" else "length"
 
 
 def _scores(told: Mapping[str, Any] | None, top: int | None) -> list[TokenScore | None]:
