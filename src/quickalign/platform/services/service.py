@@ -136,14 +136,6 @@ class Services:
             items = to_services(session, rows[:count])
         return Page(items=items, next=items[-1].id if len(rows) > count else None)
 
-    def count(self) -> dict[str, int]:
-        """The number of services by state; every state is named but deleted, of which there are ever more."""
-        with self._database.read() as session:
-            query = select(ServiceRow.state, func.count()).where(ServiceRow.state != S.DELETED)
-            found = session.execute(query.group_by(ServiceRow.state))
-            states = {str(state): 0 for state in ServiceState if state is not S.DELETED}
-            return states | {str(state): int(count) for state, count in found}
-
     def update(self, name: str, changes: ServiceUpdate) -> Service:
         """Change a service. Another `spec` makes a revision, which takes over when it has proved itself.
 
