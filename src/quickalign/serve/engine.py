@@ -73,6 +73,10 @@ class TokenScore:
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
 
+    def __reduce__(self) -> tuple[type[TokenScore], tuple[object, ...]]:
+        """As in `TokenOut`."""
+        return TokenScore, (self.token, self.logprob, self.top)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenOut:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -76,28 +77,31 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def oracles(adapter: str) -> dict[bool, Oracle]:
+def oracle(adapter: str) -> Callable[[bool], Oracle]:
+    """Makes the oracle with or without the adapter, once, where a case needs it."""
     folder = paths.assets() / MODEL
     encoder = Encoder(load_tokenizer(folder), seq_length=2048, system_prompt=DEFAULT_SYSTEM_PROMPT)
     prompts = [tuple(encoder.prompt_ids((Message("user", text),))) for text in PROMPTS]
-    made = {}
-    for with_adapter in (False, True):
+
+    @cache
+    def make(with_adapter: bool) -> Oracle:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         model.generation_config.repetition_penalty = None
         tuned = PeftModel.from_pretrained(model, adapter).eval() if with_adapter else model
-        made[with_adapter] = Oracle(tuned, [generate_greedily(tuned, prompt, TOKENS, ENDS) for prompt in prompts])
-    return made
+        return Oracle(tuned, [generate_greedily(tuned, prompt, TOKENS, ENDS) for prompt in prompts])
+
+    return make
 
 
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest, adapter: str, oracles: dict[bool, Oracle]) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, adapter: str, oracle: Callable[[bool], Oracle]) -> Iterator[Case]:
     engine, with_adapter = request.param
     flags = ["--model", MODEL, "--engine", engine, "--precision", "fp32"]
     flags += ["--adapter", adapter] if with_adapter else []
     with running_replica(*flags, "--max-waiting", "300") as replica:
         assert replica.told["engine"] == engine
         assert replica.told["precision"] == "fp32"
-        yield Case(engine, replica, oracles[with_adapter])
+        yield Case(engine, replica, oracle(with_adapter))
 
 
 class TestEveryEngine:
