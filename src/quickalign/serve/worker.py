@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
         load: Load = connection.recv()
         if not is_quantised(Path(load.weights), load.quantization):
             leave_out("bitsandbytes")  # where the engine has not looked for it yet
+        commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(connection, commands), daemon=True).start()  # loading may take minutes
         core = make(load)
     except EOFError:  # the other side has found something wrong
         return 0
@@ -43,8 +45,6 @@ def main(arguments: list[str]) -> int:
         connection.send(error)
         return error.exit_code
     connection.send(core.info)
-    commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(connection, commands), daemon=True).start()
     return _loop(core, connection, commands)
 
 

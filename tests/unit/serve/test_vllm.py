@@ -17,6 +17,8 @@ from quickalign.serve.engines.vllm import environment, server
 from quickalign.serve.engines.vllm.core import VllmCore
 from quickalign.serve.engines.vllm.load import load_vllm
 from quickalign.serve.engines.vllm.messages import apart, body_of
+from quickalign.serve.process import Child
+from tests.support.homes import wait_until
 from tests.support.runs import small_model
 
 DOUBLE = Path(__file__).parents[2] / "doubles" / "vllm_double"
@@ -159,6 +161,24 @@ def test_the_server_ends_with_the_engine_and_leaves_nothing(folder: Path) -> Non
             os.close(one._guard.stdin.fileno())
             one._guard.wait(20)
         assert not psutil.wait_procs(processes, timeout=20)[1]
+
+
+def test_an_engine_whose_replica_goes_while_it_loads_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = folder / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 600\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setenv("QUICKALIGN_HOME", str(folder / "home"))
+    monkeypatch.setenv(environment.PYTHON_VARIABLE, str(sleeper))
+    child = Child("vllm")
+    child.connection.send(wanted(folder))
+    engine = psutil.Process(child.process.pid)
+    wait_until(lambda: any(one.name() == "sleep" for one in engine.children(recursive=True)))
+    started = engine.children(recursive=True)
+    child.connection.close()
+    child.process.wait(30)
+    assert not psutil.wait_procs(started, timeout=20)[1]
 
 
 def test_a_server_that_dies_is_noticed(folder: Path, core: VllmCore) -> None:
