@@ -20,7 +20,7 @@ def leave_out(*packages: str) -> None:
     For programs alone: what is left out stays out for everybody in the process.
     """
     for package in packages:
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type] - None is what Python looks for
+        sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # typeshed knows modules alone
 
 
 def is_quantised(weights: Path, quantization: str) -> bool:
