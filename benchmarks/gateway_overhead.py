@@ -1,9 +1,9 @@
-"""What the gateway costs: `python -m benchmarks.gateway_overhead [--model MODEL] [--rounds N]`.
+"""What HTTP costs: `python -m benchmarks.gateway_overhead [--model MODEL] [--engine ENGINE] [--rounds N]`.
 
-One replica is asked directly and through the gateway in turn, with one stream and with eight, so that whatever else the
-machine does falls on both alike. Shown are tokens a second together, the time to the first token, and the processor
-time that the gateway takes for a token, which does not depend on how busy the machine is. What the replica itself costs
-against its engine called in-process is in `benchmarks.serve_vs_peers`.
+The same prompt is answered by the engine called in-process, by one replica asked directly, and by that replica through
+the gateway, in turn, with one stream and with eight, so that whatever else the machine does falls on all alike. Shown
+are tokens a second together, the time to the first token, and the processor time that the replica's endpoint and the
+gateway take for a token, which depends less on how busy the machine is. The exit code is 1 where a bound is not kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +25,15 @@ import aiohttp
 import psutil
 import uvicorn
 
+from benchmarks.in_process import TOKENS, read_prompt
 from quickalign.api.app import make_app
 from quickalign.core.wire.services import Limits, ServiceMetrics, ServiceState
 from quickalign.platform import Platform
 from quickalign.platform.services.routes import Route, Upstream
 
-TOKENS, TOKEN = 48, "token"
-PROMPT = "Tell me about the town where you would like to live, and why. " * 4
+TOKEN = "token"  # noqa: S105 - opens a gateway that lives as long as the benchmark
+STREAMS = (1, 8)
+LEAST_RATIO, MOST_ADDED_MS = 0.95, 5.0
 
 
 class OneService:
@@ -65,77 +67,114 @@ class OneService:
 
 @dataclass
 class Seen:
-    """What answers by one way have shown."""
+    """What answers by one way have shown: tokens a second, milliseconds to the first token, and the time spent."""
 
     rates: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
+    spent: float = 0.0
+    tokens: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second of all streams together."""
+        return statistics.median(self.rates)
+
+    @property
+    def first_ms(self) -> float:
+        """Milliseconds to the first token."""
+        return statistics.median(self.first)
+
+    @property
+    def microseconds(self) -> float:
+        """Processor time a token."""
+        return self.spent / self.tokens * 1e6
 
 
-async def _one(session: aiohttp.ClientSession, url: str) -> tuple[float, int]:
-    """Seconds to the first token, and how many events with text came."""
+Ask = Callable[[int], tuple[float, list[float]]]
+"""Answers the prompt so many times at once; returns seconds in all, and to each first token."""
+
+
+async def _one(session: aiohttp.ClientSession, url: str, prompt: list[int]) -> float:
+    """One answer; returns the seconds to its first token."""
     body = {
         "model": "default",
-        "messages": [{"role": "user", "content": PROMPT}],
+        "prompt": prompt,
         "stream": True,
         "max_tokens": TOKENS,
         "temperature": 0,
         "ignore_eos": True,
     }
-    begun, first, events = time.perf_counter(), 0.0, 0
+    begun, first = time.perf_counter(), 0.0
     async with session.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         assert answer.status == 200, await answer.text()
         async for line in answer.content:
-            if b'"content":"' in line and b'"role"' not in line:
+            if b'"text":' in line:
                 first = first or time.perf_counter() - begun
-                events += 1
-    return first, events
+    return first
 
 
-async def _round(session: aiohttp.ClientSession, url: str, streams: int, seen: Seen) -> int:
-    begun = time.perf_counter()
-    answers = await asyncio.gather(*(_one(session, url) for _ in range(streams)))
-    seen.rates.append(streams * TOKENS / (time.perf_counter() - begun))
-    seen.first += [first for first, _ in answers]
-    return sum(events for _, events in answers)
+def over_http(url: str, prompt: list[int]) -> Ask:
+    """Streams of the server at `url`."""
+
+    async def together(streams: int) -> tuple[float, list[float]]:
+        async with aiohttp.ClientSession() as session:
+            begun = time.perf_counter()
+            firsts = await asyncio.gather(*(_one(session, url, prompt) for _ in range(streams)))
+            return time.perf_counter() - begun, firsts
+
+    return lambda streams: asyncio.run(together(streams))
 
 
-async def _measure(replica: str, gateway: str, process: psutil.Process, rounds: int) -> None:
-    ways = {
-        "replica": f"{replica}/v1/chat/completions",
-        "gateway": f"{gateway}/services/one/v1/chat/completions",
-    }
-    async with aiohttp.ClientSession() as session:
-        for streams in (1, 8):
-            for url in ways.values():
-                await _round(session, url, streams, Seen())
-            seen = {way: Seen() for way in ways}
-            spent, events = 0.0, 0
-            for number in range(rounds):
-                for way, url in sorted(ways.items(), reverse=bool(number % 2)):
-                    before = sum(process.cpu_times()[:2])
-                    came = await _round(session, url, streams, seen[way])
-                    if way == "gateway":
-                        spent, events = spent + sum(process.cpu_times()[:2]) - before, events + came
-            _tell(streams, seen, spent / events)
+def in_process(process: subprocess.Popen[str]) -> Ask:
+    """Answers of the engine in `benchmarks.in_process`."""
+
+    def ask(streams: int) -> tuple[float, list[float]]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{streams}\n")
+        process.stdin.flush()
+        seconds, first = json.loads(process.stdout.readline())
+        return seconds, [first] * streams
+
+    return ask
 
 
-def _tell(streams: int, seen: dict[str, Seen], cpu: float) -> None:
-    direct, through = seen["replica"], seen["gateway"]
-    ratio = statistics.median(through.rates) / statistics.median(direct.rates)
-    first = statistics.median(direct.first) * 1e3
-    added = statistics.median(through.first) * 1e3 - first
+def measure(ways: dict[str, Ask], watched: dict[str, int], streams: int, rounds: int) -> dict[str, Seen]:
+    """Ask by every way in turn; `watched` names the process whose time is counted for some of them."""
+    seen = {way: Seen() for way in ways}
+    processes = {way: psutil.Process(pid) for way, pid in watched.items()}
+    for ask in ways.values():
+        ask(streams)
+    for number in range(rounds):
+        for way, ask in sorted(ways.items(), reverse=bool(number % 2)):
+            before = sum(processes[way].cpu_times()[:2]) if way in processes else 0.0
+            seconds, firsts = ask(streams)
+            seen[way].spent += sum(processes[way].cpu_times()[:2]) - before if way in processes else 0.0
+            seen[way].tokens += streams * TOKENS
+            seen[way].rates.append(streams * TOKENS / seconds)
+            seen[way].first += [first * 1e3 for first in firsts]
+    return seen
+
+
+def tell(streams: int, seen: dict[str, Seen]) -> bool:
+    """Print what was seen; whether the bounds are kept."""
+    engine, replica, gateway = seen["engine"], seen["replica"], seen["gateway"]
+    ratio, added = gateway.rate / engine.rate, gateway.first_ms - replica.first_ms
     print(
-        f"{streams} streams: {statistics.median(direct.rates):.1f} tokens/s direct, "
-        f"{statistics.median(through.rates):.1f} through the gateway ({ratio:.3f}x); "
-        f"first token {first:.1f} ms direct, {added:+.1f} ms through the gateway; "
-        f"{cpu * 1e6:.0f} us of its processor time an event"
+        f"{streams} streams: engine {engine.rate:.1f} tokens/s, replica {replica.rate:.1f} "
+        f"({replica.rate / engine.rate:.3f}x), gateway {gateway.rate:.1f} ({ratio:.3f}x); "
+        f"first token {engine.first_ms:.1f} ms in process, {replica.first_ms:.1f} ms from the replica, "
+        f"{added:+.1f} ms through the gateway; processor time a token: {replica.microseconds:.0f} us at the endpoint, "
+        f"{gateway.microseconds:.0f} us in the gateway",
+        flush=True,
     )
+    return ratio >= LEAST_RATIO and added <= MOST_ADDED_MS
 
 
 @contextmanager
-def _started(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A program, and the first line that it writes."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield process, process.stdout.readline().strip()
@@ -144,7 +183,8 @@ def _started(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.wait(30)
 
 
-def _serve_gateway(url: str) -> None:
+def serve_gateway(url: str) -> None:
+    """The gateway alone, with the settings of the server."""
     with tempfile.TemporaryDirectory() as home:
         platform = Platform.open(Path(home))
         app = make_app(platform, endpoints=OneService(url))
@@ -155,22 +195,33 @@ def _serve_gateway(url: str) -> None:
         platform.close()
 
 
-def main() -> None:
-    """Start both, and measure."""
+def main() -> int:
+    """Start all three, and measure; returns 1 where a bound is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="qwen2-tiny-instruct")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--gateway", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.gateway:
-        _serve_gateway(given.gateway)
-        return
-    replica = ("-m", "quickalign.serve", "--model", given.model, "--no-proof")
-    with _started(*replica) as (_, told):
-        url = json.loads(told)["endpoint"]
-        with _started("-m", "benchmarks.gateway_overhead", "--gateway", url) as (process, address):
-            asyncio.run(_measure(url, address, psutil.Process(process.pid), given.rounds))
+        serve_gateway(given.gateway)
+        return 0
+    model = ("--model", given.model, "--engine", given.engine)
+    with (
+        started("-m", "quickalign.serve", *model, "--no-proof", "--context", "1024") as (endpoint, told),
+        started("-m", "benchmarks.in_process", *model) as (engine, _),
+        started("-m", "benchmarks.gateway_overhead", "--gateway", json.loads(told)["endpoint"]) as (gateway, address),
+    ):
+        prompt = read_prompt(given.model)
+        ways = {
+            "engine": in_process(engine),
+            "replica": over_http(f"{json.loads(told)['endpoint']}/v1/completions", prompt),
+            "gateway": over_http(f"{address}/services/one/v1/completions", prompt),
+        }
+        watched = {"replica": endpoint.pid, "gateway": gateway.pid}
+        kept = [tell(streams, measure(ways, watched, streams, given.rounds)) for streams in STREAMS]
+    return int(not all(kept))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,11 @@
 """Tokens a second of the engines in a process, of the replica over HTTP, and of other servers, at 1 and 8 streams.
 
-    python -m benchmarks.serve_vs_peers --model FOLDER [--engines openvino transformers] [--rounds 2]
-        [--peer NAME='COMMAND with {model} and {port}']
+    python -m benchmarks.serve_vs_peers --model FOLDER [--engines openvino openvino:int8 transformers] [--rounds 2]
+        [--precision auto] [--peer NAME='COMMAND with {model} and {port}']
 
-FOLDER holds a model, such as Qwen2-0.5B's true shape with random weights (scripts/make_random_model.py). A peer is any
-server of OpenAI's chat API, in an environment of its own, such as
+FOLDER holds a model, such as Qwen2-0.5B's true shape with random weights (scripts/make_random_model.py). An engine may
+be followed by what its weights are rounded to. A peer is any server of OpenAI's chat API, in an environment of its own
+and in the same precision, such as
 
     --peer vllm='/path/to/venv/bin/python -m vllm.entrypoints.openai.api_server --model {model} --port {port}'
     --peer transformers='transformers serve --continuous-batching --port {port} {model}'
@@ -26,8 +27,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +44,19 @@ NEW_TOKENS = 48
 PROMPT = "the quick brown fox jumps over the lazy dog and " * 18
 PROMPT_TOKENS = 200
 START_SECONDS = 600.0
+CONTEXT = 1024
 
 Speeds = dict[str, float]
 
 
-def in_process(model: str, engine: str) -> Speeds:
+def in_process(model: str, engine: str, precision: str) -> Speeds:
     """The engine's core, stepped in this process."""
-    core = loader(engine)(Load(engine, model, None, "none", ("fp32",), max(STREAMS), None))
+    name, _, weights = engine.partition(":")
+    compression: Any = weights or "auto"
+    core = loader(name)(Load(name, model, None, "none", (precision,), max(STREAMS), CONTEXT, compression))
     sampling = Sampling(max_tokens=NEW_TOKENS, temperature=0)
     speeds: Speeds = {}
-    for streams in (STREAMS[0], *STREAMS):  # the first time warms up
+    for streams in (*STREAMS, *STREAMS):  # the first time warms up
         started = time.perf_counter()
         for number in range(streams):
             prompt = tuple((number * 7 + place * 13) % 5000 for place in range(PROMPT_TOKENS))
@@ -69,7 +74,7 @@ async def over_http(endpoint: str, model: str) -> Speeds:
     """Streamed chats of a server, all at once."""
     speeds: Speeds = {}
     async with httpx.AsyncClient(base_url=endpoint, timeout=600, trust_env=False) as client:
-        for streams in (STREAMS[0], *STREAMS):
+        for streams in (*STREAMS, *STREAMS):
             started = time.perf_counter()
             firsts = await asyncio.gather(*(_chat(client, model, number) for number in range(streams)))
             speeds[f"tokens/s at {streams}"] = streams * NEW_TOKENS / (time.perf_counter() - started)
@@ -99,10 +104,12 @@ async def _chat(client: httpx.AsyncClient, model: str, number: int) -> float:
 
 
 @contextmanager
-def replica(model: str, engine: str) -> Iterator[str]:
+def replica(model: str, engine: str, precision: str) -> Iterator[str]:
     """Our own server, ready."""
-    command = [sys.executable, "-m", "quickalign.serve", "--model", model, "--engine", engine]
-    command += ["--precision", "fp32", "--no-proof", "--max-concurrency", str(max(STREAMS))]
+    name, _, weights = engine.partition(":")
+    command = [sys.executable, "-m", "quickalign.serve", "--model", model, "--engine", name]
+    command += ["--precision", precision, "--no-proof", "--max-concurrency", str(max(STREAMS))]
+    command += ["--context", str(CONTEXT), *(["--weights", weights] if weights else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -140,25 +147,28 @@ def _wait_for(endpoint: str, process: subprocess.Popen[Any]) -> None:
     raise RuntimeError(f"it was not ready in {START_SECONDS:.0f} s")
 
 
-def contestants(model: str, engines: list[str], peers: dict[str, str]) -> dict[str, Callable[[], Speeds]]:
+def contestants(
+    model: str, engines: list[str], precision: str, peers: dict[str, str]
+) -> dict[str, Callable[[], Speeds]]:
     """What is measured, by name."""
     found: dict[str, Callable[[], Speeds]] = {}
     for engine in engines:
-        found[f"{engine}, in process"] = lambda engine=engine: _in_a_process(model, engine)  # type: ignore[misc]
-        found[f"{engine}, replica"] = lambda engine=engine: _through(replica(model, engine), "default")  # type: ignore[misc]
+        found[f"{engine}, in process"] = partial(_in_a_process, model, engine, precision)
+        found[f"{engine}, replica"] = partial(_through, partial(replica, model, engine, precision), "default")
     for name, command in peers.items():
-        found[name] = lambda command=command: _through(peer(command, model), model)  # type: ignore[misc]
+        found[name] = partial(_through, partial(peer, command, model), model)
     return found
 
 
-def _through(server: Any, model: str) -> Speeds:
-    with server as endpoint:
+def _through(server: Callable[[], AbstractContextManager[str]], model: str) -> Speeds:
+    with server() as endpoint:
         return asyncio.run(over_http(endpoint, model))
 
 
-def _in_a_process(model: str, engine: str) -> Speeds:
+def _in_a_process(model: str, engine: str, precision: str) -> Speeds:
     """`in_process`, in a process that ends, so that its memory is free for the next."""
     command = [sys.executable, "-m", "benchmarks.serve_vs_peers", "--model", model, "--in-process", engine]
+    command += ["--precision", precision]
     told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {name: float(value) for name, value in json.loads(told.splitlines()[-1]).items()}
 
@@ -170,16 +180,17 @@ def main() -> None:
     parser.add_argument("--engines", nargs="*", default=["openvino", "transformers"])
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--in-process", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.in_process:
-        print(json.dumps(in_process(arguments.model, arguments.in_process)))
+        print(json.dumps(in_process(arguments.model, arguments.in_process, arguments.precision)))
         return
     measured: dict[str, list[Speeds]] = {}
     failed: dict[str, str] = {}
     peers = dict(one.split("=", 1) for one in arguments.peer)
     for _ in range(arguments.rounds):
-        for name, measure in contestants(arguments.model, arguments.engines, peers).items():
+        for name, measure in contestants(arguments.model, arguments.engines, arguments.precision, peers).items():
             try:
                 measured.setdefault(name, []).append(measure())
             except (RuntimeError, OSError, httpx.HTTPError, subprocess.CalledProcessError, ValueError) as error:

@@ -4,7 +4,7 @@
 
 The folder has Hugging Face layout: the shape of the named model card, bf16 safetensors (one file, written tensor by
 tensor, so memory stays at the largest tensor's size), and the embedded model's tokenizer and chat template. The shape's
-vocabulary size is kept; the ids beyond the tokenizer's own simply never occur.
+vocabulary size is kept; the ids beyond the tokenizer's own occur in no prompt and in no greedy answer.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from quickalign.core.errors import OptionError
 from quickalign.hub.cards import ModelCard, find_card
 
 TINY_MODEL = "qwen2-tiny-instruct"
+TINY_TOKENS = 5632
+VOCABULARY_MATRICES = ("embed_tokens.weight", "lm_head.weight")
 INITIAL_STD = 0.02  # as Qwen2's own `initializer_range`
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
@@ -59,7 +61,10 @@ def _values(name: str, shape: tuple[int, ...], generator: torch.Generator) -> to
         return torch.ones(shape, dtype=torch.bfloat16)
     if name.endswith("bias"):
         return torch.zeros(shape, dtype=torch.bfloat16)
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, INITIAL_STD, generator=generator)
+    values = torch.empty(shape, dtype=torch.bfloat16).normal_(0, INITIAL_STD, generator=generator)
+    if name.endswith(VOCABULARY_MATRICES):
+        values[TINY_TOKENS:] = 0  # as costly to compute, and never the likeliest
+    return values
 
 
 def config_of(card: ModelCard) -> PretrainedConfig:

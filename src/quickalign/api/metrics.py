@@ -1,6 +1,6 @@
 """Figures for Prometheus at `/metrics`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,22 +11,22 @@ from quickalign.platform import Platform
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Jobs(Collector):
-    """Jobs by state, counted when asked for."""
+class _ByState(Collector):
+    """Jobs or services by state, counted when asked for."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, name: str, text: str, count: Callable[[], dict[str, int]]) -> None:
+        self._name, self._text, self._count = name, text, count
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        family = GaugeMetricFamily("quickalign_jobs", "Jobs by state.", labels=["state"])
-        for state, number in self._platform.jobs.count().items():
+        family = GaugeMetricFamily(self._name, self._text, labels=["state"])
+        for state, number in self._count().items():
             family.add_metric([state], number)
         yield family
 
     def describe(self) -> Iterator[Metric]:
-        """See `Collector`; keeps the registry from counting jobs at the start."""
-        yield GaugeMetricFamily("quickalign_jobs", "Jobs by state.", labels=["state"])
+        """See `Collector`; keeps the registry from counting at the start."""
+        yield GaugeMetricFamily(self._name, self._text, labels=["state"])
 
 
 class Metrics:
@@ -34,7 +34,8 @@ class Metrics:
 
     def __init__(self, platform: Platform) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Jobs(platform))
+        self._registry.register(_ByState("quickalign_jobs", "Jobs by state.", platform.jobs.count))
+        self._registry.register(_ByState("quickalign_services", "Services by state.", platform.services.count))
         labels = ["method", "route", "status"]
         self.requests = Counter("quickalign_http_requests", "Answered requests.", labels, registry=self._registry)
         self.seconds = Histogram(

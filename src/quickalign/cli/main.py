@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from quickalign import __version__
 from quickalign.cli import failures
-from quickalign.cli.commands import cache, data, files, jobs, models, pai, server, services
+from quickalign.cli.commands import cache, data, engines, files, jobs, models, pai, server, services
 from quickalign.cli.commands.chat import chat
 from quickalign.cli.commands.compare import compare
 from quickalign.cli.commands.deploy import deploy
@@ -68,6 +68,7 @@ app.add_typer(pai.app, name="pai")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
+app.add_typer(engines.app, name="engines")
 
 
 def _show_version(wanted: bool) -> None:

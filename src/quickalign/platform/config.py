@@ -61,6 +61,11 @@ class Config(BaseModel):
     service_retries: int = Field(
         default=5, ge=0, description="Restarts of a replica that does not get ready, before its revision is given up."
     )
+    engine_cache_gb: float = Field(
+        default=20,
+        ge=0,
+        description="What models converted for an engine may take on the disk, in GB; what no replica uses goes first.",
+    )
     service_wait_seconds: float = Field(
         default=60, ge=0, description="How long a request waits for a service that is starting, before it gets 503."
     )

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from quickalign.core.hyperparameters import Precision
 from quickalign.core.wire.services import Weights
 from quickalign.serve import spec as specs
 from quickalign.serve.engines.registry import ENGINES, resolve_engine
+from quickalign.serve.lean import leave_out
 from quickalign.serve.process import Child
 from quickalign.serve.spec import ServeSpec
 
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--precision", "precision", choices=get_args(Precision))
     add("--weights", "weights", choices=get_args(Weights))
     add("--drain-seconds", "drain_seconds", type=float)
+    add("--cache-gb", "cache_gb", type=float)
     add("--no-proof", "prove", action="store_false", default=None)
     return parser
 
@@ -95,4 +98,6 @@ def _tell(ready: dict[str, Any], file: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    leave_out("torch")  # the engine's process computes; this one has the tokenizer
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch is as it should be
     sys.exit(main(sys.argv[1:]))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
@@ -41,6 +42,7 @@ class Prompts:
             apply_chat_template=apply_chat_template,
             system_prompt=system_prompt,
         )
+        self._backend = _plain_backend(tokenizer)
 
     def chat(self, messages: Sequence[Message]) -> list[int]:
         """The ids that an answer to `messages` is generated after.
@@ -74,8 +76,19 @@ class Prompts:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer's ids: exactly what they say, without special tokens."""
+        if self._backend is not None:  # what the line below comes to, without its looking at each id
+            return str(self._backend.decode(ids, skip_special_tokens=True))
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
+
+
+def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Any | None:
+    """What turns ids into text behind `tokenizer`; None where its own class has a part in that."""
+    kind = type(tokenizer)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return None
+    own = any(getattr(kind, name) is not getattr(PreTrainedTokenizerFast, name) for name in ("decode", "_decode"))
+    return None if own else tokenizer.backend_tokenizer
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -73,6 +73,10 @@ class TokenScore:
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
 
+    def __reduce__(self) -> tuple[type[TokenScore], tuple[object, ...]]:
+        """As in `TokenOut`."""
+        return TokenScore, (self.token, self.logprob, self.top)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenOut:
@@ -94,6 +98,10 @@ class TokenOut:
     finish: Finish | None = None
     prompt: tuple[TokenScore, ...] | None = None
     error: str | None = None
+
+    def __reduce__(self) -> tuple[type[TokenOut], tuple[object, ...]]:
+        """How it crosses the border of a process: as a call, three times as fast as what dataclasses bring along."""
+        return TokenOut, (self.choice, self.token, self.score, self.finish, self.prompt, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,7 @@ class Load:
         context: a bound on prompt and answer together below the model's own; None takes the model's.
         probes: prompts that transformers' own `generate` answers before the engine starts.
         probe_tokens: the longest such answer.
+        cache_bytes: what converted models may take on the disk.
     """
 
     engine: str
@@ -161,6 +170,7 @@ class Load:
     compression: Weights = "auto"
     probes: tuple[tuple[int, ...], ...] = ()
     probe_tokens: int = 0
+    cache_bytes: int = 20_000_000_000
 
 
 class Core(Protocol):

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -119,9 +118,11 @@ class ProcessEngine:
         self._streams: dict[int, ProcessStream] = {}
         self._numbers = iter(range(1 << 62))
         self._loop = asyncio.get_running_loop()
-        # A pipe that is full would hold the event loop up, so commands are written by a thread, in their order.
+        self._ending: asyncio.Task[None] | None = None
+        # A pipe that is full would hold the event loop up, so commands are written by a thread, in their order. What
+        # comes is read by the loop itself: a thread would cost more than all else that a token goes through.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="engine-writer")
-        threading.Thread(target=self._read, daemon=True, name="engine-reader").start()
+        self._loop.add_reader(self._connection, self._read)
 
     @classmethod
     async def start(cls, child: Child, load: Load, *, max_waiting: int) -> ProcessEngine:
@@ -185,6 +186,7 @@ class ProcessEngine:
     async def close(self) -> None:
         """End the process and every stream."""
         self.fail("The replica is shutting down.")
+        self._loop.remove_reader(self._connection)
         self._writer.shutdown(wait=False, cancel_futures=True)
         self._process.terminate()
         try:
@@ -204,21 +206,18 @@ class ProcessEngine:
             return
 
     def _read(self) -> None:
-        """The reader's thread: pass on what the process tells until it ends."""
-        while True:
-            try:
-                told = self._connection.recv()
-            except (EOFError, OSError):
-                break
-            try:
-                self._loop.call_soon_threadsafe(self._dispatch, told)
-            except RuntimeError:  # the event loop is closed
-                return
-        code = self._process.wait()
+        """Pass on one message of the process, which writes whole ones at once; its end is the end of all streams."""
         try:
-            self._loop.call_soon_threadsafe(self.fail, f"The engine's process ended with {_ending(code)}.")
-        except RuntimeError:
+            told = self._connection.recv()
+        except (EOFError, OSError):
+            self._loop.remove_reader(self._connection)
+            self._ending = self._loop.create_task(self._tell_ending())
             return
+        self._dispatch(told)
+
+    async def _tell_ending(self) -> None:
+        code = await asyncio.to_thread(self._process.wait)
+        self.fail(f"The engine's process ended with {_ending(code)}.")
 
     def _dispatch(self, told: list[tuple[int, TokenOut]]) -> None:
         for number, one in told:

@@ -207,6 +207,7 @@ def _load(engine: str, spec: ServeSpec, served: Served, prompts: Prompts) -> Loa
         compression=spec.weights,
         probes=probe_prompts(prompts) if spec.prove else (),
         probe_tokens=PROBE_TOKENS,
+        cache_bytes=int(spec.cache_gb * 1e9),
     )
 
 

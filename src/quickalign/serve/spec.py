@@ -57,6 +57,11 @@ class ServeSpec(BaseModel):
     drain_seconds: float = Field(
         default=30.0, ge=0, le=3600, description="How long open answers may go on after the replica is told to end."
     )
+    cache_gb: float = Field(
+        default=20.0,
+        ge=0,
+        description="What converted models may take on the disk, in GB; the one used longest ago goes first.",
+    )
     prove: bool = Field(default=True, description="Check before the replica is ready that it serves what was trained.")
 
 

@@ -14,11 +14,13 @@ import socket
 import sys
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
-from quickalign.serve.engine import Core, Generation, TokenOut
+from quickalign.serve.engine import Core, Generation, Load, TokenOut
 from quickalign.serve.engines.registry import loader
+from quickalign.serve.lean import is_quantised, leave_out
 
 _log = logging.getLogger(__name__)
 _MOST_FAILURES = 3
@@ -30,16 +32,19 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other process decides
     connection = Connection(socket.socket(fileno=int(arguments[0])).detach())
     try:
-        load = loader(arguments[1])  # before the first message, so that imports take no time behind it
-        core = load(connection.recv())
+        make = loader(arguments[1])  # before the first message, so that imports take no time behind it
+        load: Load = connection.recv()
+        if not is_quantised(Path(load.weights), load.quantization):
+            leave_out("bitsandbytes")  # where the engine has not looked for it yet
+        commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(connection, commands), daemon=True).start()  # loading may take minutes
+        core = make(load)
     except EOFError:  # the other side has found something wrong
         return 0
     except QuickalignError as error:
         connection.send(error)
         return error.exit_code
     connection.send(core.info)
-    commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(connection, commands), daemon=True).start()
     return _loop(core, connection, commands)
 
 
@@ -94,4 +99,6 @@ def _send(connection: Connection, out: list[tuple[int, TokenOut]]) -> None:
 
 
 if __name__ == "__main__":
+    leave_out("boto3")  # accelerate loads it where it is there, and nothing here uses it
+    leave_out("openvino_telemetry")  # it would tell OpenVINO's makers of every import and conversion
     sys.exit(main(sys.argv[1:]))

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,7 @@ from quickalign.data.records import Message
 from quickalign.serve.chat import load_tokenizer
 from quickalign.serve.engine import ReferenceAnswer
 from quickalign.serve.engines.load import generate_greedily
+from quickalign.serve.engines.vllm import environment
 from quickalign.serve.proof import compare_greedy
 from tests.support.engines import capped_model, random_adapter
 from tests.support.replicas import MODEL, RunningReplica, running_replica
@@ -37,10 +39,15 @@ LOGPROB_BOUND = 1e-3
 
 pytestmark = pytest.mark.slow
 needs_openvino = pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed here")
+needs_vllm = pytest.mark.skipif(
+    environment.python() is None,
+    reason=f"vLLM has an environment of its own, which {environment.PYTHON_VARIABLE} does not name",
+)
 CASES = [
     pytest.param(("transformers", True), id="transformers-adapter"),
     pytest.param(("openvino", True), id="openvino-adapter", marks=needs_openvino),
     pytest.param(("openvino", False), id="openvino-merged", marks=needs_openvino),
+    pytest.param(("vllm", True), id="vllm-adapter", marks=needs_vllm),
 ]
 
 
@@ -70,28 +77,31 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def oracles(adapter: str) -> dict[bool, Oracle]:
+def oracle(adapter: str) -> Callable[[bool], Oracle]:
+    """Makes the oracle with or without the adapter, once, where a case needs it."""
     folder = paths.assets() / MODEL
     encoder = Encoder(load_tokenizer(folder), seq_length=2048, system_prompt=DEFAULT_SYSTEM_PROMPT)
     prompts = [tuple(encoder.prompt_ids((Message("user", text),))) for text in PROMPTS]
-    made = {}
-    for with_adapter in (False, True):
+
+    @cache
+    def make(with_adapter: bool) -> Oracle:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         model.generation_config.repetition_penalty = None
         tuned = PeftModel.from_pretrained(model, adapter).eval() if with_adapter else model
-        made[with_adapter] = Oracle(tuned, [generate_greedily(tuned, prompt, TOKENS, ENDS) for prompt in prompts])
-    return made
+        return Oracle(tuned, [generate_greedily(tuned, prompt, TOKENS, ENDS) for prompt in prompts])
+
+    return make
 
 
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest, adapter: str, oracles: dict[bool, Oracle]) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, adapter: str, oracle: Callable[[bool], Oracle]) -> Iterator[Case]:
     engine, with_adapter = request.param
     flags = ["--model", MODEL, "--engine", engine, "--precision", "fp32"]
     flags += ["--adapter", adapter] if with_adapter else []
     with running_replica(*flags, "--max-waiting", "300") as replica:
         assert replica.told["engine"] == engine
         assert replica.told["precision"] == "fp32"
-        yield Case(engine, replica, oracles[with_adapter])
+        yield Case(engine, replica, oracle(with_adapter))
 
 
 class TestEveryEngine:

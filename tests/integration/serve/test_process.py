@@ -57,6 +57,8 @@ def test_tokens_and_metrics_and_a_clean_end(tmp_path: Path) -> None:
         assert 'quickalign_requests_total{model="mine",path="/v1/completions",status="200"} 4.0' in metrics
         assert "quickalign_time_to_first_token_seconds_bucket" in metrics
         assert 'quickalign_generation_tokens_total{model="mine"}' in metrics
+        loaded = {Path(one.path).name for one in psutil.Process(replica.told["pid"]).memory_maps()}
+        assert not any(name.startswith("libtorch") for name in loaded), "PyTorch belongs to the engine's process"
         engine = psutil.Process(replica.told["engine_pid"])
         replica.process.send_signal(signal.SIGTERM)
         assert replica.process.wait(20) == 0

@@ -60,6 +60,7 @@ def test_figures(client):
     text = client.get("/metrics").text
     assert 'quickalign_http_requests_total{method="GET",route="/api/v1/jobs",status="200"} 1.0' in text
     assert 'quickalign_jobs{state="queued"} 0.0' in text
+    assert 'quickalign_services{state="running"} 0.0' in text
 
 
 def test_the_server_loads_no_training_library():

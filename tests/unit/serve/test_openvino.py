@@ -96,8 +96,8 @@ def test_attention_that_has_no_form_is_told() -> None:
 def test_converted_once_by_content(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from pathlib import Path
 
-    from quickalign.serve.engines.openvino import store
-    from quickalign.serve.engines.openvino.trained import load_trained
+    from quickalign.serve.engines import store
+    from quickalign.serve.engines.trained import load_trained
 
     folder = Path(str(tmp_path))
     monkeypatch.setenv("QUICKALIGN_HOME", str(folder / "home"))
@@ -110,7 +110,7 @@ def test_converted_once_by_content(tmp_path: object, monkeypatch: pytest.MonkeyP
 
     def write(trained: object, into: Path) -> list[int]:
         writes.append(into)
-        (into / store.GRAPH).write_text("a graph")
+        (into / "graph.xml").write_text("a graph")
         return [0, 0]
 
     def ask(probes: tuple[tuple[int, ...], ...] = (), **changes: object) -> store.Converted:
@@ -119,11 +119,11 @@ def test_converted_once_by_content(tmp_path: object, monkeypatch: pytest.MonkeyP
         )
         for name, value in changes.items():
             object.__setattr__(wanted, name, value)
-        return store.converted(wanted, {"format": "1"}, read, write)  # type: ignore[arg-type]
+        return store.converted(wanted, "openvino", {"format": "1"}, read, write)  # type: ignore[arg-type]
 
     first = ask()
     assert (first.context, first.vocabulary, first.end_tokens, first.windows) == (512, 160, (1,), (0, 0))
-    assert (first.folder / store.GRAPH).read_text() == "a graph"
+    assert (first.folder / "graph.xml").read_text() == "a graph"
     assert ask() == first
     assert (len(reads), len(writes)) == (1, 1)
     probed = ask(((3, 4, 5),))
@@ -142,7 +142,7 @@ def test_a_quantised_base_is_read_back_as_what_it_stands_for(tmp_path: object) -
 
     from peft import LoraConfig, get_peft_model
 
-    from quickalign.serve.engines.openvino.trained import load_trained
+    from quickalign.serve.engines.trained import load_trained
 
     folder = Path(str(tmp_path))
     small_model(seed=2).save_pretrained(folder / "model")

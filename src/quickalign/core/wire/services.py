@@ -10,7 +10,7 @@ from quickalign.core.wire.base import Timestamp, Wire
 from quickalign.core.wire.jobs import Reason
 
 ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9_.-]*[a-z0-9])?$")]
-EngineChoice = Literal["auto", "transformers", "openvino"]
+EngineChoice = Literal["auto", "transformers", "openvino", "vllm"]
 Weights = Literal["auto", "int8", "int4"]
 
 

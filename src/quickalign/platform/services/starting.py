@@ -44,6 +44,7 @@ class Starter:
             "token_files": [str(inside / "token")],
             "ready_file": str(inside / "ready.json"),
             "drain_seconds": self._config.service_stop_seconds,
+            "cache_gb": self._config.engine_cache_gb,
         }
         try:
             inside.mkdir(parents=True, exist_ok=True)

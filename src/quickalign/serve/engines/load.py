@@ -43,7 +43,7 @@ def load_transformers(load: Load) -> TransformersCore:
         )
     set_verbosity_error()  # the library's advice is for those who call it
     device = find_device()
-    precision = _first_possible(load.precisions, device)
+    precision = first_possible(load.precisions, device)
     base = load_base(
         Path(load.weights), dtype=DTYPES[precision], quantization=load.quantization, device=device.torch_device
     )
@@ -98,7 +98,7 @@ def generate_greedily(model: nn.Module, prompt: tuple[int, ...], tokens: int, en
     return ReferenceAnswer(prompt, tuple(answer.sequences[0, len(prompt) :].tolist()), tuple(leads))
 
 
-def _first_possible(precisions: tuple[str, ...], device: Device) -> ComputePrecision:
+def first_possible(precisions: tuple[str, ...], device: Device) -> ComputePrecision:
     """The first precision that the device has; the last one's refusal where it has none."""
     for name in precisions[:-1]:
         with suppress(OptionError):

@@ -8,24 +8,34 @@ from importlib.util import find_spec
 
 from quickalign.core.errors import OptionError
 from quickalign.serve.engine import Core, Load
+from quickalign.serve.engines.vllm import environment
 
-ENGINES = ("transformers", "openvino")
+ENGINES = ("transformers", "openvino", "vllm")
 FALLBACK = "transformers"
 """The engine that is always there, and that computes every model that can be served."""
+_INSTALL = {"openvino": "pip install 'quickalign[openvino]'", "vllm": "quickalign engines install vllm"}
+
+
+def is_installed(engine: str) -> bool:
+    """Whether an engine can be used here."""
+    if engine == "vllm":
+        return environment.python() is not None
+    return engine == FALLBACK or find_spec(engine) is not None
 
 
 def resolve_engine(name: str) -> str:
-    """The engine that `name` stands for; auto takes OpenVINO where it is installed and there is no NVIDIA GPU.
+    """The engine that `name` stands for; auto takes vLLM beside an NVIDIA GPU and OpenVINO elsewhere, where installed.
 
     Raises:
         OptionError: there is none of that name, or it is not installed.
     """
     if name == "auto":
-        return "openvino" if find_spec("openvino") and not shutil.which("nvidia-smi") else FALLBACK
+        best = "vllm" if shutil.which("nvidia-smi") else "openvino"
+        return best if is_installed(best) else FALLBACK
     if name not in ENGINES:
         raise OptionError(f"There is no engine {name!r}.", f"Choose auto or one of {', '.join(ENGINES)}.")
-    if name == "openvino" and not find_spec("openvino"):
-        raise OptionError("engine='openvino' is not installed.", "Install it: pip install 'quickalign[openvino]'.")
+    if not is_installed(name):
+        raise OptionError(f"engine={name!r} is not installed.", f"Install it: {_INSTALL[name]}.")
     return name
 
 
@@ -35,10 +45,15 @@ def loader(engine: str) -> Callable[[Load], Core]:
     Raises:
         OptionError: there is no engine of that name.
     """
-    if resolve_engine(engine) == "openvino":
-        from quickalign.serve.engines.openvino.load import load_openvino  # noqa: PLC0415 - for the engine's own process
+    match resolve_engine(engine):
+        case "openvino":
+            from quickalign.serve.engines.openvino.load import load_openvino  # noqa: PLC0415 - for its own process
 
-        return load_openvino
+            return load_openvino
+        case "vllm":
+            from quickalign.serve.engines.vllm.load import load_vllm  # noqa: PLC0415 - for its own process
+
+            return load_vllm
     from quickalign.serve.engines.load import load_transformers  # noqa: PLC0415 - for the engine's own process
 
     return load_transformers

@@ -11,17 +11,18 @@ import openvino as ov
 
 from quickalign.core.errors import OptionError
 from quickalign.serve.engine import EngineInfo, Load
+from quickalign.serve.engines import store
 from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
-from quickalign.serve.engines.openvino import store
 from quickalign.serve.engines.openvino.paging import PagedGraph
 from quickalign.serve.engines.paged import PagedCore
 from quickalign.train.device import find_cpu
 
 if TYPE_CHECKING:
-    from quickalign.serve.engines.openvino.trained import Trained
+    from quickalign.serve.engines.trained import Trained
 
 _FORMAT = "1"
 """Of what this package writes; a change makes every model be converted anew."""
+_GRAPH, _WEIGHTS = "graph.xml", "graph.bin"
 _LIBRARIES = ("openvino", "torch", "transformers", "peft")
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
 
@@ -38,17 +39,17 @@ def load_openvino(load: Load) -> PagedCore:
     core = ov.Core()
     precision = _precision(load.precisions, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     versions = {"format": _FORMAT} | {name: version(name) for name in _LIBRARIES}
-    found = store.converted(load, versions, _read, _writer(load))
+    found = store.converted(load, "openvino", versions, _read, _writer(load))
     context = bounded_context(found.context, load.context)
     settings = {
         "INFERENCE_PRECISION_HINT": _TYPES[precision],
         "KV_CACHE_PRECISION": _TYPES[precision],
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # weights alone are rounded, never what is computed
     }
-    graph = PagedGraph(core.read_model(found.folder / store.GRAPH), found.windows, settings)
+    graph = PagedGraph(core.read_model(found.folder / _GRAPH), found.windows, settings)
     blocks = _blocks(graph, context, load.slots)
     graph.reserve(blocks)
-    weights = (found.folder / store.WEIGHTS).stat().st_size
+    weights = (found.folder / _WEIGHTS).stat().st_size
     info = EngineInfo(
         engine="openvino",
         device=str(core.get_property("CPU", "FULL_DEVICE_NAME")),
@@ -83,7 +84,7 @@ def _precision(wanted: tuple[str, ...], capabilities: list[str]) -> str:
 
 
 def _read(load: Load) -> Trained:
-    from quickalign.serve.engines.openvino.trained import load_trained  # noqa: PLC0415 - takes seconds, once a model
+    from quickalign.serve.engines.trained import load_trained  # noqa: PLC0415 - takes seconds, once a model
 
     return load_trained(load)
 
@@ -96,7 +97,7 @@ def _writer(load: Load) -> Callable[[Trained, Path], list[int]]:
         graph = convert(trained.merged())
         if load.compression != "auto":
             compress(graph.model, load.compression)
-        ov.save_model(graph.model, folder / store.GRAPH, compress_to_fp16=False)
+        ov.save_model(graph.model, folder / _GRAPH, compress_to_fp16=False)
         return list(graph.windows)
 
     return write

@@ -1,4 +1,7 @@
-"""Converted models on disk, by content: the same weights, precision and versions are converted once."""
+"""What engines make of models, on disk and by content: the same weights, precision and versions are converted once.
+
+Each engine has a folder of its own under `cache/` in the home; how it is kept small is told in `kept`.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,11 @@ from filelock import FileLock
 from quickalign.core import atomic, paths
 from quickalign.hub.fingerprint import file_sha256, model_fingerprint
 from quickalign.serve.engine import Load, ReferenceAnswer
+from quickalign.serve.engines import kept
 
 if TYPE_CHECKING:
-    from quickalign.serve.engines.openvino.trained import Trained
+    from quickalign.serve.engines.trained import Trained
 
-GRAPH = "graph.xml"
-WEIGHTS = "graph.bin"
 _FACTS = "facts.json"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -30,7 +32,7 @@ class Converted:
     """A converted model.
 
     Attributes:
-        folder: where its graph lies.
+        folder: where what the engine needs of it lies.
         windows: how many tokens each layer looks back; 0 for all.
         context: the most tokens that it was made for.
         vocabulary: how many token ids it scores.
@@ -47,20 +49,28 @@ class Converted:
 
 
 def converted(
-    load: Load, versions: dict[str, str], read: Callable[[Load], Trained], write: Callable[[Trained, Path], list[int]]
+    load: Load,
+    kind: str,
+    versions: dict[str, str],
+    read: Callable[[Load], Trained],
+    write: Callable[[Trained, Path], list[int]],
 ) -> Converted:
     """The model that `load` names, converted now or before. Processes that ask for the same wait for one another.
 
+    It is kept as long as this process lives; others go where the folder has become too large.
+
     Args:
         load: what to convert.
+        kind: what it is converted for, which names the folder.
         versions: of all that has a part in the conversion.
         read: loads the model for conversion and for the probes' answers; called only where one of them is missing.
-        write: writes a graph into a folder and returns the layers' windows.
+        write: writes what the engine needs into a folder and returns the layers' windows.
     """
-    folder = paths.home() / "cache" / "openvino" / _key(load, versions)
+    folder = paths.home() / "cache" / kind / _key(load, versions)
     folder.parent.mkdir(parents=True, exist_ok=True)
     answers = folder / f"answers-{_digest([load.probes, load.probe_tokens])[:16]}.json"
     with FileLock(folder.with_suffix(".lock")):
+        kept.hold(folder)
         for leftover in folder.parent.glob(f"{atomic.TEMPORARY_PREFIX}{folder.name}-*"):
             shutil.rmtree(leftover, ignore_errors=True)  # of a conversion that was killed: the lock is ours
         whole = (folder / _FACTS).is_file()
@@ -72,7 +82,9 @@ def converted(
                 atomic.write_text(making / _FACTS, json.dumps(facts | {"windows": write(trained, making)}))
         if trained is not None and load.probes:
             atomic.write_text(answers, json.dumps([asdict(one) for one in references]))
-        return _read(folder, answers if load.probes else None)
+        found = _read(folder, answers if load.probes else None)
+    kept.shrink(folder.parent, load.cache_bytes)
+    return found
 
 
 def _read(folder: Path, answers: Path | None) -> Converted:
