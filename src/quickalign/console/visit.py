@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quickalign.console.language import Words
+from quickalign.console.pulse import Pulses
 from quickalign.console.rendering import environment
 from quickalign.console.series import SeriesStore
 from quickalign.console.session import Session, Sessions
@@ -31,6 +32,7 @@ class Shared:
     platform: Platform
     sessions: Sessions
     series: SeriesStore
+    pulses: Pulses
 
 
 @dataclass(slots=True)

@@ -136,6 +136,13 @@ def test_a_finished_job(browser, finished):
     assert news["over"]
     assert news["lines"] == 6
     assert "succeeded" in news["parts"]["job-head"]
+    assert "succeeded" in news["events"]
+    again = browser.get(f"/console/jobs/{finished}/news?event={news['event']}&seen={news['seen']}")
+    assert (again.status_code, again.content) == (204, b"")
+    head = news["seen"].partition("-")[0]
+    assert "job-head" not in browser.get(f"/console/jobs/{finished}/news?event=2&seen={head}").json()["parts"]
+    seen = page.partition('data-seen="')[2].partition('"')[0]
+    assert seen == head
     series = browser.get(f"/console/jobs/{finished}/series").json()
     assert series["values"]["loss"][0] == 1
     assert series["steps"] == [1, 2, 3, 4, 5, 6]

@@ -40,11 +40,14 @@ def _list(visit: Visit) -> Response:
 def _show(visit: Visit) -> Response:
     job = visit.platform.jobs.get(visit.path("job"))
     events = visit.platform.jobs.events(job.id, limit=_EVENTS).items
+    last_event = events[-1].sequence if events else 0
     return visit.page(
         "job.html",
         **head(visit, job),
         events=events,
-        last_event=events[-1].sequence if events else 0,
+        last_event=last_event,
+        # of the curves nothing is known yet: a page must not wait for a hundred thousand lines
+        seen=visit.shared.pulses.head(job, last_event),
         log_size=visit.platform.jobs.log_size(job.id),
         samples=samples(visit, job),
         checkpoints=visit.platform.jobs.checkpoints(job.id),
