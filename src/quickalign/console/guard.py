@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import asdict
 from urllib.parse import quote
 
 import anyio
@@ -111,15 +111,10 @@ def _to_sign_in(visit: Visit) -> Response:
 def _refused(visit: Visit, error: QuickalignError) -> Response:
     if wants_json(visit.request):
         # A refusal that the page foresees is an answer: browsers would report any other status as a failure of ours.
-        return JSONResponse({"problem": problem_of(error)})
+        return JSONResponse({"problem": asdict(visit.problem(error))})
     if visit.request.method == "POST" and not visit.is_partial and (back := _back(visit)):
-        return visit.go(back, str(error), wrong=True)
+        return visit.go(back, visit.problem(error).text, wrong=True)
     return visit.refuse(error)
-
-
-def problem_of(error: QuickalignError) -> dict[str, Any]:
-    """An error for scripts."""
-    return {"message": error.message, "remedy": error.remedy, "field": error.field}
 
 
 def _back(visit: Visit) -> str | None:

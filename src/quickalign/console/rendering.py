@@ -17,6 +17,7 @@ from markupsafe import Markup
 from quickalign import __version__
 from quickalign.console.language import LANGUAGES, Words, words_of
 from quickalign.console.script_texts import TEXTS
+from quickalign.console.sentences import sentences_of
 
 _FIRST_PAGE_SECONDS = 0.5
 
@@ -83,6 +84,7 @@ def environment(tag: str) -> Environment:
         "iso": _iso,
         "json_text": _json_text,
         "visible": _visible,
+        "said": sentences_of(tag).say,
     }
     return made
 
