@@ -188,6 +188,21 @@ def test_the_list_filters_and_pages(browser, platform, tmp_path):
     assert "No job is like that" in browser.get("/console/jobs?state=failed", headers=HTMX).text
 
 
+def test_the_list_renews_itself_while_something_moves(browser, platform, tmp_path):
+    data = write_data(tmp_path / "d")
+    job = platform.jobs.create(stub_job(data, name="alone")).id
+    assert 'hx-trigger="every 10s"' in browser.get("/console/jobs").text
+    platform.jobs.pause(job)
+    assert "every" not in browser.get("/console/jobs").text
+    platform.jobs.resume(job)
+    drive_to(platform, job, JobState.RUNNING)
+    moving = browser.get("/console/jobs?text=alo&state=running", headers=HTMX).text
+    assert 'hx-get="/console/jobs?text=alo&amp;state=running" hx-trigger="every 3s"' in moving
+    assert f'id="pick-{job}"' in moving
+    drive_to(platform, job, JobState.SUCCEEDED)
+    assert "every" not in browser.get("/console/jobs").text
+
+
 def test_comparing_marks_what_differs(browser, platform, tmp_path):
     data = write_data(tmp_path / "d")
     jobs = [platform.jobs.create(stub_job(data, seed=seed, name=f"seed {seed}")).id for seed in (1, 2)]
