@@ -15,7 +15,7 @@ from quickalign.console.said import AT_FIELD, SAID
 from quickalign.core.errors import QuickalignError
 
 _VALUE = re.compile(r"%\((\w+)\)s")
-_WORDS_OF_OURS = frozenset({"state", "action", "why", "meaning", "what", "kept"})
+_WORDS_OF_OURS = frozenset({"state", "action", "why", "meaning", "what", "kept", "found", "expected"})
 """Values that are themselves words of the platform; all others are the user's, and stay as they are."""
 
 _FIELD_FIRST = re.compile(r"(?P<where>[\w.]+): (?P<why>.+)\.", re.DOTALL)

@@ -97,3 +97,16 @@ def test_a_form_is_refused_in_chinese(browser, change):
         headers={"X-CSRF-Token": browser.csrf, "Accept": "application/json", "Accept-Language": "zh"},
     )
     assert "不能作为文件名" in answer.json()["problem"]["message"]
+
+
+def test_bad_rows_are_described_in_chinese(browser, platform):
+    with platform.files.begin("pairs.jsonl") as incoming:
+        incoming.write(
+            b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": 4, "rejected": ["d"]}\n'
+        )
+        file = incoming.commit().id
+    report = browser.get(
+        f"/console/datasets/{file}/report", headers={"Accept-Language": "zh", "HX-Request": "true"}
+    ).text
+    assert "数字 4" in report
+    assert "<td>文本</td>" in report
