@@ -105,7 +105,7 @@ SAID = (
     _("validation_split=%(value)s cannot hold anything out: all rows have the same prompt."),
     _("Give a validation file, or set validation_split=0."),
     # what was found in a row, and what was expected
-    _("%(field)s: found %(found)s, expected %(expected)s"),
+    _("%(place)s: found %(found)s, expected %(expected)s."),
     _("no such field"),
     _("nothing (null)"),
     _("an empty text"),
