@@ -18,6 +18,9 @@ _VALUE = re.compile(r"%\((\w+)\)s")
 _WORDS_OF_OURS = frozenset({"state", "action", "why", "meaning", "what", "kept", "found", "expected"})
 """Values that are themselves words of the platform; all others are the user's, and stay as they are."""
 
+_LONGEST = 1000
+"""What is longer is no sentence but somebody's output, and would keep the patterns busy."""
+
 _FIELD_FIRST = re.compile(r"(?P<where>[\w.]+): (?P<why>.+)\.", re.DOTALL)
 
 
@@ -46,7 +49,7 @@ class Sentences:
 
     def say(self, text: str) -> str:
         """`text` in this language; as it is where it is not known."""
-        return self._known(text) or text
+        return text if len(text) > _LONGEST else self._known(text) or text
 
     def problem(self, error: QuickalignError) -> Problem:
         """An error in this language."""

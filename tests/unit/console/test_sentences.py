@@ -73,6 +73,8 @@ def test_what_users_wrote_stays():
         "任务 job-1 处于“运行中”状态,不能执行此操作(继续)。"
     )
     assert say("The job is paused: It was paused; no step was done.") == "任务已暂停:已暂停;没有完成任何一步。"
+    output = f"There is no file {'=' * 5000}."
+    assert say(output) == output
     assert say("Something else: nobody has translated it.") == "Something else: nobody has translated it."
 
 

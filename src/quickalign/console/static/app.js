@@ -9,8 +9,12 @@ document.addEventListener("htmx:configRequest", (event) => {
 });
 let ticked = [];
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  ticked = [];
+  if (!isAskedAgain(detail.requestConfig.elt)) return;
+  // the form that somebody is being asked about must not be taken away
+  if (isAsking()) detail.shouldSwap = false;
   // a table that renews itself keeps what was ticked in it; focus is kept by htmx, for elements with an id
-  ticked = isAskedAgain(detail.requestConfig.elt) ? [...detail.target.querySelectorAll("input[id]:checked")].map((box) => box.id) : [];
+  ticked = [...detail.target.querySelectorAll("input[id]:checked")].map((box) => box.id);
 });
 document.addEventListener("htmx:afterSwap", () => {
   for (const id of ticked) document.getElementById(id)?.setAttribute("checked", "");
@@ -61,6 +65,11 @@ document.addEventListener("submit", (event) => {
   };
   dialog.showModal();
 });
+
+/** Whether a question stands open over the page. */
+export function isAsking() {
+  return document.getElementById("ask")?.open ?? false;
+}
 
 function isAskedAgain(element) {
   return Boolean(element.getAttribute("hx-trigger")?.includes("every"));

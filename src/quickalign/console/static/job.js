@@ -1,4 +1,5 @@
 // A job's page while it is open: asks every few seconds what is new, and changes only what changed.
+import { isAsking } from "./app.js";
 import { JobCurves } from "./job-curves.js";
 import { JobLog } from "./job-log.js";
 import { ask } from "./requests.js";
@@ -20,7 +21,7 @@ function isOpen(name) {
 
 function put(id, html, force) {
   const place = document.getElementById(id);
-  if (shown.get(id) === html) return;
+  if (shown.get(id) === html || isAsking()) return;
   // whoever is about to press a button in there must not lose it
   if (!force && place.contains(document.activeElement)) return;
   shown.set(id, html);
