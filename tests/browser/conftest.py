@@ -78,6 +78,8 @@ class Watched:
             color_scheme="dark" if dark else "light",
             viewport={"width": width, "height": 860},
             accept_downloads=True,
+            # without a graphics card, what moves on a page costs as much as the training beside it
+            reduced_motion="reduce",
         )
         self.context.set_default_timeout(PATIENCE_MS)
         self.problems = []

@@ -2,6 +2,7 @@
 
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -56,12 +57,16 @@ def deploy(page, words, name):
 
 
 def correct_the_data(page, words, tmp_path, language):
-    """A bad row is told as soon as the file is there, with its number; then the corrected file is sent."""
+    """A bad row is told as soon as the file is there, with its number; then the corrected file is sent.
+
+    The options come first: every change of them beside data is an estimate, which is a program of some seconds.
+    """
+    fill_training(page, 3)
+    bounds_are_checked(page)
     broken = write_pairs(tmp_path / f"broken-{language}.jsonl", [*pairs(), {"prompt": "Only a question"}])
     page.set_input_files("#upload", broken)
     expect(page.locator("[data-report]")).to_have_attribute("data-bad", "1")
     expect(page.locator("#data-report table").first).to_contain_text("26")
-    fill_training(page, 3)
     expect(page.locator("#estimate .note.bad")).to_be_visible()
     good = write_pairs(tmp_path / f"pairs-{language}.jsonl", pairs())
     page.set_input_files("#upload", good)
@@ -110,22 +115,32 @@ def vote(page, words):
     page.reload()
 
 
-def delete_everything(watched, words, services, job):
+def delete_everything(watched, words, service, job):
     page = watched.page
-    for name in services:
-        watched.open(f"/services/{name}")
-        agree(page, page.locator("#service .page-head .button.danger"))
-        page.wait_for_url(re.compile("/console/services/service-"))
-        expect(page.locator("#service .badge").first).to_have_text(words["deleted"])
-        expect(page.locator("#service")).to_contain_text(words["gone"])
+    watched.open(f"/services/{service}")
+    agree(page, page.locator("#service .page-head .button.danger"))
+    page.wait_for_url(re.compile("/console/services/service-"))
+    expect(page.locator("#service .badge").first).to_have_text(words["deleted"])
+    expect(page.locator("#service")).to_contain_text(words["gone"])
     watched.open(f"/jobs/{job}")
     agree(page, page.locator("#job-head .button.danger"))
     page.wait_for_url(re.compile("/console/jobs$"))
     expect(page.locator(".note.good")).to_contain_text(NASTY)
 
 
+@pytest.fixture(scope="module")
+def base(server):
+    """A service of the model as it was, for both languages; it starts while the first one trains."""
+    endpoint, token, _ = server
+    body = {"name": "base", "spec": {"source": {"model": "qwen2-tiny-instruct"}}}
+    headers = {"Authorization": f"Bearer {token}"}
+    httpx.post(f"{endpoint}/api/v1/services", json=body, headers=headers, timeout=120).raise_for_status()
+    yield "base"
+    httpx.delete(f"{endpoint}/api/v1/services/base", headers=headers, timeout=120).raise_for_status()
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_mission(window, tmp_path, language):
+def test_the_mission(window, tmp_path, base, language):
     words = WORDS[language]
     watched = window(language)
     page = watched.open("/models")
@@ -134,7 +149,6 @@ def test_the_mission(window, tmp_path, language):
     page.click("article.tile h2 a")
     page.locator(".page-head .button.primary").click()
     correct_the_data(page, words, tmp_path, language)
-    bounds_are_checked(page)
     page.fill('[id="name"]', f"{NASTY} {language}")
     page.click("#submit")
     job = watch_the_job(page, words)
@@ -142,18 +156,18 @@ def test_the_mission(window, tmp_path, language):
     expect(page.locator("#job-samples")).to_contain_text(NASTY)
     page.locator("#job-head").get_by_role("link", name=words["deploy"]).click()
     deploy(page, words, f"aligned-{language}")
-    watched.open("/services/new?model=qwen2-tiny-instruct")
-    deploy(page, words, f"base-{language}")
-    watched.open(f"/chat?service=aligned-{language}&service=base-{language}")
+    watched.open(f"/services/{base}")
+    expect(page.locator(".badge.service-running").first).to_have_text(words["running"], timeout=PATIENCE_MS * 2)
+    watched.open(f"/chat?service=aligned-{language}&service={base}")
     vote(page, words)
     page.locator("[data-train-votes]").click()
     page.wait_for_url(re.compile("/console/train"))
-    expect(page.locator("[data-report]")).to_have_attribute("data-bad", "0")
     fill_training(page, 1)
+    expect(page.locator("[data-report]")).to_have_attribute("data-bad", "0")
     expect(page.locator("#estimate")).to_contain_text(words["fits"])
     page.click("#submit")
     second = watch_the_job(page, words)
     watched.open(f"/compare?job={job}&job={second}")
     expect(page.locator("tr.differs").first).to_be_visible()
     expect(page.locator(".plot canvas").first).to_be_visible()
-    delete_everything(watched, words, (f"aligned-{language}", f"base-{language}"), job)
+    delete_everything(watched, words, f"aligned-{language}", job)

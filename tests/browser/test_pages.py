@@ -110,3 +110,24 @@ def test_the_keyboard_is_enough(window):
     page.focus('[role="tab"][aria-selected="true"]')
     page.keyboard.press("ArrowRight")
     assert page.inner_text('[role="tab"][aria-selected="true"]') == "CLI"
+
+
+def test_a_list_that_renews_itself_keeps_what_one_does_in_it(window, furnished):
+    watched = window()
+    page = watched.open("/jobs")
+    page.check(f"#pick-{furnished['job']}")
+    page.evaluate("window.scrollTo(0, 40)")
+    # nothing moves on this server, so the list is told to look again; what comes back tells it to stop
+    page.evaluate(
+        """() => {
+          const rows = document.getElementById("job-rows");
+          rows.dataset.old = "";
+          for (const [name, value] of Object.entries({
+            get: "/console/jobs", trigger: "every 200ms", select: "#job-rows", swap: "outerHTML",
+          })) rows.setAttribute(`hx-${name}`, value);
+          window.htmx.process(rows);
+        }"""
+    )
+    page.wait_for_selector("#job-rows:not([data-old])")
+    assert page.is_checked(f"#pick-{furnished['job']}")
+    assert page.evaluate("document.activeElement.id") == f"pick-{furnished['job']}"

@@ -24,6 +24,7 @@ from quickalign.console.pages import (
     start,
     train,
 )
+from quickalign.console.pulse import Pulses
 from quickalign.console.rendering import marks
 from quickalign.console.series import SeriesStore
 from quickalign.console.session import Sessions, read_key
@@ -42,7 +43,8 @@ def make_console(platform: Platform) -> ASGIApp:
     """The console of an open platform."""
     app = Starlette(routes=_routes(), exception_handlers={HTTPException: _on_http})
     key = read_key(platform.home.root / _KEY_FILE)
-    app.state.shared = Shared(platform, Sessions(key, platform.tokens), SeriesStore(platform))
+    series = SeriesStore(platform)
+    app.state.shared = Shared(platform, Sessions(key, platform.tokens), series, Pulses(platform, series))
     app.router.redirect_slashes = False
     return app
 

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import asdict
 from urllib.parse import quote
 
 import anyio
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from quickalign.console.language import choose, words_of
+from quickalign.console.rendering import warm_up
 from quickalign.console.visit import Shared, Visit
 from quickalign.core.errors import AccessError, QuickalignError
 
@@ -29,6 +30,7 @@ def session_cookie(request: Request) -> str:
 
 def visit_of(request: Request) -> Visit:
     """The visit of a request, signed in or not."""
+    warm_up()
     shared: Shared = request.app.state.shared
     cookies = request.cookies
     theme = cookies.get(THEME, "auto")
@@ -109,15 +111,10 @@ def _to_sign_in(visit: Visit) -> Response:
 def _refused(visit: Visit, error: QuickalignError) -> Response:
     if wants_json(visit.request):
         # A refusal that the page foresees is an answer: browsers would report any other status as a failure of ours.
-        return JSONResponse({"problem": problem_of(error)})
+        return JSONResponse({"problem": asdict(visit.problem(error))})
     if visit.request.method == "POST" and not visit.is_partial and (back := _back(visit)):
-        return visit.go(back, str(error), wrong=True)
+        return visit.go(back, visit.problem(error).text, wrong=True)
     return visit.refuse(error)
-
-
-def problem_of(error: QuickalignError) -> dict[str, Any]:
-    """An error for scripts."""
-    return {"message": error.message, "remedy": error.remedy, "field": error.field}
 
 
 def _back(visit: Visit) -> str | None:

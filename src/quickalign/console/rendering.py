@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -9,12 +10,51 @@ from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.bccache import Bucket, BytecodeCache
 from jinja2.runtime import Context
 from markupsafe import Markup
 
 from quickalign import __version__
-from quickalign.console.language import Words, words_of
+from quickalign.console.language import LANGUAGES, Words, words_of
 from quickalign.console.script_texts import TEXTS
+from quickalign.console.sentences import sentences_of
+
+_FIRST_PAGE_SECONDS = 0.5
+
+
+class _Compiled(BytecodeCache):
+    """Templates as compiled for one language, for the others: what differs between them are the texts alone."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if (code := self._known.get(bucket.key)) is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
+@cache
+def warm_up() -> None:
+    """Compile all templates in the background, the first time that somebody comes.
+
+    A server whose console nobody opens pays nothing, and the first page does not wait for the others.
+    """
+    timer = threading.Timer(_FIRST_PAGE_SECONDS, _compile_all)
+    timer.daemon = True
+    timer.start()
+
+
+def _compile_all() -> None:
+    for tag in LANGUAGES:
+        known = environment(tag)
+        for name in known.list_templates():
+            known.get_template(name)
 
 
 @cache
@@ -29,6 +69,7 @@ def environment(tag: str) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
         auto_reload=False,
+        bytecode_cache=_COMPILED,
     )
     made.install_gettext_callables(words.gettext, words.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.globals |= {"words": words, "version": __version__, "static": static, "url": _url, "texts_for_scripts": _texts}
@@ -43,6 +84,7 @@ def environment(tag: str) -> Environment:
         "iso": _iso,
         "json_text": _json_text,
         "visible": _visible,
+        "said": sentences_of(tag).say,
     }
     return made
 

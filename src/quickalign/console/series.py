@@ -1,179 +1,127 @@
-"""Curves of a job for the screen: a hundred thousand steps become at most as many points as there are pixels.
+"""Curves of jobs for the screen, read once for all pages that show them.
 
-Each bucket of steps keeps its lowest and its highest value, so that no spike is lost however far one looks from.
+A file of a hundred thousand lines is parsed once and then only where it grew; fifty pages that follow one job look at
+it once a second together, and get the same bytes.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from array import array
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from quickalign.core.wire.jobs import MetricsPage
+import orjson
+
+from quickalign.console.columns import Columns
 from quickalign.platform import Platform
 
-STEPS = (
-    "loss",
-    "rewards_chosen",
-    "rewards_rejected",
-    "rewards_margin",
-    "rewards_accuracy",
-    "logps_chosen",
-    "logps_rejected",
-    "grad_norm",
-    "learning_rate",
-    "tokens_per_second",
-    "pairs_per_second",
-    "peak_memory_bytes",
-)
-_MOST_POINTS = 4000
-_LINES_AT_ONCE = 10_000
+FRESH_SECONDS = 1.0
+"""How long what was seen of a job is good for everybody who asks."""
+
+_LEAST_POINTS, _MOST_POINTS = 16, 4000
+_LINES_AT_ONCE = 2_000
 _KEPT_JOBS = 64
-_NAN = float("nan")
+_KEPT_ANSWERS = 8
+
+Asked = tuple[int, float | None, float | None]
 
 
 @dataclass(slots=True)
-class _Columns:
-    """A job's metrics as columns. `generation` changes where a run went back and its lines were written again."""
+class _Curves:
+    """One job's. `generation` changes where a run went back and its lines were written again."""
 
-    steps: array[float] = field(default_factory=lambda: array("d"))
-    values: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in STEPS})
-    last: dict[str, Any] | None = None
+    columns: Columns = field(default_factory=Columns)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
     generation: int = 0
     complete: bool = False
+    looked: float = float("-inf")
+    answers: OrderedDict[Asked, tuple[str, bytes]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, lines: tuple[dict[str, Any], ...]) -> None:
-        """Take more lines."""
-        known = len(self.steps)
-        self.steps.extend([_number(line.get("step", known + place)) for place, line in enumerate(lines, start=1)])
-        for name, column in self.values.items():
-            found: list[Any] = [line.get(name) for line in lines]
-            # most curves are there in every line or in none, and need no look at each value
-            plain = all(type(value) is float for value in found)
-            column.extend(found if plain else [_number(value) for value in found])
-        if lines:
-            self.last = lines[-1]
+    @property
+    def mark(self) -> str:
+        """Another text whenever the curves are others."""
+        return f"{self.generation}.{len(self.columns.steps)}.{len(self.evaluations)}"
 
     def clear(self) -> None:
-        """Forget all lines."""
-        del self.steps[:]
-        for column in self.values.values():
-            del column[:]
-        self.last = None
+        """Begin again."""
+        self.columns.clear()
+        self.evaluations.clear()
         self.generation += 1
 
 
 class SeriesStore:
-    """Keeps the columns of the jobs that were looked at last, and reads only what is new."""
+    """Keeps the curves of the jobs that were looked at last, and reads only what is new."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, platform: Platform, clock: Callable[[], float] = time.monotonic) -> None:
+        self._platform, self._clock = platform, clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Columns] = OrderedDict()
+        self._kept: OrderedDict[str, _Curves] = OrderedDict()
 
-    def read(
-        self, job_id: str, *, points: int, first: float | None = None, last: float | None = None
-    ) -> dict[str, Any]:
-        """Columns between two steps, thinned to about `points` points.
+    def read(self, job_id: str, *, points: int, first: float | None = None, last: float | None = None) -> bytes:
+        """Curves between two steps, thinned to about `points` points, as JSON.
 
         Returns:
-            `steps`, and a list of the same length for each measured value that occurs, with None where it is missing;
-            `total` is the number of lines, `exact` says whether none was left out.
+            what `Columns.thinned` says, the `evaluations`, and the `mark` of all.
         """
-        columns = self._columns(job_id)
-        with columns.lock:
-            self._update(job_id, columns)
-            begin, end = _range(columns.steps, first, last)
-            return _thinned(columns, begin, end, max(16, min(points, _MOST_POINTS)))
+        asked = (max(_LEAST_POINTS, min(points, _MOST_POINTS)), first, last)
+        curves = self._curves(job_id)
+        with curves.lock:
+            self._update(job_id, curves)
+            mark, answer = curves.answers.get(asked, ("", b""))
+            if mark != curves.mark:
+                answer = _answer(curves, asked)
+                curves.answers[asked] = (curves.mark, answer)
+                while len(curves.answers) > _KEPT_ANSWERS:
+                    curves.answers.popitem(last=False)
+            return answer
 
-    def count(self, job_id: str) -> tuple[int, int]:
-        """The generation and the number of lines now; cheap, so that pages can ask often."""
-        columns = self._columns(job_id)
-        with columns.lock:
-            self._update(job_id, columns)
-            return columns.generation, len(columns.steps)
+    def state(self, job_id: str) -> tuple[str, int]:
+        """The mark of the curves now, and the number of steps; cheap, so that pages can ask often."""
+        curves = self._curves(job_id)
+        with curves.lock:
+            self._update(job_id, curves)
+            return curves.mark, len(curves.columns.steps)
 
-    def _columns(self, job_id: str) -> _Columns:
+    def _curves(self, job_id: str) -> _Curves:
         with self._lock:
-            found = self._kept.setdefault(job_id, _Columns())
+            found = self._kept.setdefault(job_id, _Curves())
             self._kept.move_to_end(job_id)
             while len(self._kept) > _KEPT_JOBS:
                 self._kept.popitem(last=False)
             return found
 
-    def _update(self, job_id: str, columns: _Columns) -> None:
-        if columns.complete:
+    def _update(self, job_id: str, curves: _Curves) -> None:
+        now = self._clock()
+        if curves.complete or now - curves.looked < FRESH_SECONDS:
             return
+        columns = curves.columns
         if columns.last is not None and self._line(job_id, len(columns.steps) - 1) != columns.last:
-            columns.clear()
+            curves.clear()
+        complete = self._read_on(job_id, curves)
+        page = self._platform.jobs.metrics(job_id, kind="evaluations", offset=len(curves.evaluations), limit=10_000)
+        curves.evaluations.extend(page.items)
+        curves.complete = complete and page.complete
+        curves.looked = now
+
+    def _read_on(self, job_id: str, curves: _Curves) -> bool:
+        """Take the lines that are not known yet; whether no more will come."""
         while True:
-            page = self._page(job_id, len(columns.steps), _LINES_AT_ONCE)
-            columns.add(page.items)
-            columns.complete = page.complete
+            page = self._platform.jobs.metrics(job_id, offset=len(curves.columns.steps), limit=_LINES_AT_ONCE)
+            curves.columns.add(page.items)
             if len(page.items) < _LINES_AT_ONCE:
-                return
+                return page.complete
 
     def _line(self, job_id: str, number: int) -> dict[str, Any] | None:
-        items = self._page(job_id, number, 1).items
+        items = self._platform.jobs.metrics(job_id, offset=number, limit=1).items
         return items[0] if items else None
 
-    def _page(self, job_id: str, offset: int, limit: int) -> MetricsPage:
-        return self._platform.jobs.metrics(job_id, offset=offset, limit=limit)
 
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else _NAN
-
-
-def _range(steps: array[float], first: float | None, last: float | None) -> tuple[int, int]:
-    begin, end = 0, len(steps)
-    if first is not None:
-        begin = next((i for i, step in enumerate(steps) if step >= first), end)
-    if last is not None:
-        end = next((i for i in range(begin, end) if steps[i] > last), end)
-    return begin, end
-
-
-def _thinned(columns: _Columns, begin: int, end: int, points: int) -> dict[str, Any]:
-    picked = _picked(columns, begin, end, points)
-    values = {}
-    for name, column in columns.values.items():
-        shown = [column[i] for i in picked] if picked is not None else column[begin:end].tolist()
-        if any(not math.isnan(value) for value in shown):
-            values[name] = [None if math.isnan(value) or math.isinf(value) else value for value in shown]
-    steps = [columns.steps[i] for i in picked] if picked is not None else columns.steps[begin:end].tolist()
-    return {
-        "steps": steps,
-        "values": values,
-        "total": len(columns.steps),
-        "generation": columns.generation,
-        "exact": picked is None,
-    }
-
-
-def _picked(columns: _Columns, begin: int, end: int, points: int) -> list[int] | None:
-    """Places that show every measured value's lowest and highest in each bucket; None where all can be shown."""
-    total = end - begin
-    if total <= points:
-        return None
-    present = [column for column in columns.values.values() if total and not math.isnan(column[begin])]
-    buckets = max(points // max(2 * len(present), 1), 8)
-    picked = {begin, end - 1}
-    for bucket in range(buckets):
-        low, high = begin + total * bucket // buckets, begin + total * (bucket + 1) // buckets
-        for column in present:
-            picked.update(low + place for place in _extremes(column[low:high]))
-    return sorted(picked)
-
-
-def _extremes(part: array[float]) -> tuple[int, int]:
-    """Where the lowest and the highest value are; values that are missing are passed over."""
-    lowest, highest = min(part), max(part)
-    if math.isnan(lowest) or math.isnan(highest):
-        known = [place for place, value in enumerate(part) if not math.isnan(value)] or [0]
-        return min(known, key=part.__getitem__), max(known, key=part.__getitem__)
-    return part.index(lowest), part.index(highest)
+def _answer(curves: _Curves, asked: Asked) -> bytes:
+    points, first, last = asked
+    begin, end = curves.columns.between(first, last)
+    thinned = curves.columns.thinned(begin, end, points)
+    return orjson.dumps(thinned | {"evaluations": curves.evaluations, "mark": curves.mark})

@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quickalign.console.language import Words
+from quickalign.console.pulse import Pulses
 from quickalign.console.rendering import environment
+from quickalign.console.sentences import Problem, sentences_of
 from quickalign.console.series import SeriesStore
 from quickalign.console.session import Session, Sessions
-from quickalign.core.errors import QuickalignError
+from quickalign.core.errors import NotFoundError, QuickalignError
 from quickalign.platform import Platform
 
 FLASH = "quickalign_flash"
@@ -31,6 +33,7 @@ class Shared:
     platform: Platform
     sessions: Sessions
     series: SeriesStore
+    pulses: Pulses
 
 
 @dataclass(slots=True)
@@ -100,11 +103,16 @@ class Visit:
             write_flash(response, said, wrong=wrong)
         return response
 
+    def problem(self, error: QuickalignError) -> Problem:
+        """An error in the reader's language."""
+        return sentences_of(self.words.tag).problem(error)
+
     def refuse(self, error: QuickalignError) -> Response:
         """An error as a part of the page where HTMX asked, else as a page."""
+        problem = self.problem(error)
         if self.is_partial:
-            return self.page("parts/error.html", error=error)
-        return self.page("error.html", status=404 if type(error).__name__ == "NotFoundError" else 422, error=error)
+            return self.page("parts/error.html", error=problem)
+        return self.page("error.html", status=404 if isinstance(error, NotFoundError) else 422, error=problem)
 
 
 def write_flash(response: Response, said: str, *, wrong: bool) -> None:

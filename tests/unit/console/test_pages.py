@@ -136,6 +136,13 @@ def test_a_finished_job(browser, finished):
     assert news["over"]
     assert news["lines"] == 6
     assert "succeeded" in news["parts"]["job-head"]
+    assert "succeeded" in news["events"]
+    again = browser.get(f"/console/jobs/{finished}/news?event={news['event']}&seen={news['seen']}")
+    assert (again.status_code, again.content) == (204, b"")
+    head = news["seen"].partition("-")[0]
+    assert "job-head" not in browser.get(f"/console/jobs/{finished}/news?event=2&seen={head}").json()["parts"]
+    seen = page.partition('data-seen="')[2].partition('"')[0]
+    assert seen == head
     series = browser.get(f"/console/jobs/{finished}/series").json()
     assert series["values"]["loss"][0] == 1
     assert series["steps"] == [1, 2, 3, 4, 5, 6]
@@ -179,6 +186,21 @@ def test_the_list_filters_and_pages(browser, platform, tmp_path):
     assert "run-1<" in browser.get(f"/console/jobs?after={following}").text
     assert "run-7<" in browser.get("/console/jobs?text=run-7", headers=HTMX).text
     assert "No job is like that" in browser.get("/console/jobs?state=failed", headers=HTMX).text
+
+
+def test_the_list_renews_itself_while_something_moves(browser, platform, tmp_path):
+    data = write_data(tmp_path / "d")
+    job = platform.jobs.create(stub_job(data, name="alone")).id
+    assert 'hx-trigger="every 10s"' in browser.get("/console/jobs").text
+    platform.jobs.pause(job)
+    assert "every" not in browser.get("/console/jobs").text
+    platform.jobs.resume(job)
+    drive_to(platform, job, JobState.RUNNING)
+    moving = browser.get("/console/jobs?text=alo&state=running", headers=HTMX).text
+    assert 'hx-get="/console/jobs?text=alo&amp;state=running" hx-trigger="every 3s"' in moving
+    assert f'id="pick-{job}"' in moving
+    drive_to(platform, job, JobState.SUCCEEDED)
+    assert "every" not in browser.get("/console/jobs").text
 
 
 def test_comparing_marks_what_differs(browser, platform, tmp_path):

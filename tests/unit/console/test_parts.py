@@ -1,8 +1,6 @@
 """The pieces below the pages."""
 
 import hashlib
-import json
-import math
 import shlex
 import tomllib
 from importlib import resources
@@ -12,9 +10,8 @@ import pytest
 
 from quickalign.console import language, logs, options_form, snippets
 from quickalign.console.differences import mark
-from quickalign.console.series import SeriesStore
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.core.wire.jobs import JobCreate, LogChunk, MetricsPage, TrainRequest
+from quickalign.core.wire.jobs import JobCreate, LogChunk, TrainRequest
 from scripts import console_texts
 
 SCHEMA = Hyperparameters.model_json_schema()
@@ -129,58 +126,6 @@ def test_differences_are_what_only_one_has():
     assert [piece.text for piece in left if piece.differs] == ["is"]
     assert "".join(piece.text for piece in right if piece.differs) in ("was very", "wasvery ", "was very ")
     assert all(not piece.differs for piece in mark("same", "same")[0])
-
-
-class _Metrics:
-    """Jobs with metrics that grow and go back."""
-
-    def __init__(self, lines):
-        self.lines, self.reads = lines, 0
-        self.jobs = self
-
-    def metrics(self, job_id, *, offset=0, limit=1000, kind="steps"):
-        self.reads += 1
-        items = tuple(self.lines[offset : offset + limit])
-        return MetricsPage(items=items, next_offset=offset + len(items), complete=False)
-
-
-def test_a_hundred_thousand_points_are_thinned_and_no_spike_is_lost():
-    lines = [{"step": i + 1, "loss": 1.0, "grad_norm": None} for i in range(100_000)]
-    lines[54_321]["loss"] = 99.0
-    lines[77_777]["loss"] = -5.0
-    store = SeriesStore(_Metrics(lines))
-    found = store.read("job", points=1000)
-    assert len(found["steps"]) <= 1002
-    assert max(found["values"]["loss"]) == 99.0
-    assert min(found["values"]["loss"]) == -5.0
-    assert "grad_norm" not in found["values"]
-    assert not found["exact"]
-    near = store.read("job", points=1000, first=54_300, last=54_400)
-    assert near["exact"]
-    assert near["steps"][0] == 54_300
-    assert len(near["steps"]) == 101
-
-
-def test_only_new_lines_are_read_and_a_run_that_went_back_is_noticed():
-    lines = [{"step": i + 1, "loss": float(i)} for i in range(25_000)]
-    metrics = _Metrics(lines)
-    store = SeriesStore(metrics)
-    assert store.count("job") == (0, 25_000)
-    metrics.reads = 0
-    lines.append({"step": 25_001, "loss": math.pi})
-    assert store.count("job") == (0, 25_001)
-    assert metrics.reads == 2
-    del lines[10_000:]
-    lines.append({"step": 10_001, "loss": -1.0})
-    assert store.count("job") == (1, 10_001)
-    assert store.read("job", points=100, first=10_001)["values"]["loss"] == [-1.0]
-
-
-def test_missing_values_are_gaps():
-    lines = [{"step": i, "loss": None if i % 3 == 0 else float(i)} for i in range(1, 5000)]
-    found = SeriesStore(_Metrics(lines)).read("job", points=50)
-    json.dumps(found, allow_nan=False)
-    assert any(value is not None for value in found["values"]["loss"])
 
 
 class _Log:

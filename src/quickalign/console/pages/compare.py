@@ -64,7 +64,7 @@ def _settings(visit: Visit, jobs: list[Job]) -> list[Setting]:
 
 
 def _outcome(visit: Visit, job: Job) -> Outcome:
-    _, lines = visit.shared.series.count(job.id)
+    _, lines = visit.shared.series.state(job.id)
     last = visit.platform.jobs.metrics(job.id, offset=max(lines - 1, 0), limit=1).items
     evaluations = visit.platform.jobs.metrics(job.id, kind="evaluations", limit=10_000).items
     step, evaluation = (last[-1] if last else {}), (evaluations[-1] if evaluations else {})

@@ -1,7 +1,7 @@
 """What a job's page fetches while it is open: news, curves, pieces of the log, files.
 
 One page asks one short question every few seconds instead of holding streams open: a browser has six connections for
-all its tabs together, and fifty open pages must cost next to nothing.
+all its tabs together. What is answered is looked up once for all pages of a job, and fifty cost next to nothing.
 """
 
 import mimetypes
@@ -21,19 +21,24 @@ _SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data
 
 
 def _news(visit: Visit) -> Response:
-    """What is new since the page last asked; parts of the page only where they changed."""
-    job = visit.platform.jobs.get(visit.path("job"))
-    after = visit.count("event")
-    events = visit.platform.jobs.events(job.id, after=after, limit=_EVENTS).items
-    generation, lines = visit.shared.series.count(job.id)
-    parts = {"job-head": visit.render("parts/job_head.html", **head(visit, job))}
+    """What is new since the page last asked, which says by `seen` what it shows; empty where that is all there is."""
+    pulse, seen = visit.shared.pulses.read(visit.path("job")), visit.query("seen")
+    if seen == pulse.mark:
+        return Response(status_code=204)
+    job, after = pulse.job, visit.count("event")
+    events = visit.platform.jobs.events(job.id, after=after, limit=_EVENTS).items if pulse.event > after else ()
+    reached = events[-1].sequence if events else after
+    parts = {}
+    if not seen.startswith(pulse.head):
+        parts["job-head"] = visit.render("parts/job_head.html", **head(visit, job))
     answer: dict[str, Any] = {
+        "seen": pulse.mark if reached >= pulse.event else pulse.head,
         "state": str(job.state),
         "over": job.state.is_final,
-        "generation": generation,
-        "lines": lines,
-        "log_size": visit.platform.jobs.log_size(job.id),
-        "event": events[-1].sequence if events else after,
+        "curves": pulse.curves,
+        "lines": pulse.lines,
+        "log_size": pulse.log_size,
+        "event": reached,
         "parts": parts,
     }
     if events:
@@ -50,14 +55,13 @@ def _news(visit: Visit) -> Response:
 
 def _series(visit: Visit) -> Response:
     first, last = visit.query("first"), visit.query("last")
-    found = visit.shared.series.read(
+    content = visit.shared.series.read(
         visit.path("job"),
         points=visit.count("points", 1200),
         first=float(first) if _is_number(first) else None,
         last=float(last) if _is_number(last) else None,
     )
-    evaluations = visit.platform.jobs.metrics(visit.path("job"), kind="evaluations", limit=10_000).items
-    return JSONResponse(found | {"evaluations": list(evaluations)})
+    return Response(content, media_type="application/json")
 
 
 def _is_number(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Jobs: the list, one job's page, and what can be done with it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,16 +15,19 @@ from quickalign.core.wire.jobs import Job, JobState
 
 _PAGE = 30
 _EVENTS = 400
+_MOVING = (JobState.STARTING, JobState.RUNNING, JobState.PAUSING, JobState.RESUMING, JobState.CANCELLING)
+_MOVING_SECONDS, _QUEUED_SECONDS = 3, 10
 
 
 def _list(visit: Visit) -> Response:
     states = [state for state in visit.request.query_params.getlist("state") if state in set(JobState)]
     asked = {"text": visit.query("text"), "state": states[0] if states else "", "model": visit.query("model")}
+    asked["after"] = visit.query("after")
     found = visit.platform.jobs.list(
         states=states,
         model=asked["model"] or None,
         text=asked["text"] or None,
-        after=visit.query("after") or None,
+        after=asked["after"] or None,
         limit=_PAGE,
     )
     values: dict[str, Any] = {
@@ -33,18 +36,30 @@ def _list(visit: Visit) -> Response:
         "asked": asked,
         "counts": visit.platform.jobs.count(),
         "ran_seconds": ran_seconds,
+        "pause": _pause(found.items),
     }
     return visit.page("parts/job_table.html" if visit.is_partial else "jobs.html", **values)
+
+
+def _pause(jobs: Sequence[Job]) -> int | None:
+    """After how many seconds the list is worth another look; None where nothing on it moves by itself."""
+    states = {job.state for job in jobs}
+    if states.intersection(_MOVING):
+        return _MOVING_SECONDS
+    return _QUEUED_SECONDS if JobState.QUEUED in states else None
 
 
 def _show(visit: Visit) -> Response:
     job = visit.platform.jobs.get(visit.path("job"))
     events = visit.platform.jobs.events(job.id, limit=_EVENTS).items
+    last_event = events[-1].sequence if events else 0
     return visit.page(
         "job.html",
         **head(visit, job),
         events=events,
-        last_event=events[-1].sequence if events else 0,
+        last_event=last_event,
+        # of the curves nothing is known yet: a page must not wait for a hundred thousand lines
+        seen=visit.shared.pulses.head(job, last_event),
         log_size=visit.platform.jobs.log_size(job.id),
         samples=samples(visit, job),
         checkpoints=visit.platform.jobs.checkpoints(job.id),

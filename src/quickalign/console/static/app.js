@@ -4,11 +4,25 @@ import { say } from "./texts.js";
 
 document.addEventListener("htmx:configRequest", (event) => {
   if (event.detail.verb !== "get") event.detail.headers["X-CSRF-Token"] = csrf;
+  // what nobody sees needs no news; the next turn asks again
+  if (document.hidden && isAskedAgain(event.detail.elt)) event.preventDefault();
+});
+let ticked = [];
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  ticked = [];
+  if (!isAskedAgain(detail.requestConfig.elt)) return;
+  // the form that somebody is being asked about must not be taken away
+  if (isAsking()) detail.shouldSwap = false;
+  // a table that renews itself keeps what was ticked in it; focus is kept by htmx, for elements with an id
+  ticked = [...detail.target.querySelectorAll("input[id]:checked")].map((box) => box.id);
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of ticked) document.getElementById(id)?.setAttribute("checked", "");
 });
 for (const kind of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
   document.addEventListener(kind, (event) => {
     // what is asked for again and again keeps what it shows; the next answer replaces it
-    if (event.detail.elt.getAttribute("hx-trigger")?.includes("every")) return;
+    if (isAskedAgain(event.detail.elt)) return;
     (event.detail.target ?? event.detail.elt).textContent = say("The server does not answer. Check that it runs, and try again.");
   });
 }
@@ -51,6 +65,15 @@ document.addEventListener("submit", (event) => {
   };
   dialog.showModal();
 });
+
+/** Whether a question stands open over the page. */
+export function isAsking() {
+  return document.getElementById("ask")?.open ?? false;
+}
+
+function isAskedAgain(element) {
+  return Boolean(element.getAttribute("hx-trigger")?.includes("every"));
+}
 
 function toggleMenu(button) {
   const open = document.getElementById("menu").classList.toggle("open");

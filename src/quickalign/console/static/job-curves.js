@@ -4,6 +4,8 @@ import { ask } from "./requests.js";
 import { number, say } from "./texts.js";
 
 const POINTS = 1600;
+// of so many steps one more moves no point of the curve by a pixel
+const FINEST = 400;
 
 export class JobCurves {
   constructor(root, address) {
@@ -14,18 +16,18 @@ export class JobCurves {
     this.all = root.querySelector("[data-unzoom]");
     this.smoothing = root.querySelector("[data-smoothing]");
     this.plots = new Map();
-    this.seen = "";
     this.range = null;
     this.smoothing.addEventListener("input", () => this.draw());
     this.all.addEventListener("click", () => this.look(null));
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  async update(generation, lines) {
-    const now = `${generation}:${lines}`;
-    if (now === this.seen) return;
-    this.seen = now;
-    await this.load();
+  async update(mark, lines, turned) {
+    const [generation, , evaluations] = mark.split(".");
+    const [knownGeneration, , knownEvaluations] = (this.data?.mark ?? "").split(".");
+    const grown = lines - (this.data?.total ?? 0);
+    const other = generation !== knownGeneration || evaluations !== knownEvaluations;
+    if (other || turned || grown * FINEST > lines) await this.load();
   }
 
   async look(range) {
@@ -38,7 +40,6 @@ export class JobCurves {
     const query = new URLSearchParams({ points: POINTS });
     if (this.range) { query.set("first", this.range[0]); query.set("last", this.range[1]); }
     this.data = await ask(`${this.address}/series?${query}`);
-    this.seen ||= `${this.data.generation}:${this.data.total}`;
     this.draw();
   }
 

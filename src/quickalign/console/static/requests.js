@@ -2,14 +2,14 @@
 
 export const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
 
-/** The JSON answer of `path`. */
+/** The JSON answer of `path`; null where the answer is that nothing is new. */
 export async function ask(path, { method = "GET", body, signal } = {}) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") headers["X-CSRF-Token"] = csrf;
   if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
   const plain = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
   const answer = await fetch(path, { method, headers, body: plain, signal, credentials: "same-origin" });
-  return unpack(answer.status, await answer.json());
+  return answer.status === 204 ? null : unpack(answer.status, await answer.json());
 }
 
 /** The value of an answer, or the error that it is. */

@@ -7,7 +7,10 @@ const data = form.querySelector("[data-train-data]");
 const known = form.querySelector("[data-known]");
 const field = (name) => form.elements[`option.${name}`];
 const PAUSE = 700;
+// what changes nothing of what the run needs
+const WEIGHTLESS = ["csrf", "key", "way", "name", "output", "priority"];
 let waiting = 0;
+let estimated = "";
 
 form.querySelector("[data-key]").value = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -33,10 +36,21 @@ function isValid() {
   return [...form.querySelectorAll("[data-kind]")].map(check).every(Boolean);
 }
 
+function weighed() {
+  const values = new FormData(form);
+  for (const name of WEIGHTLESS) values.delete(name);
+  return new URLSearchParams(values).toString();
+}
+
 function refresh() {
   window.clearTimeout(waiting);
   waiting = window.setTimeout(() => {
-    if (data.value.trim() && isValid()) form.dispatchEvent(new CustomEvent("estimate"));
+    const now = weighed();
+    if (data.value.trim() && isValid() && now !== estimated) {
+      // an estimate is a program of some seconds on the server
+      estimated = now;
+      form.dispatchEvent(new CustomEvent("estimate"));
+    }
     if (form.querySelector("[data-code]").open) form.dispatchEvent(new CustomEvent("code"));
   }, PAUSE);
 }

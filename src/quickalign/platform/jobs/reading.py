@@ -1,6 +1,5 @@
 """What a run leaves while it goes, read for those who follow it: logs, metrics, checkpoints, artefacts."""
 
-import json
 import os
 import threading
 from collections import OrderedDict
@@ -45,8 +44,11 @@ def read_metrics(output: Path, kind: MetricsKind, offset: int, limit: int, *, ov
     """Lines from number `offset` (from 0) on. A run that went back to a checkpoint writes the same lines again."""
     offset, limit = max(0, offset), max(1, min(limit, _MAX_LINES))
     lines = _LINES.read(output / _FILES[kind], offset, limit + 1)
-    items = tuple(json.loads(line) for line in lines[:limit])
-    return MetricsPage(items=items, next_offset=offset + len(items), complete=over and len(lines) <= limit)
+    items = tuple(map(orjson.loads, lines[:limit]))
+    # not validated: of ten thousand lines as the run wrote them that would take longer than to read them
+    return MetricsPage.model_construct(
+        items=items, next_offset=offset + len(items), complete=over and len(lines) <= limit
+    )
 
 
 def read_checkpoints(output: Path) -> tuple[Checkpoint, ...]:

@@ -1,0 +1,95 @@
+"""What the platform says, in the reader's language.
+
+The platform and the rooms below it write English sentences with values in them, and know no languages. Here they are
+once more as patterns: a sentence that fits one is written again from its translation. One that fits none stays English,
+as a text does that has no translation. A test holds every pattern against the code that says it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from quickalign.console.language import Words, words_of
+from quickalign.console.said import AT_FIELD, SAID
+from quickalign.core.errors import QuickalignError
+
+_VALUE = re.compile(r"%\((\w+)\)s")
+_WORDS_OF_OURS = frozenset({"state", "action", "why", "meaning", "what", "kept", "found", "expected"})
+"""Values that are themselves words of the platform; all others are the user's, and stay as they are."""
+
+_LONGEST = 1000
+"""What is longer is no sentence but somebody's output, and would keep the patterns busy."""
+
+_FIELD_FIRST = re.compile(r"(?P<where>[\w.]+): (?P<why>.+)\.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as a page shows it."""
+
+    message: str
+    remedy: str | None
+    field: str | None
+
+    @property
+    def text(self) -> str:
+        """The sentence and its remedy."""
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+
+class Sentences:
+    """Says in one language what the platform said in English."""
+
+    def __init__(self, words: Words, said: Iterable[str] = SAID) -> None:
+        self._texts = words.texts
+        # those with the most words of their own first: they say more than one that fits nearly everything
+        known = sorted((text for text in said if text in words.texts), key=_own_letters, reverse=True)
+        self._patterns = [(_pattern(text), words.texts[text]) for text in known]
+
+    def say(self, text: str) -> str:
+        """`text` in this language; as it is where it is not known."""
+        return text if len(text) > _LONGEST else self._known(text) or text
+
+    def problem(self, error: QuickalignError) -> Problem:
+        """An error in this language."""
+        return Problem(self.say(error.message), self.say(error.remedy) if error.remedy else None, error.field)
+
+    def _known(self, text: str) -> str | None:
+        if found := self._texts.get(text.replace("%", "%%")):
+            return found.replace("%%", "%")
+        for pattern, translated in self._patterns:
+            if match := pattern.fullmatch(text):
+                return translated % self._values(match.groupdict())
+        if (match := _FIELD_FIRST.fullmatch(text)) and (why := self._known(match["why"])):
+            return self._texts.get(AT_FIELD, AT_FIELD) % {"where": match["where"], "why": why}
+        return None
+
+    def _values(self, values: Mapping[str, str]) -> dict[str, str]:
+        found = {name: self._word(value) if name in _WORDS_OF_OURS else value for name, value in values.items()}
+        # an English ending, which has no place in another language
+        return found | {name: "" for name in found if name == "plural"}
+
+    def _word(self, text: str) -> str:
+        """A word or a sentence inside another, where it may stand in brackets and begin with a small letter."""
+        inner = text.strip(" ()")
+        if not inner:
+            return text
+        begin, end = text.split(inner, 1)
+        return begin + (self._known(inner) or self._known(inner[0].upper() + inner[1:]) or inner) + end
+
+
+@cache
+def sentences_of(tag: str) -> Sentences:
+    """The sentences in the language with this tag."""
+    return Sentences(words_of(tag))
+
+
+def _own_letters(text: str) -> int:
+    return len(_VALUE.sub("", text))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    parts = _VALUE.split(text.replace("%%", "%"))
+    written = [f"(?P<{part}>.*?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)]
+    return re.compile("".join(written), re.DOTALL)
