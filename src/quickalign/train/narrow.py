@@ -48,7 +48,7 @@ class _Projection(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         parts = zip(grad.split(ROWS, dim=-1), ctx.weight.split(ROWS), strict=True)
-        return sum(part @ rows.to(grad.dtype) for part, rows in parts), None  # type: ignore[return-value]
+        return sum(part @ rows.to(grad.dtype) for part, rows in parts), None
 
 
 def keep_narrow(model: PreTrainedModel, stored: torch.dtype) -> None:

@@ -79,12 +79,10 @@ def token_logps(head: Head, hidden: Tensor, which: Tensor, targets: Tensor) -> T
 
 def _is_frozen_linear(projection: nn.Module) -> bool:
     """Whether the projection is exactly a linear layer, wide or narrow, without gradient (or none is asked for)."""
+    if type(projection) not in (nn.Linear, NarrowLinear):
+        return False
     trained = torch.is_grad_enabled() and any(weight.requires_grad for weight in projection.parameters())
-    return (
-        type(projection) in (nn.Linear, NarrowLinear)
-        and not trained
-        and not torch.is_autocast_enabled(projection.weight.device.type)
-    )
+    return not trained and not torch.is_autocast_enabled(next(projection.parameters()).device.type)
 
 
 def _trained_head(head: Head, hidden: Tensor, which: Tensor, targets: Tensor) -> Tensor:
