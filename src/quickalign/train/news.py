@@ -15,7 +15,7 @@ from quickalign.train.observer import Observer
 from quickalign.train.several import Several
 
 Leave = Callable[[dict[str, Any]], None]
-"""Leaves what was found: `adapter` and `adapter_sha256` of weights that were made, `results`, and `summary` in words."""
+"""Leaves what was found: `adapter` and `adapter_sha256` of weights made, `results`, and `summary` in words."""
 
 
 @contextmanager

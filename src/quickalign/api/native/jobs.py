@@ -35,8 +35,9 @@ def create_job(
     request: Annotated[AnyJobCreate, Body(examples=[examples.CREATE.model_dump(mode="json")])],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """A job trains, evaluates or exports, as its `kind` says. Everything is checked before it is queued: options, model,
-    data, and whether it can ever fit."""
+    """Its `kind` says whether it trains, evaluates or exports. Everything is checked before the job is queued: options,
+    model, data, and whether it can ever fit.
+    """
     return reply(platform.jobs.create(request, idempotency_key=idempotency_key), 201)
 
 
@@ -64,9 +65,7 @@ def list_jobs(
     """Newest first."""
     labels = dict(map(_label, label))
     return reply(
-        platform.jobs.list(
-            states=state, kinds=kind, model=model, text=text, metadata=labels, after=after, limit=limit
-        )
+        platform.jobs.list(states=state, kinds=kind, model=model, text=text, metadata=labels, after=after, limit=limit)
     )
 
 

@@ -38,6 +38,8 @@ Resume = Annotated[
         show_default=False,
     ),
 ]
+
+
 @with_hyperparameters
 def train(
     model: take.Model,

@@ -1,4 +1,4 @@
-"""Models that a job names by the job that made them: resolved when it is made, and kept from being deleted meanwhile."""
+"""Models that a job names by the job that made them: resolved when it is made, and kept meanwhile."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def find_references(session: Session, request: NewJob) -> tuple[Reference, ...]:
 
 def is_job(text: str) -> bool:
     """Whether `text` names a job, by its id or by the `ft:` id of its model."""
-    return "/" not in text and text.startswith("job-") or trained_job(text) is not None
+    return ("/" not in text and text.startswith("job-")) or trained_job(text) is not None
 
 
 def check_unused(session: Session, job_id: str) -> None:

@@ -9,7 +9,6 @@ from quickalign.hub.cards import card_or_none
 from quickalign.hub.shape import read_shape
 from quickalign.platform.devices import Device
 
-
 _COPIES, _BYTES, _PROCESS_BYTES = 2, 4, 500_000_000
 
 
