@@ -41,9 +41,9 @@ def actions(job: Job) -> frozenset[str]:
 
 
 def figures(job: Job) -> list[tuple[str, Any, Any]]:
-    """What a job found that does not train: name, figure, and the figure of the base or of before."""
+    """What a job found: name, figure, and the figure of the base or of before."""
     found = job.results or {}
-    if job.kind == "evaluate":
+    if job.kind != "export":
         base = found.get("base", {})
         return [(name, value, base.get(name)) for name, value in found.get("figures", {}).items()]
     parity = found.get("parity", {})
@@ -72,8 +72,8 @@ def head(visit: Visit, job: Job) -> dict[str, Any]:
         "seconds": ran_seconds(job),
         "alarm": _alarm(visit, job),
         "frees": what_delete_frees(visit, job),
-        "figures": figures(job) if job.kind != "train" else [],
-        "files": result_files(visit, job),
+        "figures": figures(job),
+        "files": result_files(visit, job) if job.kind != "train" else [],
     }
 
 

@@ -55,6 +55,7 @@ def test_a_job_is_what_was_asked_for(api, remote):
             "bad_rows": "error",
             "sample_prompts": [],
             "sample_tokens": 128,
+            "closing_rows": 16,
             "hyperparameters": DPO,
         },
         "output": "s3://b/out",

@@ -53,6 +53,7 @@ def train(
     resume: Resume = None,
     sample_prompt: take.SamplePrompts = None,
     sample_tokens: take.SampleTokens = 128,
+    closing_rows: take.ClosingRows = 16,
     model_revision: take.Revision = None,
     local: Local = False,
     detach: make.Detach = False,
@@ -85,6 +86,7 @@ def train(
         "bad_rows": bad_rows,
         "sample_prompts": tuple(sample_prompt or ()),
         "sample_tokens": sample_tokens,
+        "closing_rows": closing_rows,
     }
     job = make.job_values(name, gpus, priority, max_retries, label)
     if local:

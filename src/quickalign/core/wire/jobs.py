@@ -54,6 +54,7 @@ class TrainRequest(Wire):
     bad_rows: BadRows = "error"
     sample_prompts: tuple[str, ...] = Field(default=(), max_length=64)
     sample_tokens: int = Field(default=128, ge=0, le=4096)
+    closing_rows: int = Field(default=16, ge=0, le=1000, description="Rows of the closing evaluation; 0 leaves it out.")
     hyperparameters: dict[str, Any] = Field(default={}, description="Options by the names of the reference page.")
 
 
