@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 
 from quickalign.core.errors import AccessError, OptionError, UnavailableError
-from quickalign.evaluate.compare.prompts import Side
+from quickalign.evaluate.compare.votes import Side
 from quickalign.evaluate.compare.spec import KEY_VARIABLE, JudgeSpec
 
 _TRIES: Final = 4
