@@ -42,7 +42,8 @@ class Jobs:
 
     def create(self, request: NewJob, *, key: str | None = None) -> Job:
         """Make a job. The same `key` makes one job however often it is sent; a fresh one is taken when None."""
-        return self._client.post("/jobs", Job, request, key=key or uuid.uuid4().hex)
+        named = request if request.kind == "train" else request.model_copy(update={"kind": request.kind})
+        return self._client.post("/jobs", Job, named, key=key or uuid.uuid4().hex)  # what is at its default is not sent
 
     def get(self, job_id: str) -> Job:
         """One job as it stands."""

@@ -61,5 +61,8 @@ def test_an_export_is_copied_whole_to_where_it_was_asked_for(
     manifest = manifests.read(tmp_path / "mine")
     assert manifest is not None
     assert {*manifest.files, manifests.FILE} == {file.name for file in (tmp_path / "mine").iterdir()}
-    assert (over.adapter_sha256, over.model_path) == (manifest.weights_sha256, str(platform.home.output(job.id) / "model"))
+    assert (over.adapter_sha256, over.model_path) == (
+        manifest.weights_sha256,
+        str(platform.home.output(job.id) / "model"),
+    )
     assert over.results["parity"]["largest_per_token"] <= over.results["parity"]["limit"]

@@ -45,7 +45,7 @@ def evaluate(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             help="Where the report is copied at the end; it also stays with the job. With --local the evaluation's "
@@ -184,7 +184,7 @@ def run(spec: EvaluationSpec, *, as_json: bool) -> None:
     demand_limits(report)
 
 
-def _spec(values: dict[str, Any], output: Path | None) -> EvaluationSpec:
+def _spec(values: dict[str, Any], output: str | None) -> EvaluationSpec:
     spec = spec_file.parse(EvaluationSpec, {**values, "output": output or Path()})
     if output is not None:
         return spec

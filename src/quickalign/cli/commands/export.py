@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -21,7 +20,7 @@ _DEFAULT = {name: field.default for name, field in ExportSpec.model_fields.items
 
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_ABOUT["model"])],
-    output: Annotated[Path, typer.Argument(metavar="FOLDER", help=_ABOUT["output"])],
+    output: Annotated[str, typer.Argument(metavar="FOLDER", help=f"{_ABOUT['output']} A server also writes to a URI.")],
     *,
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision", help=_ABOUT["precision"])
