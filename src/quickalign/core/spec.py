@@ -44,7 +44,7 @@ class RunSpec(BaseModel):
         default=16,
         ge=0,
         le=1000,
-        description="Rows of the sample set that end a run without validation data; 0 leaves the closing evaluation out.",
+        description="Rows of the sample set that end a run without validation data; 0: no closing evaluation.",
     )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters, description="All training options.")
 

@@ -68,9 +68,9 @@ class ModelRecipe:
         common: dict[str, Any] = {"labels": labels, "priority": priority, "max_retries": max_retries}
         self._training: ModelTrainingRecipe | None = None
         if self.recipe_type is ModelRecipeType.TRAINING:
-            named = {"model_name": model_name, "model_uri": model_uri, "hyperparameters": hyperparameters}
-            placed = {"instance_type": instance_type, "instance_spec": instance_spec, "instance_count": instance_count}
-            more = {"base_job_name": base_job_name, "session": self.session}
+            named: dict[str, Any] = {"model_name": model_name, "model_uri": model_uri, "hyperparameters": hyperparameters}
+            placed: dict[str, Any] = {"instance_type": instance_type, "instance_spec": instance_spec, "instance_count": instance_count}
+            more: dict[str, Any] = {"base_job_name": base_job_name, "session": self.session}
             self._training = ModelTrainingRecipe(**named, **placed, **more, **common, **others)
             return
         cloud.refuse(others)

@@ -46,7 +46,8 @@ class ModelTrainingRecipe:
         base_job_name: how names of jobs begin.
         priority: higher starts first.
         max_retries: restarts from the last checkpoint after a crash.
-        data_format, safe_rlhf_preference, bad_rows, sample_prompts, sample_tokens, closing_rows: as of a run's specification.
+        data_format, safe_rlhf_preference, bad_rows, sample_prompts, sample_tokens, closing_rows: as of a run's
+            specification.
         session: the server to train on; the default session's when None.
         unsupported: arguments of PAI's recipe that cannot be honoured; each is refused with the reason.
 

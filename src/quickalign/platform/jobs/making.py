@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from quickalign.core.wire.jobs import Job, NewJob
+from quickalign.core.wire.jobs import Job, JobState, NewJob
 from quickalign.platform import ids, keys
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
@@ -18,7 +18,6 @@ from quickalign.platform.inputs import Frozen, Inputs
 from quickalign.platform.jobs import kinds, moves
 from quickalign.platform.jobs.records import to_jobs
 from quickalign.platform.jobs.references import Reference, find_references
-from quickalign.platform.jobs.states import JobState
 from quickalign.platform.queue.view import Queue, newcomer
 
 
@@ -100,8 +99,8 @@ class Maker:
                     session.add(KeyRow(key=key, fingerprint=print_of_request, made=row.id, created_at=now))
                 session.add(row)
                 session.flush()
-                for one in (*inputs, *kept.values()):
-                    session.add(_input_row(row.number, one))
+                session.add_all(_input_row(row.number, one) for one in inputs)
+                session.add_all(_input_row(row.number, old) for old in kept.values())
                 moves.append(session, row, "state", "The job is queued.", {"to": "queued"}, self._config, now)
                 for one in inputs:
                     if one.notice:
