@@ -65,13 +65,22 @@ class ModelRecipe:
         self.recipe_type = _type_of(recipe_type)
         self.session = session or get_default_session()
         self._jobs: list[TrainingJob] = []
-        common: dict[str, Any] = {"labels": labels, "priority": priority, "max_retries": max_retries}
         self._training: ModelTrainingRecipe | None = None
         if self.recipe_type is ModelRecipeType.TRAINING:
-            named: dict[str, Any] = {"model_name": model_name, "model_uri": model_uri, "hyperparameters": hyperparameters}
-            placed: dict[str, Any] = {"instance_type": instance_type, "instance_spec": instance_spec, "instance_count": instance_count}
-            more: dict[str, Any] = {"base_job_name": base_job_name, "session": self.session}
-            self._training = ModelTrainingRecipe(**named, **placed, **more, **common, **others)
+            self._training = ModelTrainingRecipe(
+                model_name,
+                model_uri=model_uri,
+                hyperparameters=hyperparameters,
+                instance_type=instance_type,
+                instance_spec=instance_spec,
+                instance_count=instance_count,
+                labels=labels,
+                base_job_name=base_job_name,
+                priority=priority,
+                max_retries=max_retries,
+                session=self.session,
+                **others,
+            )
             return
         cloud.refuse(others)
         model = model_uri or model_name

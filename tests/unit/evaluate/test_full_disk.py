@@ -20,7 +20,7 @@ def full(*_, **__):
 def test_an_evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "_measure", full)
     spec = EvaluationSpec(model="m", data="d", output=tmp_path / "evaluation")
-    with pytest.raises(StorageError, match="is full.*run the same command again"):
+    with pytest.raises(StorageError, match=r"is full.*run the same command again"):
         evaluation.evaluate(spec, Silent())
     assert (tmp_path / "evaluation" / "spec.json").exists()
     assert not (tmp_path / "evaluation" / "report.json").exists()

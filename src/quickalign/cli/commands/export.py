@@ -12,7 +12,7 @@ from quickalign.cli import arguments as take
 from quickalign.cli import job_options as make
 from quickalign.cli.terminal import messages, screen, write_json
 from quickalign.core import spec_file
-from quickalign.export.spec import Compression, ExportSpec
+from quickalign.export.spec import ExportSpec
 
 _ABOUT = {name: field.description for name, field in ExportSpec.model_fields.items()}
 _DEFAULT = {name: field.default for name, field in ExportSpec.model_fields.items()}
@@ -25,7 +25,9 @@ def export(
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision", help=_ABOUT["precision"])
     ] = "auto",
-    compression: Annotated[Compression, typer.Option("--compression", help=_ABOUT["compression"])] = "none",
+    compression: Annotated[
+        str, typer.Option("--compression", metavar="[none|int8|int4]", help=_ABOUT["compression"])
+    ] = "none",
     data: Annotated[str | None, typer.Option("--data", help=_ABOUT["data"], show_default=False)] = None,
     data_format: take.Format = "auto",
     rows: Annotated[int, typer.Option("--rows", min=1, help=_ABOUT["rows"])] = _DEFAULT["rows"],

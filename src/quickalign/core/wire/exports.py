@@ -1,8 +1,8 @@
 """Exports on the wire: what is taken away, and in which form."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from quickalign.core.spec import DataFormat
 from quickalign.core.wire.base import Wire
@@ -52,3 +52,12 @@ class ExportRequest(Wire):
     license: str | None = Field(
         default=None, min_length=1, max_length=200, description="The licence the card names; by default the base's."
     )
+
+    @field_validator("compression", mode="before")
+    @classmethod
+    def _no_gguf(cls, value: Any) -> Any:
+        if str(value).lower() == "gguf":
+            raise ValueError(
+                "no package makes GGUF; convert_hf_to_gguf.py of llama.cpp takes the folder that an export leaves"
+            )
+        return value
