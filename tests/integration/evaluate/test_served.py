@@ -12,10 +12,10 @@ from quickalign.export.run import export
 from quickalign.export.spec import LIMITS
 from quickalign.train import manifest as manifests
 from quickalign.train.observer import Silent
-from tests.integration.evaluate.test_export import BASE, PROMPTS, greedy, prompt_of, questions, spec_of, trained
+from tests.integration.evaluate.test_export import BASE, greedy, prompt_of, questions, spec_of, trained
 from tests.support.replicas import RunningReplica, running_replica
 
-TOKENS = 16
+PROMPTS, TOKENS = 200, 16
 SCORED = ("Of course. Let us look at it together.", "No.")
 KINDS = {"bf16": {"precision": "bf16"}, "int8": {"compression": "int8"}, "int4": {"compression": "int4"}}
 
@@ -46,12 +46,17 @@ def test_every_kind_keeps_its_stated_limit(exported: Callable[[str], Path], kind
 
 @pytest.mark.slow
 def test_the_merged_model_answers_200_prompts_as_the_adapter(run_folder: Path, exported: Callable[[str], Path]) -> None:
-    asked = questions(PROMPTS)
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
-    wanted = [
-        tokenizer.decode(ids, skip_special_tokens=True) for ids in greedy(trained(run_folder), tokenizer, asked, TOKENS)
-    ]
-    with running_replica("--model", str(exported("fp32")), "--engine", "transformers") as replica:
+    """Loaded by transformers, and through a replica."""
+    asked, folder = questions(PROMPTS), exported("fp32")
+    assert len(asked) == PROMPTS
+    tokenizer, tuned = AutoTokenizer.from_pretrained(folder), trained(run_folder)
+    wanted = greedy(tuned, tokenizer, asked, TOKENS)
+    with tuned.disable_adapter():
+        assert greedy(tuned, tokenizer, asked[:50], TOKENS) != wanted[:50], "the adapter changes answers"
+    merged = AutoModelForCausalLM.from_pretrained(folder).eval()
+    assert merged.dtype == torch.float32
+    assert greedy(merged, tokenizer, asked, TOKENS) == wanted
+    with running_replica("--model", str(folder), "--engine", "transformers") as replica:
         client = replica.client()
 
         def answer(question: str) -> str | None:
@@ -61,7 +66,7 @@ def test_the_merged_model_answers_200_prompts_as_the_adapter(run_folder: Path, e
 
         with ThreadPoolExecutor(8) as threads:
             said = list(threads.map(answer, asked))
-    assert said == wanted
+    assert said == [tokenizer.decode(ids, skip_special_tokens=True) for ids in wanted]
 
 
 @pytest.mark.slow
