@@ -78,8 +78,8 @@ def test_every_kind_is_served_within_its_limit(run_folder: Path, exported: Calla
         for question in questions(3)
         for answer in SCORED
     ]
-    flags = ("--adapter", str(run_folder / "adapter")) if kind == "adapter" else ("--model", str(exported(kind)))
-    with running_replica(*flags, "--engine", "transformers") as replica:
+    folder = run_folder if kind == "adapter" else exported(kind)
+    with running_replica("--model", str(folder), "--engine", "transformers") as replica:
         apart = [abs(plain(tuned, *row) - served(replica, *row)) / len(row[1]) for row in rows]
     assert max(apart) <= LIMITS["fp32" if kind == "adapter" else kind]
 
