@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quickalign.sdk.model_recipe import ModelRecipe, ModelRecipeType
     from quickalign.sdk.predictor import Predictor
     from quickalign.sdk.recipe import ModelTrainingRecipe
     from quickalign.sdk.registered_model import RegisteredModel
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ModelRecipe",
+    "ModelRecipeType",
     "ModelTrainingRecipe",
     "Predictor",
     "RegisteredModel",
@@ -27,6 +30,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ModelRecipe": "model_recipe",
+    "ModelRecipeType": "model_recipe",
     "ModelTrainingRecipe": "recipe",
     "Predictor": "predictor",
     "RegisteredModel": "registered_model",

@@ -1,6 +1,7 @@
 """Models and recipes, at the place where PAI's SDK has them: `from quickalign.model import ModelTrainingRecipe`."""
 
+from quickalign.sdk.model_recipe import ModelRecipe, ModelRecipeType
 from quickalign.sdk.recipe import ModelTrainingRecipe
 from quickalign.sdk.registered_model import RegisteredModel
 
-__all__ = ["ModelTrainingRecipe", "RegisteredModel"]
+__all__ = ["ModelRecipe", "ModelRecipeType", "ModelTrainingRecipe", "RegisteredModel"]

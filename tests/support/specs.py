@@ -30,9 +30,8 @@ def write_rows(folder: Path, count: int = 24, kind: str = "dpo") -> Path:
 
 def make_spec(folder: Path, name: str, *, model: str = "qwen2-tiny-instruct", **options: Any) -> RunSpec:
     """A run of 3 steps in fp32 without quantisation, unless `options` say otherwise."""
-    top = {
-        key: options.pop(key) for key in ("resume", "validation", "sample_prompts", "sample_tokens") if key in options
-    }
+    names = ("resume", "validation", "sample_prompts", "sample_tokens", "closing_rows")
+    top = {key: options.pop(key) for key in names if key in options}
     defaults = {
         "training_strategy": "dpo",
         "precision": "fp32",
@@ -52,6 +51,7 @@ def make_spec(folder: Path, name: str, *, model: str = "qwen2-tiny-instruct", **
         "output": str(folder / name),
         "sample_prompts": ["Hello!"],
         "sample_tokens": 24,
+        "closing_rows": 0,
         "hyperparameters": hyperparameters,
         **top,
     }

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +20,7 @@ from quickalign.api.openai import errors as openai_errors
 from quickalign.core import errors
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.base import Problem
+from quickalign.core.wire.jobs import Kind
 from quickalign.serve.http.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
@@ -164,7 +165,10 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 def of_validation(found: Sequence[Any]) -> Problem:
     """The first of pydantic's errors as a problem document, with the number of the others."""
     first = found[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    inside = first["loc"][1:]
+    if len(inside) > 1 and inside[0] in get_args(Kind):  # pydantic names the alternative that was taken
+        inside = inside[1:]
+    where = ".".join(str(part) for part in inside) or str(first["loc"][0])
     others = f" {len(found) - 1} more like this." if len(found) > 1 else ""
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")

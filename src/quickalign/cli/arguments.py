@@ -31,6 +31,7 @@ Preference = Annotated[
 ]
 BadRowsOption = Annotated[BadRows, typer.Option("--bad-rows", help=_ABOUT["bad_rows"])]
 SampleTokens = Annotated[int, typer.Option("--sample-tokens", min=0, max=4096, help=_ABOUT["sample_tokens"])]
+ClosingRows = Annotated[int, typer.Option("--closing-rows", min=0, max=1000, help=_ABOUT["closing_rows"])]
 SamplePrompts = Annotated[
     list[str] | None,
     typer.Option("--sample-prompt", help=f"May be repeated. {_ABOUT['sample_prompts']}", show_default=False),

@@ -32,7 +32,31 @@ class Sample:
 
 def actions(job: Job) -> frozenset[str]:
     """What can be done with a job as it stands."""
-    return frozenset(name for name, states in _ACTIONS.items() if job.state in states)
+    allowed = {name for name, states in _ACTIONS.items() if job.state in states}
+    if job.kind == "train":
+        allowed |= {"clone", "compare"}
+    if job.kind == "evaluate":
+        allowed -= {"deploy"}
+    return frozenset(allowed)
+
+
+def figures(job: Job) -> list[tuple[str, Any, Any]]:
+    """What a job found: name, figure, and the figure of the base or of before."""
+    found = job.results or {}
+    if job.kind != "export":
+        base = found.get("base", {})
+        return [(name, value, base.get(name)) for name, value in found.get("figures", {}).items()]
+    parity = found.get("parity", {})
+    before, after = parity.get("before", {}), parity.get("after", {})
+    names = ("bytes", "tokens_per_second", "perplexity", "likelihood_accuracy")
+    return [(name, after[name], before.get(name)) for name in names if after.get(name) is not None]
+
+
+def result_files(visit: Visit, job: Job) -> list[str]:
+    """Files of the results that a page links to."""
+    names = ("report.html", "report.json", "model/README.md", "model/export.json", "result.json")
+    folder = visit.platform.home.output(job.id)
+    return [name for name in names if (folder / name).is_file()]
 
 
 def head(visit: Visit, job: Job) -> dict[str, Any]:
@@ -48,6 +72,8 @@ def head(visit: Visit, job: Job) -> dict[str, Any]:
         "seconds": ran_seconds(job),
         "alarm": _alarm(visit, job),
         "frees": what_delete_frees(visit, job),
+        "figures": figures(job),
+        "files": result_files(visit, job) if job.kind != "train" else [],
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from quickalign.core.wire.jobs import JobCreate, TrainRequest
 
-_RECIPE_FIELDS = ("data_format", "safe_rlhf_preference", "bad_rows", "sample_prompts", "sample_tokens")
+_RECIPE_FIELDS = ("data_format", "safe_rlhf_preference", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows")
 _WIDTH = 96
 
 

@@ -1,4 +1,4 @@
-"""How a plain program with one argument, a specification's file, begins and ends."""
+"""How a plain program whose first argument is a specification's file begins and ends."""
 
 import logging
 import sys
@@ -12,13 +12,13 @@ CRASHED = 70
 """The exit code for what no error of `core.errors` describes."""
 
 
-def run_program(work: Callable[[Path], None], arguments: list[str]) -> int:
-    """Do `work` with the file that `arguments` name; returns the exit code of `core.errors`."""
+def run_program(work: Callable[..., None], arguments: list[str], *, most: int = 1) -> int:
+    """Do `work` with the paths that `arguments` name, `most` at most; returns the exit code of `core.errors`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        if len(arguments) != 1:
+        if not 1 <= len(arguments) <= most:
             raise OptionError("Exactly one argument is expected: the specification's JSON file.")
-        work(Path(arguments[0]))
+        work(*map(Path, arguments))
     except QuickalignError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

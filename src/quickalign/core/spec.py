@@ -40,6 +40,12 @@ class RunSpec(BaseModel):
     sample_tokens: int = Field(
         default=128, ge=0, le=4096, description="Longest sample answer in tokens; 0 answers no sample prompts."
     )
+    closing_rows: int = Field(
+        default=16,
+        ge=0,
+        le=1000,
+        description="Rows of the sample set that end a run without validation data; 0: no closing evaluation.",
+    )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters, description="All training options.")
 
 

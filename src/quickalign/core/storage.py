@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from quickalign.core import remote
+from quickalign.core import disk, remote
 from quickalign.core.atomic import TEMPORARY_PREFIX
 from quickalign.core.errors import StorageError
 
@@ -119,7 +119,7 @@ def write_file(local: Path, uri: str) -> None:
     if path is None:
         remote.upload(local, uri)
         return
-    with _local_errors(uri):
+    with _local_errors(uri), disk.explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}"
         try:

@@ -1,4 +1,6 @@
-"""`python -m quickalign.evaluate SPEC.json`: one evaluation as a plain program, with plain lines on standard output."""
+"""`python -m quickalign.evaluate SPEC.json [FOLDER]`: one evaluation as a plain program, with plain lines on standard
+output. A server names the folder that it reads news and result from.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,21 @@ from quickalign.core.program import run_program
 from quickalign.evaluate.spec import EvaluationSpec
 
 
-def _run(file: Path) -> None:
+def _run(file: Path, news: Path | None = None) -> None:
     spec = spec_file.load(EvaluationSpec, file)
-    from quickalign.evaluate.run import demand_limits, evaluate  # noqa: PLC0415 - a wrong spec is told before torch loads
-    from quickalign.train.lines import Lines  # noqa: PLC0415
+    from quickalign.evaluate.results import results_of  # noqa: PLC0415 - a wrong spec is told before torch loads
+    from quickalign.evaluate.run import demand_limits, evaluate  # noqa: PLC0415
+    from quickalign.train.news import telling  # noqa: PLC0415
 
-    report = evaluate(spec, Lines(sys.stdout))
-    for figure in report.figures:
-        found = figure.model
-        sys.stdout.write(f"{figure.name} {found.value:.6g} ({found.low:.6g} to {found.high:.6g})\n")
-    sys.stdout.write(f"{report.verdict.sentence}\n")
-    demand_limits(report)
+    with telling(news) as (observer, leave):
+        report = evaluate(spec, observer)
+        for figure in report.figures:
+            found = figure.model
+            sys.stdout.write(f"{figure.name} {found.value:.6g} ({found.low:.6g} to {found.high:.6g})\n")
+        sys.stdout.write(f"{report.verdict.sentence}\n")
+        leave({"summary": report.verdict.sentence, "results": results_of(report)})
+        demand_limits(report)
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(_run, sys.argv[1:]))
+    sys.exit(run_program(_run, sys.argv[1:], most=2))

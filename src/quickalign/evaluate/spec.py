@@ -3,104 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from quickalign.core.errors import OptionError
-from quickalign.core.hyperparameters import Precision
-from quickalign.core.spec import BadRows, DataFormat
+from quickalign.core.wire.evaluations import METRICS, EvaluateRequest, check
 
-METRICS = (
-    "accuracy",
-    "margin",
-    "likelihood_accuracy",
-    "chosen_shift",
-    "rejected_shift",
-    "kl",
-    "perplexity",
-    "answer_tokens",
-    "refusals",
-    "repetition",
-    "language_drift",
-    "unfinished",
-)
-"""Every figure that a report may hold, and that a limit can be set for; `evaluate/figures.py` says what each one is."""
+__all__ = ["METRICS", "EvaluationSpec", "check"]
 
 
-class EvaluationSpec(BaseModel):
+class EvaluationSpec(EvaluateRequest):
     """One evaluation. `python -m quickalign.evaluate SPEC.json` runs it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-    model: str = Field(
-        min_length=1,
-        description="A run's folder, an adapter's or a model's folder, a model card's name, or a Hugging Face id.",
-    )
-    data: str = Field(min_length=1, description="Data the model was not trained on: a local path or a URI.")
-    base: str | None = Field(
-        default=None, min_length=1, description="The model to compare with; by default the one that was trained on."
-    )
-    against: str | None = Field(
-        default=None, min_length=1, description="Another model, measured on the same rows and compared row by row."
-    )
     output: Path = Field(description="The evaluation's folder: report.json, report.html, and what was computed.")
-    data_format: DataFormat = Field(default="auto", description="The data's format; auto recognises it and says which.")
-    safe_rlhf_preference: Literal["better", "safer"] = Field(
-        default="better", description="For PKU-SafeRLHF rows: which of its two judgements says what is chosen."
-    )
-    bad_rows: BadRows = Field(
-        default="error", description="What to do with rows that cannot be used: stop, or drop and count."
-    )
-    rows: int = Field(default=0, ge=0, le=10**7, description="Measure the first so many rows; 0 measures all.")
-    prompts: int = Field(
-        default=32,
-        ge=0,
-        le=100_000,
-        description="Answer the first so many different prompts with each model, greedily; 0 answers none.",
-    )
-    answer_tokens: int = Field(default=128, ge=1, le=8192, description="Longest answer, in tokens.")
-    kl_rows: int = Field(
-        default=64, ge=0, le=10**7, description="Measure the divergence from the base on the first so many rows."
-    )
-    seq_length: int | None = Field(
-        default=None, ge=8, le=1_048_576, description="Longest prompt plus answer; 1024, or the training's if longer."
-    )
-    system_prompt: str | None = Field(
-        default=None, max_length=20_000, description="Replaces the system prompt of the training; empty adds none."
-    )
-    precision: Precision = Field(
-        default="auto", description="What is computed in; auto takes the training's where the chip has it."
-    )
-    confidence: float = Field(
-        default=0.95, ge=0.5, le=0.999, description="How sure the intervals are: the share of repetitions they hold."
-    )
-    resamples: int = Field(default=2000, ge=100, le=100_000, description="Bootstrap repetitions.")
-    seed: int = Field(default=42, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
-    fail_below: dict[str, float] = Field(
-        default_factory=dict, description="Lowest value allowed by figure; the evaluation fails below it."
-    )
-    fail_above: dict[str, float] = Field(
-        default_factory=dict, description="Highest value allowed by figure; the evaluation fails above it."
-    )
-
-
-def check(spec: EvaluationSpec) -> None:
-    """Refuse what cannot be honoured, before anything is loaded.
-
-    Raises:
-        OptionError: a limit for a figure that does not exist or will not be measured.
-    """
-    for option, limits in (("fail_below", spec.fail_below), ("fail_above", spec.fail_above)):
-        for name in limits:
-            if name not in METRICS:
-                raise OptionError(f"{option} names the figure {name!r}, which does not exist.", _listed())
-    needs = {"kl": ("kl_rows", spec.kl_rows), **dict.fromkeys(METRICS[7:], ("prompts", spec.prompts))}
-    for name in (*spec.fail_below, *spec.fail_above):
-        option, value = needs.get(name, ("", 1))
-        if value == 0:
-            raise OptionError(f"A limit for {name!r} has no effect with {option}=0.", f"Set {option} above 0.")
-
-
-def _listed() -> str:
-    return f"There are {', '.join(METRICS)}."

@@ -1,4 +1,6 @@
-"""`python -m quickalign.export SPEC.json`: one export as a plain program, with plain lines on standard output."""
+"""`python -m quickalign.export SPEC.json [FOLDER]`: one export as a plain program, with plain lines on standard output.
+A server names the folder that it reads news and result from.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,23 @@ from quickalign.core.program import run_program
 from quickalign.export.spec import ExportSpec
 
 
-def _run(file: Path) -> None:
+def _run(file: Path, news: Path | None = None) -> None:
     spec = spec_file.load(ExportSpec, file)
-    from quickalign.export.run import export  # noqa: PLC0415 - a wrong spec is told before torch is loaded
-    from quickalign.train.lines import Lines  # noqa: PLC0415
+    from quickalign.export.run import export, sentence  # noqa: PLC0415 - a wrong spec is told before torch is loaded
+    from quickalign.train.news import telling  # noqa: PLC0415
 
-    found = export(spec, Lines(sys.stdout))
-    sys.stdout.write(f"exported: {found.folder} sha256 {found.weights_sha256}\n")
+    with telling(news) as (observer, leave):
+        found = export(spec, observer)
+        sys.stdout.write(f"exported: {found.folder} sha256 {found.weights_sha256}\n")
+        leave(
+            {
+                "adapter": str(found.folder),
+                "adapter_sha256": found.weights_sha256,
+                "summary": sentence(found.parity),
+                "results": {"bytes": found.bytes, "parity": found.parity.model_dump()},
+            }
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(_run, sys.argv[1:]))
+    sys.exit(run_program(_run, sys.argv[1:], most=2))

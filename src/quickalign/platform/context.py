@@ -22,9 +22,10 @@ from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import Inputs
+from quickalign.platform.jobs import kinds
 from quickalign.platform.jobs.reconciler import Reconciler
 from quickalign.platform.jobs.service import Jobs
-from quickalign.platform.jobs.starting import TRAINER, Starter
+from quickalign.platform.jobs.starting import Starter
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
 from quickalign.platform.objects.outputs import Outputs
@@ -74,7 +75,7 @@ class Platform:
             config=config,
             database=database,
             executor=executor,
-            starter=Starter(home, blobs, executor, trainer),
+            starter=Starter(home, blobs, executor, {**kinds.PROGRAMS, "train": trainer}),
             queue=queue,
             devices=devices,
             clock=clock,
@@ -130,7 +131,7 @@ class Platform:
         executor: Executor | None = None,
         devices: tuple[Device, ...] | None = None,
         clock: Callable[[], float] = time.time,
-        trainer: tuple[str, ...] = TRAINER,
+        trainer: tuple[str, ...] = kinds.PROGRAMS["train"],
         replicas: Executor | None = None,
         server: tuple[str, ...] = SERVER,
         probe: Probe = is_well,

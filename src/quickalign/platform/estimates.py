@@ -41,7 +41,7 @@ class Estimates:
         return Estimate(plan=plan, report=found["report"] | {"uri": request.spec.train}, resources=needed)
 
     def _path(self, request: EstimateRequest, field: str, folder: Path) -> str | None:
-        text: str | None = getattr(request.spec, field)
+        text: str | None = getattr(request.spec, field, None)
         if text is None:
             return None
         source, name, _ = self._inputs.readable(f"spec.{field}", text)

@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from quickalign.core import paths, storage
 from quickalign.core.errors import AccessError, OptionError, QuickalignError, StorageError
-from quickalign.core.wire.jobs import TrainRequest
+from quickalign.core.wire.jobs import JobSpec
 from quickalign.platform.config import Config, asset_path
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.home import Home
 
-FIELDS = ("train", "validation")
+FIELDS = ("train", "validation", "data")
+"""Fields of requests of all kinds that name data."""
+
 _BLOCK = 1 << 20
 
 
@@ -44,7 +46,7 @@ class Inputs:
     def __init__(self, home: Home, config: Config, blobs: Blobs, find_file: FindFile) -> None:
         self._home, self._config, self._blobs, self._find_file = home, config, blobs, find_file
 
-    def freeze(self, spec: TrainRequest) -> tuple[Frozen, ...]:
+    def freeze(self, spec: JobSpec) -> tuple[Frozen, ...]:
         """Freeze the inputs of `spec`: uploads as they are, local files by a copy; URIs are checked only.
 
         Every content in the result is pinned in the store; the caller undoes that.
@@ -55,7 +57,7 @@ class Inputs:
         done: list[Frozen] = []
         try:
             for field in FIELDS:
-                text: str | None = getattr(spec, field)
+                text: str | None = getattr(spec, field, None)
                 if text is None:
                     continue
                 try:

@@ -18,10 +18,11 @@ from quickalign.core.wire.jobs import (
     EstimateRequest,
     Event,
     Job,
-    JobCreate,
     JobState,
+    Kind,
     LogChunk,
     MetricsPage,
+    NewJob,
 )
 from quickalign.core.wire.system import ModelDetail, ModelSummary, SystemInfo
 from quickalign.sdk.client import PREFIX, Client, parsed
@@ -39,9 +40,10 @@ class Jobs:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def create(self, request: JobCreate, *, key: str | None = None) -> Job:
+    def create(self, request: NewJob, *, key: str | None = None) -> Job:
         """Make a job. The same `key` makes one job however often it is sent; a fresh one is taken when None."""
-        return self._client.post("/jobs", Job, request, key=key or uuid.uuid4().hex)
+        named = request if request.kind == "train" else request.model_copy(update={"kind": request.kind})
+        return self._client.post("/jobs", Job, named, key=key or uuid.uuid4().hex)  # what is at its default is not sent
 
     def get(self, job_id: str) -> Job:
         """One job as it stands."""
@@ -51,6 +53,7 @@ class Jobs:
         self,
         *,
         states: Iterable[JobState] = (),
+        kinds: Iterable[Kind] = (),
         model: str | None = None,
         text: str | None = None,
         labels: Mapping[str, str] | None = None,
@@ -58,7 +61,8 @@ class Jobs:
         limit: int | None = None,
     ) -> Page[Job]:
         """A page of jobs, newest first."""
-        query = {"state": [state.value for state in states] or None, "model": model, "text": text}
+        query: dict[str, Any] = {"state": [state.value for state in states] or None, "model": model, "text": text}
+        query["kind"] = list(kinds) or None
         query["label"] = [f"{key}={value}" for key, value in (labels or {}).items()] or None
         return self._client.get("/jobs", Page[Job], **query, after=after, limit=limit)
 

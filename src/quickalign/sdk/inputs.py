@@ -5,11 +5,11 @@ from pathlib import Path
 
 from quickalign.core import storage
 from quickalign.core.errors import AccessError, OptionError, StorageError
-from quickalign.core.wire.jobs import Job, JobCreate
+from quickalign.core.wire.jobs import Job, NewJob
 from quickalign.sdk.session import Session
 
 FILE_PREFIX = "file-"
-_INPUTS = ("train", "validation")
+_INPUTS = ("train", "validation", "data")
 
 
 def resolve_input(session: Session, value: str | os.PathLike[str]) -> str:
@@ -65,7 +65,7 @@ def resolve_output(session: Session, value: str | os.PathLike[str]) -> str:
     )
 
 
-def submit(session: Session, request: JobCreate) -> Job:
+def submit(session: Session, request: NewJob) -> Job:
     """Make the job; a local file that the server may not read is uploaded instead.
 
     Raises:
@@ -81,9 +81,9 @@ def submit(session: Session, request: JobCreate) -> Job:
     return session.jobs.create(request.model_copy(update={"spec": request.spec.model_copy(update=changes)}))
 
 
-def _path_at_fault(request: JobCreate, name: str, refusal: AccessError) -> str | None:
+def _path_at_fault(request: NewJob, name: str, refusal: AccessError) -> str | None:
     """The local path in the input `name` that the server refused to read."""
-    value: str | None = getattr(request.spec, name)
+    value: str | None = getattr(request.spec, name, None)
     if value is None or not Path(value).is_absolute() or not Path(value).is_file():
         return None
     return value if refusal.value == value or (refusal.field or "").endswith(name) else None

@@ -46,7 +46,8 @@ class ModelTrainingRecipe:
         base_job_name: how names of jobs begin.
         priority: higher starts first.
         max_retries: restarts from the last checkpoint after a crash.
-        data_format, safe_rlhf_preference, bad_rows, sample_prompts, sample_tokens: as of a run's specification.
+        data_format, safe_rlhf_preference, bad_rows, sample_prompts, sample_tokens, closing_rows: as of a run's
+            specification.
         session: the server to train on; the default session's when None.
         unsupported: arguments of PAI's recipe that cannot be honoured; each is refused with the reason.
 
@@ -77,6 +78,7 @@ class ModelTrainingRecipe:
         bad_rows: str = "error",
         sample_prompts: tuple[str, ...] = (),
         sample_tokens: int = 128,
+        closing_rows: int = 16,
         session: Session | None = None,
         **unsupported: Any,
     ) -> None:
@@ -107,6 +109,7 @@ class ModelTrainingRecipe:
             "bad_rows": bad_rows,
             "sample_prompts": tuple(sample_prompts),
             "sample_tokens": sample_tokens,
+            "closing_rows": closing_rows,
         }
         self._jobs: list[TrainingJob] = []
         if model_provider in ("pai", "quickstart") and model_uri is None:

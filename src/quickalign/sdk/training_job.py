@@ -127,7 +127,7 @@ class TrainingJob:
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """The options that were set; all others have their defaults."""
-        return dict(self._job.spec.hyperparameters)
+        return dict(self._job.training.hyperparameters)
 
     @property
     def labels(self) -> dict[str, str]:

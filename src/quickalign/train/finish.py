@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from quickalign.core import atomic
 from quickalign.train import checkpoint as checkpoints
+from quickalign.train.closing import close
 from quickalign.train.device import peak_memory
 from quickalign.train.loop import Setup
 from quickalign.train.metrics import read_evaluations, read_steps, read_warnings
@@ -143,4 +146,9 @@ class Finish:
             peak_memory_bytes=max([peak_memory(setup.processes.device), *(s.peak_memory_bytes for s in steps)]),
             predicted_peak_bytes=setup.plan.predicted_peak_bytes,
             seconds=seconds,
+            results=self._close(evaluations),
         )
+
+    def _close(self, evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
+        first, last = (evaluations[0], evaluations[-1]) if evaluations else (None, None)
+        return close(self._setup, first, last, self._observer)

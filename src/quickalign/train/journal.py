@@ -3,6 +3,7 @@
 events.jsonl   one line an event, only added to: phase, warning, note, plan, data, checkpoint, evaluation, done
 status.json    how far the run is, replaced as a whole: the fields of `core.wire.jobs.Progress`
 error.json     what the run failed with, where it did
+result.json    what a program without steps found; a training run writes its own
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 
 import orjson
 
+from quickalign.core import atomic
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.jobs import Progress
 from quickalign.data.report import DataReport
 from quickalign.train.observer import Evaluation, RunResult, Silent, StepMetrics
 from quickalign.train.plan import Plan
 
-EVENTS_FILE, STATUS_FILE, ERROR_FILE = "events.jsonl", "status.json", "error.json"
+EVENTS_FILE, STATUS_FILE, ERROR_FILE, RESULT_FILE = "events.jsonl", "status.json", "error.json", "result.json"
 _STATUS_SECONDS = 0.5
 
 
@@ -121,6 +123,23 @@ class Journal(Silent):
         temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
         temporary.write_bytes(orjson.dumps(values) + b"\n")
         temporary.replace(path)
+
+
+class TaskJournal(Journal):
+    """The journal of a program that has no steps: how far it is, is how far its phase is."""
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """See `Observer`."""
+        super().phase(name, detail)
+        self._update(now=True, step=0, total_steps=None)
+
+    def progress(self, name: str, done: int, total: int | None) -> None:
+        """See `Observer`."""
+        self._update(now=False, step=done, total_steps=total)
+
+    def result(self, values: dict[str, Any]) -> None:
+        """Leave what was found; with it the program has done its work."""
+        atomic.write_bytes(self._output / RESULT_FILE, orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _drop_partial_line(path: Path) -> None:

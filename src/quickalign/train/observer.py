@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from quickalign.data.report import DataReport
@@ -56,7 +56,7 @@ class SampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run leaves."""
+    """What a finished run leaves. `results` are the figures of the closing evaluation."""
 
     output: Path
     adapter: Path
@@ -70,6 +70,7 @@ class RunResult:
     peak_memory_bytes: int
     predicted_peak_bytes: int
     seconds: float
+    results: dict[str, Any] | None = None
 
 
 class Observer(Protocol):

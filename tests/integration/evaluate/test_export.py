@@ -15,13 +15,11 @@ from quickalign.core import paths
 from quickalign.core.errors import ConflictError, ModelError, OptionError, QualityError, StorageError
 from quickalign.export import run as module
 from quickalign.export.run import export
-from quickalign.export.spec import LIMITS, ExportSpec
+from quickalign.export.spec import ExportSpec
 from quickalign.train import manifest as manifests
 from quickalign.train.observer import Silent
-from tests.support.replicas import running_replica
 
 BASE = paths.assets() / "qwen2-tiny-instruct"
-PROMPTS = 200
 
 
 def spec_of(run: Path, output: Path, **values: object) -> ExportSpec:
@@ -64,58 +62,6 @@ def greedy(model, tokenizer, asked: list[str], tokens: int) -> list[list[int]]:
         made = model.generate(**inputs, generation_config=config)
         answers += made[:, inputs["input_ids"].shape[1] :].tolist()
     return answers
-
-
-@pytest.mark.slow
-def test_greedy_tokens_are_those_of_the_adapter_on_200_prompts(run_folder: Path, exported: Path) -> None:
-    asked = questions(PROMPTS)
-    assert len(asked) == PROMPTS
-    tokenizer = AutoTokenizer.from_pretrained(exported)
-    merged = AutoModelForCausalLM.from_pretrained(exported).eval()
-    assert merged.dtype == torch.float32
-    tuned = trained(run_folder)
-    wanted = greedy(tuned, tokenizer, asked, 24)
-    assert greedy(merged, tokenizer, asked, 24) == wanted
-    with tuned.disable_adapter():
-        assert greedy(tuned, tokenizer, asked[:50], 24) != wanted[:50], "the adapter changes answers"
-
-
-@pytest.mark.slow
-def test_what_was_trained_is_what_is_served(run_folder: Path, exported: Path) -> None:
-    asked = questions(12)
-    tokenizer = AutoTokenizer.from_pretrained(exported)
-    wanted = [
-        tokenizer.decode(ids, skip_special_tokens=True) for ids in greedy(trained(run_folder), tokenizer, asked, 24)
-    ]
-    with running_replica("--model", str(exported)) as replica:
-        client = replica.client()
-        said = [
-            client.chat.completions.create(
-                model="default", messages=[{"role": "user", "content": question}], temperature=0, max_tokens=24
-            )
-            .choices[0]
-            .message.content
-            for question in asked
-        ]
-    assert said == wanted
-
-
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        ("bf16", {"precision": "bf16"}),
-        ("int8", {"compression": "int8"}),
-        ("int4", {"compression": "int4"}),
-    ],
-)
-def test_every_kind_keeps_its_stated_limit(run_folder: Path, tmp_path: Path, kind: str, values: dict[str, str]) -> None:
-    found = export(spec_of(run_folder, tmp_path / kind, **values), Silent())
-    assert 0 < found.parity.largest_per_token <= LIMITS[kind] == found.parity.limit
-    assert found.parity.after.bytes < 0.7 * found.parity.before.bytes
-    AutoModelForCausalLM.from_pretrained(found.folder)
-    manifest = manifests.read(found.folder)
-    assert manifest is not None
-    assert (manifest.kind, manifest.quantization) == ("model", "none")
 
 
 def test_the_folder_carries_everything_and_its_hashes(exported: Path) -> None:

@@ -151,3 +151,38 @@ def test_states_of_a_run(client, make_job, platform):
     shown = client.get(f"/api/v1/jobs/{job['id']}").json()
     assert shown["reason"]["exit_code"] == 7
     assert "learning_rate" in shown["reason"]["message"]
+
+
+def test_jobs_of_all_kinds_are_made_and_told_apart(client, make_job, file_id):
+    trains = make_job()
+    spec = {"model": "qwen2-tiny-instruct", "data": file_id, "fail_below": {"accuracy": 0.6}}
+    made = client.post("/api/v1/jobs", json={"kind": "evaluate", "spec": spec})
+    assert made.status_code == 201, made.text
+    assert (made.json()["kind"], made.json()["spec"]["rows"], made.json()["results"]) == ("evaluate", 0, None)
+    for kind, wanted in (("evaluate", made.json()["id"]), ("train", trains["id"])):
+        page = client.get("/api/v1/jobs", params={"kind": kind})
+        assert [job["id"] for job in page.json()["items"]] == [wanted]
+    theirs = f"ftjob-{made.json()['id'].removeprefix('job-')}"
+    assert client.get(f"/v1/fine_tuning/jobs/{theirs}").status_code == 404
+    assert [job["id"] for job in client.get("/v1/fine_tuning/jobs").json()["data"]] == [
+        f"ftjob-{trains['id'].removeprefix('job-')}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ({"kind": "evaluate", "spec": {"model": "m"}}, "spec.data", "required"),
+        ({"kind": "tune", "spec": {"model": "m"}}, "body", "train, evaluate or export"),
+        (
+            {"kind": "export", "spec": {"model": "m", "compression": "gguf"}},
+            "spec.compression",
+            "no package makes GGUF",
+        ),
+        ({"kind": "export", "spec": {"model": "job-none"}}, "spec.model", "job-none"),
+    ],
+)
+def test_what_another_kind_cannot_be_names_the_field(client, body, field, words):
+    answer = client.post("/api/v1/jobs", json=body)
+    assert (answer.status_code in (404, 422), answer.json()["field"]) == (True, field), answer.text
+    assert words in answer.json()["detail"]

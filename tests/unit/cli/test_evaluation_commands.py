@@ -24,7 +24,7 @@ def asked(monkeypatch):
 
 def test_limits_and_options_reach_the_evaluation(cli, asked):
     limits = ("--fail-below", "accuracy=0.7", "--fail-above", "kl=0.5", "--fail-above", "refusals=0.1")
-    code, _, _ = cli("eval", "run", "data.json", *limits, "--against", "other", "--json")
+    code, _, _ = cli("eval", "run", "data.json", *limits, "--against", "other", "--local", "--json")
     assert code == 130
     (spec,) = asked
     assert (spec.model, spec.data, spec.against) == ("run", "data.json", "other")
@@ -34,7 +34,7 @@ def test_limits_and_options_reach_the_evaluation(cli, asked):
 
 def test_the_same_evaluation_has_the_same_folder_whatever_its_limits(cli, asked):
     for more in ((), ("--fail-below", "accuracy=0.9"), ("--rows", "5")):
-        cli("eval", "runs/first", "data.json", *more, "--json")
+        cli("eval", "runs/first", "data.json", *more, "--local", "--json")
     same, limited, fewer = (spec.output for spec in asked)
     assert same == limited != fewer
     assert same.parent.name == "evaluations"
@@ -53,6 +53,9 @@ def test_the_same_evaluation_has_the_same_folder_whatever_its_limits(cli, asked)
         (("compare", "m", "n", "--prompts", "p", "--judge", "http://h/v1"), "--judge-model"),
         (("compare", "m", "n", "--prompts", "p", "--judge", "h/v1", "--judge-model", "j"), "judge.endpoint"),
         (("export", "m", "o", "--parity-limit", "0"), "parity_limit"),
+        (("export", "m", "o", "--compression", "gguf"), "no package makes GGUF"),
+        (("eval", "m", "d", "--local", "--detach"), "--detach has no effect with --local"),
+        (("export", "m", "o", "--local", "--priority", "3"), "--priority has no effect with --local"),
     ],
 )
 def test_what_cannot_be_is_refused_first(cli, asked, arguments, words):

@@ -3,7 +3,9 @@ import json
 import zipfile
 
 from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
-from quickalign.core.wire.jobs import JobState
+from quickalign.core.wire.evaluations import EvaluateRequest
+from quickalign.core.wire.jobs import EvaluationCreate, JobState
+from quickalign.platform.jobs import moves
 from tests.support.platforms import drive_to, stub_job, write_data
 
 HTMX = {"HX-Request": "true"}
@@ -263,3 +265,28 @@ def test_what_users_write_is_text_everywhere(browser, change, platform, tmp_path
         page = browser.get(f"/console{path}").text
         assert "<script>alert" not in page, path
         assert "<img src=x" not in page, path
+
+
+def test_a_job_that_evaluates_shows_what_it_found(browser, platform, tmp_path):
+    data = write_data(tmp_path / "data")
+    spec = EvaluateRequest(model="qwen2-tiny-instruct", data=str(data), rows=7)
+    job = platform.jobs.create(EvaluationCreate(spec=spec, name="Is it better?"))
+    assert "Clone" not in browser.get(f"/console/jobs/{job.id}").text
+    found = {"rows": 7, "verdict": "better", "figures": {"margin": 0.75}, "base": {"margin": 0.25}}
+    with platform._database.write() as session:
+        row = moves.find(session, job.id)
+        row.state, row.results = "succeeded", found
+    output = platform.home.output(job.id)
+    output.mkdir(parents=True)
+    (output / "report.html").write_text("<p>all of it")
+    page = browser.get(f"/console/jobs/{job.id}").text
+    for shown in ("evaluation", "margin", "0.75", "0.25", f"/console/jobs/{job.id}/files/report.html", "fail_below"):
+        assert shown in page
+    assert "data-plots" not in page and "Deploy" not in page
+    assert "data-log" in page
+    listed = browser.get("/console/jobs").text
+    assert "Is it better?" in listed and "evaluation" in listed
+    assert f'name="job" value="{job.id}"' not in listed, "there is nothing to compare"
+    assert browser.get(f"/console/jobs/{job.id}/news?event=0").status_code == 200
+    assert job.id not in browser.get("/console/services/new").text
+    assert browser.get(f"/console/train?clone={job.id}").status_code == 422

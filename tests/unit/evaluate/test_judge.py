@@ -8,8 +8,9 @@ import pytest
 from quickalign.core.errors import AccessError, DataError, OptionError, UnavailableError
 from quickalign.evaluate.compare.contest import Answers, by_judge, by_rules, by_votes
 from quickalign.evaluate.compare.judge import Judge
-from quickalign.evaluate.compare.prompts import read_prompts, read_votes
+from quickalign.evaluate.compare.prompts import read_prompts
 from quickalign.evaluate.compare.spec import KEY_VARIABLE, JudgeSpec
+from quickalign.evaluate.compare.votes import read_votes
 from quickalign.evaluate.statistics import Bootstrap
 
 SPEC = JudgeSpec(endpoint="http://judge.test/v1/", model="wise", price_in=2.0, price_out=10.0)

@@ -12,6 +12,7 @@ from quickalign.core.wire.jobs import JobState, LogChunk, Reason
 from quickalign.sdk import cloud, training_job
 from quickalign.sdk.cloud import gpus_of
 from quickalign.sdk.methods import apply_method
+from quickalign.sdk.model_recipe import ModelRecipe, ModelRecipeType
 from quickalign.sdk.recipe import ModelTrainingRecipe
 from quickalign.sdk.registered_model import RegisteredModel
 from quickalign.sdk.session import Session
@@ -55,6 +56,7 @@ def test_a_job_is_what_was_asked_for(api, remote):
             "bad_rows": "error",
             "sample_prompts": [],
             "sample_tokens": 128,
+            "closing_rows": 16,
             "hyperparameters": DPO,
         },
         "output": "s3://b/out",
@@ -379,3 +381,35 @@ def test_every_state_has_a_word_of_the_cloud_s():
     assert words <= {value for value in vars(TrainingJobStatus).values() if isinstance(value, str)}
     finals = {training_job._STATUS[state] for state in JobState if state.is_final}
     assert finals <= set(TrainingJobStatus.completed_status())
+
+
+def test_a_recipe_of_any_type_is_a_job_of_that_kind(api, remote):
+    options = {"rows": "5", "fail_below": {"accuracy": 0.6}}
+    evaluation = ModelRecipe("job-1", recipe_type="evaluation", hyperparameters=options, session=remote)
+    evaluation.run({"data": "file-1", "against": "job-2"}, wait=False, job_name="judged")
+    sent = api.sent()
+    assert (sent["kind"], sent["name"]) == ("evaluate", "judged")
+    wanted = {"model": "job-1", "data": "file-1", "against": "job-2", "rows": 5, "fail_below": {"accuracy": 0.6}}
+    assert {name: sent["spec"][name] for name in wanted} == wanted
+    compression = ModelRecipe(
+        "job-1", recipe_type=ModelRecipeType.COMPRESSION, hyperparameters={"compression": "int8"}, session=remote
+    )
+    compression.run(outputs={"model": "s3://b/small"}, wait=False)
+    assert (api.sent()["kind"], api.sent()["output"]) == ("export", "s3://b/small")
+    ModelRecipe(MODEL, recipe_type="fine_tuning", hyperparameters=DPO, session=remote).run(
+        {"train": "file-1"}, wait=False
+    )
+    assert "kind" not in api.sent()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"recipe_type": "tuning"}, "recipe_type='tuning'"),
+        ({"recipe_type": "evaluation", "source_dir": "x"}, "source_dir cannot be honoured"),
+        ({"recipe_type": "evaluation", "hyperparameters": {"row": 5}}, "row"),
+    ],
+)
+def test_what_a_recipe_cannot_be_is_refused(remote, values, words):
+    with pytest.raises(errors.OptionError, match=words):
+        ModelRecipe("job-1", session=remote, **values).run({"data": "file-1"}, wait=False)

@@ -12,7 +12,7 @@ from quickalign.api.limits import StrictRoute
 from quickalign.api.native import examples
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.jobs import Job, JobCreate, JobState
+from quickalign.core.wire.jobs import AnyJobCreate, Job, JobState, Kind
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
@@ -32,10 +32,12 @@ IdempotencyKey = Annotated[
 )
 def create_job(
     platform: ThePlatform,
-    request: Annotated[JobCreate, Body(examples=[examples.CREATE.model_dump(mode="json")])],
+    request: Annotated[AnyJobCreate, Body(examples=[examples.CREATE.model_dump(mode="json")])],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Everything is checked before the job is queued: options, model, data, and whether it can ever fit."""
+    """Its `kind` says whether it trains, evaluates or exports. Everything is checked before the job is queued: options,
+    model, data, and whether it can ever fit.
+    """
     return reply(platform.jobs.create(request, idempotency_key=idempotency_key), 201)
 
 
@@ -48,6 +50,7 @@ def create_job(
 def list_jobs(
     platform: ThePlatform,
     state: Annotated[tuple[JobState, ...], Query(description="Only jobs in one of these states.")] = (),
+    kind: Annotated[tuple[Kind, ...], Query(description="Only jobs of one of these kinds.")] = (),
     model: Annotated[str | None, Query(max_length=500, description="Only jobs of this model.")] = None,
     text: Annotated[
         str | None, Query(max_length=200, description="Only jobs whose name, id or model contains it.")
@@ -61,7 +64,9 @@ def list_jobs(
 ) -> Response:
     """Newest first."""
     labels = dict(map(_label, label))
-    return reply(platform.jobs.list(states=state, model=model, text=text, metadata=labels, after=after, limit=limit))
+    return reply(
+        platform.jobs.list(states=state, kinds=kind, model=model, text=text, metadata=labels, after=after, limit=limit)
+    )
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -62,7 +62,7 @@ def to_results(identity: str) -> str | None:
 
 def of_model(job: Job) -> str:
     """The name of what a job trained: `ft:<base>:quickalign:<suffix>:<id>`."""
-    return trained_name(job.spec.model, job.name, job.id)
+    return trained_name(job.model or job.spec.model, job.name, job.id)
 
 
 def to_model_job(name: str) -> str | None:

@@ -10,13 +10,15 @@ from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.openai import ids, objects
 from quickalign.api.openai.pages import answer
 from quickalign.core.errors import ConflictError, NotFoundError
-from quickalign.core.wire.jobs import Job, JobState
+from quickalign.core.wire.jobs import Job, JobState, Kind
 from quickalign.platform import Platform
 
 router = APIRouter()
 
 ModelName = Annotated[str, Path(max_length=1000)]
 _PAGE = 1000
+_MAKERS: tuple[Kind, ...] = ("train", "export")
+"""Kinds of jobs that leave a model."""
 
 
 @router.get("/models")
@@ -32,7 +34,7 @@ def _finished(platform: Platform) -> list[Job]:
     found: list[Job] = []
     after: str | None = None
     while True:
-        part = platform.jobs.list(states=(JobState.SUCCEEDED,), after=after, limit=_PAGE)
+        part = platform.jobs.list(states=(JobState.SUCCEEDED,), kinds=_MAKERS, after=after, limit=_PAGE)
         found += part.items
         after = part.next
         if after is None:
@@ -76,6 +78,6 @@ def _trained(platform: Platform, name: str) -> Job:
         job = platform.jobs.get(ids.to_model_job(name) or "")
     except NotFoundError:
         raise missing from None
-    if job.state is not JobState.SUCCEEDED or ids.of_model(job) != name:
+    if job.state is not JobState.SUCCEEDED or job.kind not in _MAKERS or ids.of_model(job) != name:
         raise missing
     return job

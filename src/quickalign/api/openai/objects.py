@@ -34,25 +34,26 @@ def of_job(job: Job, trained_tokens: int | None = None) -> Json:
     """A `fine_tuning.job`. `trained_tokens` is known for finished jobs only."""
     numbers = _hyperparameters(job)
     own = {name: value for name, value in numbers.items() if name != "beta"}
-    kind = "dpo" if job.spec.hyperparameters.get("training_strategy") == "dpo" else "supervised"
+    spec = job.training
+    kind = "dpo" if spec.hyperparameters.get("training_strategy") == "dpo" else "supervised"
     succeeded = job.state is JobState.SUCCEEDED
     return {
         "id": ids.of_job(job.id),
         "object": "fine_tuning.job",
         "created_at": int(job.created_at),
         "finished_at": None if job.finished_at is None else int(job.finished_at),
-        "model": job.spec.model,
+        "model": spec.model,
         "fine_tuned_model": ids.of_model(job) if succeeded else None,
         "organization_id": "quickalign",
         "status": _status(job),
         "hyperparameters": own,
         "method": {"type": kind, kind: {"hyperparameters": numbers if kind == "dpo" else own}},
-        "training_file": job.spec.train,
-        "validation_file": job.spec.validation,
+        "training_file": spec.train,
+        "validation_file": spec.validation,
         "result_files": [ids.of_results(job.id)] if succeeded else [],
         "trained_tokens": trained_tokens if succeeded else None,
         "error": _error(job),
-        "seed": job.spec.hyperparameters.get("seed", Hyperparameters.model_fields["seed"].default),
+        "seed": spec.hyperparameters.get("seed", Hyperparameters.model_fields["seed"].default),
         "estimated_finish": _estimated_finish(job),
         "integrations": [],
         "metadata": job.metadata,
@@ -69,7 +70,7 @@ def _status(job: Job) -> str:
 
 def _hyperparameters(job: Job) -> Json:
     """Theirs from ours: what was left open is `auto` until the job starts, then what it trains with."""
-    given = job.spec.hyperparameters
+    given = job.training.hyperparameters
     defaults = {name: field.default for name, field in Hyperparameters.model_fields.items()}
     known = given if job.attempt == 0 else defaults | given
     numbers: Json = {"n_epochs": known.get("num_train_epochs", "auto")}

@@ -76,13 +76,13 @@ def list_all(call: Call) -> dict[str, Any]:
     states = tuple(state for state, status in _STATUS.items() if status == wanted) if wanted else ()
     if wanted and not states:
         return {"TrainingJobs": [], "TotalCount": 0}
-    counts = call.platform.jobs.count()
+    counts = call.platform.jobs.count(kinds=("train",))
     total = sum(count for state, count in counts.items() if not states or S(state) in states)
     name = call.query.get("TrainingJobName")
     found: list[Job] = []
     after: str | None = None
     while len(found) < number * size:
-        page = call.platform.jobs.list(states=states, text=name, after=after, limit=1000)
+        page = call.platform.jobs.list(states=states, kinds=("train",), text=name, after=after, limit=1000)
         found += page.items
         after = page.next
         if after is None:
@@ -126,9 +126,12 @@ def delete(call: Call) -> dict[str, Any]:
 
 def _job(call: Call) -> Job:
     try:
-        return call.platform.jobs.get(call.path["id"])
+        job = call.platform.jobs.get(call.path["id"])
     except NotFoundError:
         raise missing("TrainingJob", call.path["id"]) from None
+    if job.kind != "train":
+        raise missing("TrainingJob", job.id)
+    return job
 
 
 def _refuse(call: Call) -> None:
@@ -211,7 +214,7 @@ def _gpus(call: Call) -> int | None:
 
 
 def _shown(call: Call, job: Job) -> dict[str, Any]:
-    reason = job.reason
+    reason, spec = job.reason, job.training
     label = job.metadata.get(LABEL)
     return {
         "TrainingJobId": job.id,
@@ -221,10 +224,10 @@ def _shown(call: Call, job: Job) -> dict[str, Any]:
         "Status": _STATUS[job.state],
         "ReasonCode": reason.code if reason else "",
         "ReasonMessage": reason.message if reason else "",
-        "HyperParameters": [{"Name": name, "Value": str(value)} for name, value in job.spec.hyperparameters.items()],
+        "HyperParameters": [{"Name": name, "Value": str(value)} for name, value in spec.hyperparameters.items()],
         "InputChannels": [
             {"Name": name, "InputUri": uri}
-            for name, uri in (("model", job.spec.model), ("train", job.spec.train), ("validation", job.spec.validation))
+            for name, uri in (("model", spec.model), ("train", spec.train), ("validation", spec.validation))
             if uri
         ],
         "OutputChannels": [{"Name": "model", "OutputUri": f"oss://{label}"}] if label else [],

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from quickalign.cli import arguments as take
+from quickalign.cli import job_options as make
 from quickalign.cli.terminal import messages, screen, write_json
 from quickalign.core import spec_file
-from quickalign.core.errors import OptionError
+from quickalign.core.errors import OptionError, QualityError
 from quickalign.core.hyperparameters import Precision
-from quickalign.evaluate.spec import EvaluationSpec
+from quickalign.evaluate.spec import EvaluationSpec, check
 
 _ABOUT = {name: field.description for name, field in EvaluationSpec.model_fields.items()}
 _DEFAULT = {name: field.default for name, field in EvaluationSpec.model_fields.items()}
@@ -44,11 +45,12 @@ def evaluate(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
-            help=f"{_ABOUT['output']} By default one in evaluations/ named after the model and the settings, so that "
-            "the same command goes on where it stopped.",
+            help="Where the report is copied at the end; it also stays with the job. With --local the evaluation's "
+            "folder, by default one in evaluations/ named after the model and the settings: the same command goes on "
+            "where it stopped.",
             show_default=False,
         ),
     ] = None,
@@ -81,6 +83,13 @@ def evaluate(
         int, typer.Option("--resamples", min=100, help=_ABOUT["resamples"], rich_help_panel=_MORE)
     ] = _DEFAULT["resamples"],
     seed: Annotated[int, typer.Option("--seed", min=0, help=_ABOUT["seed"], rich_help_panel=_MORE)] = _DEFAULT["seed"],
+    local: make.Local = False,
+    detach: make.Detach = False,
+    name: make.Name = None,
+    gpus: make.Gpus = None,
+    priority: make.Priority = None,
+    max_retries: make.Retries = None,
+    label: make.Labels = None,
     json: take.AsJson = False,
 ) -> None:
     """Measure MODEL on DATA: preference accuracy, margin, divergence from the base, and what its answers look like.
@@ -88,7 +97,8 @@ def evaluate(
     quickalign eval runs/quickstart-1 heldout.json --fail-below accuracy=0.7
 
     Every figure has an interval, the report says whether the model is sound, and --against compares two models row by
-    row. What an interrupted call computed is found again by the next one.
+    row. The server of this home evaluates, and MODEL may be a job; --local does it here, and what an interrupted call
+    computed is found again by the next one.
     """
     values = {
         "model": model,
@@ -111,13 +121,47 @@ def evaluate(
         "fail_below": _limits("--fail-below", fail_below),
         "fail_above": _limits("--fail-above", fail_above),
     }
-    run(_spec(values, output), as_json=json)
+    job = make.job_values(name, gpus, priority, max_retries, label)
+    spec = _spec(values, output)
+    if local:
+        make.refuse_for_local(job, detach=detach)
+        run(spec, as_json=json)
+        return
+    check(spec)  # an impossible limit is refused before a server is started for it
+    _run_as_job(values, {**job, "output": output}, detach=detach, as_json=json)
+
+
+def _run_as_job(values: dict[str, Any], job: dict[str, Any], *, detach: bool, as_json: bool) -> None:
+    from quickalign.cli.connect import connect
+    from quickalign.sdk.inputs import submit
+    from quickalign.sdk.tasks import evaluation
+
+    session = connect()
+    made = submit(session, evaluation(session, values, job))
+    if detach:
+        make.show_made(made, as_json=as_json)
+        return
+    try:
+        make.finish(session, made, as_json=as_json)
+    except QualityError:
+        _show(session.jobs.artifact(made.id, "report.json"), as_json=as_json)
+        raise
+    _show(session.jobs.artifact(made.id, "report.json"), as_json=as_json)
+
+
+def _show(content: bytes, *, as_json: bool) -> None:
+    from quickalign.cli.draw.evaluation import evaluation_view
+    from quickalign.evaluate.report.model import EvaluationReport
+
+    report = EvaluationReport.model_validate_json(content)
+    if as_json:
+        write_json(report)
+    else:
+        screen().print(evaluation_view(report))
 
 
 def run(spec: EvaluationSpec, *, as_json: bool) -> None:
     """Evaluate, show, and end with an error where a limit is not kept."""
-    from quickalign.evaluate.spec import check
-
     check(spec)
     with messages().status("Starting", spinner="dots"):
         from quickalign.evaluate.run import demand_limits, evaluate
@@ -140,7 +184,7 @@ def run(spec: EvaluationSpec, *, as_json: bool) -> None:
     demand_limits(report)
 
 
-def _spec(values: dict[str, Any], output: Path | None) -> EvaluationSpec:
+def _spec(values: dict[str, Any], output: str | None) -> EvaluationSpec:
     spec = spec_file.parse(EvaluationSpec, {**values, "output": output or Path()})
     if output is not None:
         return spec

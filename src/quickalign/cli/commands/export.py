@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from quickalign.cli import arguments as take
+from quickalign.cli import job_options as make
 from quickalign.cli.terminal import messages, screen, write_json
 from quickalign.core import spec_file
-from quickalign.export.spec import Compression, ExportSpec
+from quickalign.export.spec import ExportSpec
 
 _ABOUT = {name: field.description for name, field in ExportSpec.model_fields.items()}
 _DEFAULT = {name: field.default for name, field in ExportSpec.model_fields.items()}
@@ -20,12 +20,14 @@ _DEFAULT = {name: field.default for name, field in ExportSpec.model_fields.items
 
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_ABOUT["model"])],
-    output: Annotated[Path, typer.Argument(metavar="FOLDER", help=_ABOUT["output"])],
+    output: Annotated[str, typer.Argument(metavar="FOLDER", help=f"{_ABOUT['output']} A server also writes to a URI.")],
     *,
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision", help=_ABOUT["precision"])
     ] = "auto",
-    compression: Annotated[Compression, typer.Option("--compression", help=_ABOUT["compression"])] = "none",
+    compression: Annotated[
+        str, typer.Option("--compression", metavar="[none|int8|int4]", help=_ABOUT["compression"])
+    ] = "none",
     data: Annotated[str | None, typer.Option("--data", help=_ABOUT["data"], show_default=False)] = None,
     data_format: take.Format = "auto",
     rows: Annotated[int, typer.Option("--rows", min=1, help=_ABOUT["rows"])] = _DEFAULT["rows"],
@@ -37,6 +39,13 @@ def export(
         float | None, typer.Option("--parity-limit", help=_ABOUT["parity_limit"], show_default=False)
     ] = None,
     license_name: Annotated[str | None, typer.Option("--license", help=_ABOUT["license"], show_default=False)] = None,
+    local: make.Local = False,
+    detach: make.Detach = False,
+    name: make.Name = None,
+    gpus: make.Gpus = None,
+    priority: make.Priority = None,
+    max_retries: make.Retries = None,
+    label: make.Labels = None,
     json: take.AsJson = False,
 ) -> None:
     """Put the trained MODEL into FOLDER: one model that transformers and `python -m quickalign.serve` load.
@@ -45,11 +54,11 @@ def export(
 
     An adapter is merged into its full-precision base, never into a 4-bit one. What was stored is loaded again and
     compared with what was trained on real rows; above the parity limit nothing is left. The folder carries tokenizer,
-    template, generation settings, a model card and the SHA-256 of every file.
+    template, generation settings, a model card and the SHA-256 of every file. The server of this home does it, and
+    MODEL may be a job; --local does it here.
     """
     values = {
         "model": model,
-        "output": output,
         "precision": precision,
         "compression": compression,
         "data": data,
@@ -60,13 +69,41 @@ def export(
         "parity_limit": parity_limit,
         "license": license_name,
     }
-    spec = spec_file.parse(ExportSpec, values)
+    job = make.job_values(name, gpus, priority, max_retries, label)
+    spec = spec_file.parse(ExportSpec, {**values, "output": output})
+    if local:
+        make.refuse_for_local(job, detach=detach)
+        _run_here(spec, as_json=json)
+    else:
+        _run_as_job(values, {**job, "output": output}, detach=detach, as_json=json)
+
+
+def _run_as_job(values: dict[str, Any], job: dict[str, Any], *, detach: bool, as_json: bool) -> None:
+    from quickalign.cli.connect import connect
+    from quickalign.sdk import tasks
+    from quickalign.sdk.inputs import submit
+
+    session = connect()
+    made = submit(session, tasks.export(session, values, job))
+    if detach:
+        make.show_made(made, as_json=as_json)
+        return
+    over = make.finish(session, made, as_json=as_json)
+    from quickalign.cli.draw.tasks import exported_of, task_view
+
+    if as_json:
+        write_json(exported_of(over))
+    else:
+        screen().print(task_view(over))
+
+
+def _run_here(spec: ExportSpec, *, as_json: bool) -> None:
     with messages().status("Starting", spinner="dots"):
-        from quickalign.export.run import export as make
-    if json:
+        from quickalign.export.run import export as make_export
+    if as_json:
         from quickalign.train.observer import Silent
 
-        write_json(make(spec, Silent()))
+        write_json(make_export(spec, Silent()))
         return
     from quickalign.cli.draw.exported import exported_view
     from quickalign.cli.watch.observer import ConsoleObserver
@@ -74,7 +111,7 @@ def export(
     console = screen()
     observer = ConsoleObserver(console)
     try:
-        found = make(spec, observer)
+        found = make_export(spec, observer)
     finally:
         observer.close()
     console.print(exported_view(found))

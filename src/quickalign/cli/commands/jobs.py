@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
@@ -16,7 +16,7 @@ from quickalign.cli.terminal import screen, write_json
 from quickalign.core.errors import OptionError
 
 if TYPE_CHECKING:
-    from quickalign.core.wire.jobs import Job, JobState
+    from quickalign.core.wire.jobs import Job, JobState, Kind
     from quickalign.sdk.session import Session
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `quickalign jobs list` shows it.")]
@@ -37,6 +37,10 @@ def list_jobs(
         list[str] | None, typer.Option("--state", help="Only jobs in this state; may be repeated.", show_default=False)
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only jobs of this model.", show_default=False)] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="Only train, evaluate or export jobs; may be repeated.", show_default=False),
+    ] = None,
     search: Annotated[
         str | None, typer.Option("--search", help="Only jobs with this text in name or id.", show_default=False)
     ] = None,
@@ -51,14 +55,16 @@ def list_jobs(
     from itertools import islice
 
     states, labels = [_state(name) for name in state or ()], take.pairs("--label", label)
-    found = connect().jobs.all(states=states, model=model, text=search, labels=labels, page_size=min(limit + 1, 100))
+    kinds = [_kind(name) for name in kind or ()]
+    filters: dict[str, Any] = {"states": states, "kinds": kinds, "model": model, "text": search, "labels": labels}
+    found = connect().jobs.all(**filters, page_size=min(limit + 1, 100))
     jobs = list(islice(found, limit + 1))
     if json:
         write_json(jobs[:limit])
         return
     from quickalign.cli.draw.jobs import jobs_view
 
-    screen().print(jobs_view(jobs[:limit], more=len(jobs) > limit, filtered=bool(states or model or search or labels)))
+    screen().print(jobs_view(jobs[:limit], more=len(jobs) > limit, filtered=any(filters.values())))
 
 
 @app.command(cls=HelpfulCommand)
@@ -79,7 +85,11 @@ def watch(job: JobId, *, json: take.AsJson = False) -> None:
     """Watch a job until it is over, as `train` does; Ctrl-C stops the watching and leaves the job alone."""
     from quickalign.cli.watch.job import watch_job
 
-    watch_job(connect(), job, as_json=json)
+    over = watch_job(connect(), job, as_json=json)
+    if over.kind != "train" and not json:
+        from quickalign.cli.draw.tasks import task_view
+
+        screen().print(task_view(over))
 
 
 @app.command(cls=HelpfulCommand)
@@ -184,7 +194,7 @@ def clone(
     if options:
         from quickalign.core.options import parse
 
-        merged = {**session.jobs.get(job).spec.hyperparameters, **options}
+        merged = {**session.jobs.get(job).training.hyperparameters, **options}
         parse(merged)
         changes["spec"] = {"hyperparameters": merged}
     changes |= {key: value for key, value in (("name", name), ("priority", priority)) if value is not None}
@@ -210,6 +220,15 @@ def delete(
         write_json({"deleted": jobs})
     else:
         screen().print("\n".join(f"Deleted {job}" for job in jobs), markup=False)
+
+
+def _kind(name: str) -> Kind:
+    from quickalign.core.wire.jobs import Kind
+
+    known = get_args(Kind)
+    if name not in known:
+        raise OptionError(f"--kind {name!r} is none.", f"Use one of {', '.join(known)}.")
+    return cast("Kind", name)
 
 
 def _state(name: str) -> JobState:

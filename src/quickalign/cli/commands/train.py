@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quickalign.cli import arguments as take
+from quickalign.cli import job_options as make
 from quickalign.cli.fields import with_hyperparameters
-from quickalign.cli.terminal import messages, screen, write_json
-from quickalign.core.errors import OptionError
+from quickalign.cli.terminal import messages, screen
 
 if TYPE_CHECKING:
     from quickalign.core.spec import RunSpec
     from quickalign.core.wire.jobs import JobCreate
     from quickalign.sdk.session import Session
     from quickalign.train.observer import RunResult
-
-_JOB = "The job"
 
 Output = Annotated[
     Path | None,
@@ -40,45 +38,6 @@ Resume = Annotated[
         show_default=False,
     ),
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as the job is made.", rich_help_panel=_JOB)]
-Name = Annotated[
-    str | None,
-    typer.Option("--name", help="A name for people; made up when missing.", show_default=False, rich_help_panel=_JOB),
-]
-Gpus = Annotated[
-    int | None,
-    typer.Option(
-        "--gpus",
-        min=0,
-        max=64,
-        help="GPUs to use; 0 trains on the CPU. By default one, where the server has one.",
-        show_default=False,
-        rich_help_panel=_JOB,
-    ),
-]
-Priority = Annotated[
-    int | None,
-    typer.Option(
-        "--priority", min=-100, max=100, help="Higher starts first.", show_default=False, rich_help_panel=_JOB
-    ),
-]
-Retries = Annotated[
-    int | None,
-    typer.Option(
-        "--max-retries",
-        min=0,
-        max=20,
-        help="Restarts from the last checkpoint after a crash (3 by default).",
-        show_default=False,
-        rich_help_panel=_JOB,
-    ),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label", metavar="KEY=VALUE", help="A label; may be repeated.", show_default=False, rich_help_panel=_JOB
-    ),
-]
 
 
 @with_hyperparameters
@@ -94,14 +53,15 @@ def train(
     resume: Resume = None,
     sample_prompt: take.SamplePrompts = None,
     sample_tokens: take.SampleTokens = 128,
+    closing_rows: take.ClosingRows = 16,
     model_revision: take.Revision = None,
     local: Local = False,
-    detach: Detach = False,
-    name: Name = None,
-    gpus: Gpus = None,
-    priority: Priority = None,
-    max_retries: Retries = None,
-    label: Labels = None,
+    detach: make.Detach = False,
+    name: make.Name = None,
+    gpus: make.Gpus = None,
+    priority: make.Priority = None,
+    max_retries: make.Retries = None,
+    label: make.Labels = None,
     json: take.AsJson = False,
     options: dict[str, Any],
 ) -> None:
@@ -126,21 +86,16 @@ def train(
         "bad_rows": bad_rows,
         "sample_prompts": tuple(sample_prompt or ()),
         "sample_tokens": sample_tokens,
+        "closing_rows": closing_rows,
     }
-    job = {
-        "name": name,
-        "gpus": gpus,
-        "priority": priority,
-        "max_retries": max_retries,
-        "metadata": take.pairs("--label", label) or None,
-    }
+    job = make.job_values(name, gpus, priority, max_retries, label)
     if local:
-        _refuse({**job, "detach": detach or None, "label": job["metadata"]}, "--local", "Leave one of them out.")
+        make.refuse_for_local(job, detach=detach)
         again = "never" if resume is False else "auto"
         spec = take.make_spec(options, output=output, resume=again, **values)
         _run_as_json(spec) if json else _run_on_screen(spec)
         return
-    _refuse({"resume" if resume else "no-resume": resume}, "a job", "Add --local, or leave it out.")
+    make.refuse({"resume" if resume else "no-resume": resume}, "a job", "Add --local, or leave it out.")
     # impossible options are refused before a server is started for them
     take.make_spec(options, output=output, **values)
     _run_as_job(values, job, options, output, detach=detach, as_json=json)
@@ -160,14 +115,12 @@ def _run_as_job(
 
     session = connect()
     made = submit(session, _request(session, values, job, options, output))
-    if not detach:
-        from quickalign.cli.watch.job import watch_job
+    if detach:
+        make.show_made(made, as_json=as_json)
+        return
+    from quickalign.cli.watch.job import watch_job
 
-        watch_job(session, made.id, as_json=as_json)
-    elif as_json:
-        write_json(made)
-    else:
-        screen().print(f"{made.id}  {made.state.value}  `quickalign jobs watch {made.id}`", soft_wrap=True)
+    watch_job(session, made.id, as_json=as_json)
 
 
 def _request(
@@ -184,12 +137,6 @@ def _request(
     place = resolve_output(session, output) if output else None
     asked = {"spec": checked(TrainRequest, sent), "output": place, **job}
     return checked(JobCreate, {key: value for key, value in asked.items() if value is not None})
-
-
-def _refuse(options: dict[str, Any], because: str, remedy: str) -> None:
-    """Refuse options that have no effect."""
-    if useless := [name for name, value in options.items() if value is not None and name != "metadata"]:
-        raise OptionError(f"--{useless[0].replace('_', '-')} has no effect with {because}.", remedy)
 
 
 def _run_as_json(spec: RunSpec) -> RunResult:

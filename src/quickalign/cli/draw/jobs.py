@@ -41,13 +41,14 @@ def jobs_view(jobs: Sequence[Job], *, more: bool, filtered: bool) -> RenderableT
     if not jobs:
         what = "No job matches." if filtered else "There are no jobs yet; `quickalign train` makes one."
         return Text(what)
-    table = parts.table("job", "state", "name", "progress", "age", right=[4])
+    table = parts.table("job", "kind", "state", "name", "progress", "age", right=[5])
     table.padding = (0, 1, 0, 0)
-    for index in (0, 1, 3, 4):
+    for index in (0, 1, 2, 4, 5):
         table.columns[index].no_wrap = True
     for job in jobs:
         age = _age(time.time() - job.created_at)
-        table.add_row(job.id, _state(job.state), parts.plain(job.name), _progress(job), Text(age, style="quiet"))
+        name, old = parts.plain(job.name), Text(age, style="quiet")
+        table.add_row(job.id, job.kind, _state(job.state), name, _progress(job), old)
     shown = f"{count(len(jobs), 'job')}" + ("; --limit shows more" if more else "") + "."
     return Group(table, "", Text(shown, style="quiet"))
 
@@ -55,8 +56,8 @@ def jobs_view(jobs: Sequence[Job], *, more: bool, filtered: bool) -> RenderableT
 def job_view(job: Job, checkpoints: Sequence[Checkpoint]) -> Group:
     """One job in full."""
     blocks: list[RenderableType] = [parts.heading(job.name, job.id), parts.facts(_facts(job, checkpoints))]
-    if job.spec.hyperparameters:
-        options = parts.Command(as_options(dict(job.spec.hyperparameters)))
+    if job.kind == "train" and job.training.hyperparameters:
+        options = parts.Command(as_options(dict(job.training.hyperparameters)))
         blocks += ["", Text("  Options that were set:", style="label"), options]
     if job.state is JobState.FAILED and job.reason:
         blocks += ["", parts.Signed("✗", job.reason.message, sign_style="bad", style="bold")]
@@ -101,9 +102,10 @@ def _facts(job: Job, checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[str, R
         yield "progress", _progress(job)
     if job.queue_position is not None:
         yield "in the queue", f"at {job.queue_position}, priority {job.priority}"
+    yield "kind", job.kind
     yield "model", printable(job.spec.model)
-    for name in ("train", "validation"):
-        if (value := getattr(job.spec, name)) is not None:
+    for name in ("base", "against", "train", "validation", "data"):
+        if (value := getattr(job.spec, name, None)) is not None:
             digest = job.inputs.get(name)
             yield name, Text(printable(value) + (f"  sha256 {digest[:16]}" if digest else ""))
     yield "resources", _resources(job)

@@ -17,7 +17,7 @@ from quickalign.cli.terminal import screen, write_json
 from quickalign.cli.watch.observer import TITLES, best_progress
 from quickalign.cli.words import duration, one_line, printable
 from quickalign.core.errors import Interrupted
-from quickalign.core.wire.jobs import Event, Job, JobState
+from quickalign.core.wire.jobs import Event, Job, JobState, TrainRequest
 from quickalign.sdk.follow import Item, MetricsLine, follow
 from quickalign.sdk.problems import error_of_job
 from quickalign.train.observer import Evaluation, StepMetrics
@@ -142,7 +142,9 @@ class ScreenView:
             self._progress.waiting(_doing(job))
 
     def end(self, job: Job) -> None:
-        """See `View`."""
+        """See `View`. Who watches a job of another kind than training shows what it found."""
+        if job.kind != "train":
+            return
         took = (job.finished_at or time.time()) - (job.started_at or job.created_at)
         blocks: list[RenderableType] = ["", parts.heading("Done", f"in {duration(took)}")]
         if len(self._evaluations) > 1:
@@ -218,7 +220,7 @@ def _heading(event: Event, job: Job | None) -> Text:
     if event.kind == "state":
         return Text.assemble(("● ", "heading"), printable(event.message))
     name, _, detail = event.message.partition(": ")
-    if job and name == "data":
+    if job and name == "data" and isinstance(job.spec, TrainRequest):
         validation = job.spec.validation or ""
         detail = validation if Path(detail).parent.name == "validation" else job.spec.train
     return parts.heading(TITLES.get(name, name.capitalize()), detail)

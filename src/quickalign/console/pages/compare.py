@@ -42,8 +42,8 @@ class Outcome:
 
 def _compare(visit: Visit) -> Response:
     wanted = list(dict.fromkeys(visit.request.query_params.getlist("job")))[:MOST]
-    jobs = [visit.platform.jobs.get(job) for job in wanted]
-    recent = visit.platform.jobs.list(limit=50).items
+    jobs = [job for job in map(visit.platform.jobs.get, wanted) if job.kind == "train"]
+    recent = visit.platform.jobs.list(kinds=("train",), limit=50).items
     return visit.page(
         "compare.html",
         jobs=jobs,
@@ -57,9 +57,9 @@ def _compare(visit: Visit) -> Response:
 def _settings(visit: Visit, jobs: list[Job]) -> list[Setting]:
     schema = visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters["properties"]
     found = [Setting("model", tuple(job.spec.model for job in jobs))]
-    found.append(Setting("train", tuple(job.inputs.get("train", job.spec.train)[:12] for job in jobs)))
+    found.append(Setting("train", tuple(job.inputs.get("train", job.training.train)[:12] for job in jobs)))
     for name, facts in schema.items():
-        found.append(Setting(name, tuple(job.spec.hyperparameters.get(name, facts["default"]) for job in jobs)))
+        found.append(Setting(name, tuple(job.training.hyperparameters.get(name, facts["default"]) for job in jobs)))
     return sorted(found, key=lambda setting: not setting.differs)
 
 

@@ -63,7 +63,7 @@ def _show(visit: Visit) -> Response:
         log_size=visit.platform.jobs.log_size(job.id),
         samples=samples(visit, job),
         checkpoints=visit.platform.jobs.checkpoints(job.id),
-        settings=_settings(visit, job),
+        settings=_settings(visit, job) if job.kind == "train" else _asked(job),
         request_json=json.dumps(job.model_dump(mode="json"), ensure_ascii=False, indent=2),
     )
 
@@ -71,8 +71,15 @@ def _show(visit: Visit) -> Response:
 def _settings(visit: Visit, job: Job) -> list[tuple[str, Any, bool]]:
     """All options in effect, and whether each was set by hand."""
     schema = visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters["properties"]
-    given = job.spec.hyperparameters
+    given = job.training.hyperparameters
     return [(name, given.get(name, facts["default"]), name in given) for name, facts in schema.items()]
+
+
+def _asked(job: Job) -> list[tuple[str, Any, bool]]:
+    """The same of a job that does not train: its whole specification."""
+    given = job.spec.model_dump(mode="json")
+    defaults = {name: field.default for name, field in type(job.spec).model_fields.items()}
+    return [(name, value, value != defaults[name]) for name, value in given.items()]
 
 
 def _act(visit: Visit, action: str) -> Response:

@@ -12,7 +12,7 @@ from quickalign.console import logs
 from quickalign.console.guard import page
 from quickalign.console.visit import Visit
 from quickalign.core.errors import OptionError
-from quickalign.core.wire.jobs import JobState
+from quickalign.core.wire.jobs import JobState, Kind
 from quickalign.core.wire.services import (
     EngineChoice,
     RevisionSpec,
@@ -26,6 +26,7 @@ from quickalign.core.wire.services import (
 
 S = ServiceState
 _EVENTS, _JOBS = 200, 100
+_MAKERS: tuple[Kind, ...] = ("train", "export")
 _UP = (S.PENDING, S.STARTING, S.RUNNING, S.UPDATING)
 _MOVING = (S.PENDING, S.STARTING, S.UPDATING, S.STOPPING, S.DELETING)
 
@@ -38,7 +39,7 @@ def _list(visit: Visit) -> Response:
 
 
 def _new(visit: Visit) -> Response:
-    jobs = visit.platform.jobs.list(states=[JobState.SUCCEEDED], limit=_JOBS).items
+    jobs = visit.platform.jobs.list(states=[JobState.SUCCEEDED], kinds=_MAKERS, limit=_JOBS).items
     return visit.page(
         "service_new.html",
         jobs=jobs,
@@ -55,7 +56,7 @@ def _edit(visit: Visit) -> Response:
     source = service.revisions[0].spec.source
     return visit.page(
         "service_new.html",
-        jobs=visit.platform.jobs.list(states=[JobState.SUCCEEDED], limit=_JOBS).items,
+        jobs=visit.platform.jobs.list(states=[JobState.SUCCEEDED], kinds=_MAKERS, limit=_JOBS).items,
         models=visit.platform.models.list(),
         engines=get_args(EngineChoice),
         weights=get_args(Weights),

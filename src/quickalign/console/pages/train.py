@@ -59,8 +59,8 @@ def _begin(visit: Visit) -> Begin:
 
 
 def _begin_of_job(job: Job) -> Begin:
-    spec = job.spec
-    values = spec.model_dump(include={"data_format", "bad_rows", "sample_prompts", "sample_tokens"})
+    spec = job.training
+    values = spec.model_dump(include={"data_format", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows"})
     values |= {"name": job.name, "gpus": None, "priority": job.priority, "output": job.output or ""}
     return Begin(spec.model, spec.hyperparameters, spec.train, spec.validation or "", values, job.id)
 

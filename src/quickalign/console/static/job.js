@@ -8,7 +8,7 @@ const root = document.querySelector("[data-job]");
 const address = `/console/jobs/${root.dataset.job}`;
 const [BUSY, QUIET] = [2000, 10000];
 const [shown, latest] = [new Map(), new Map()];
-const curves = new JobCurves(root, address);
+const curves = root.querySelector("[data-plots]") ? new JobCurves(root, address) : null; // only training has steps
 const log = new JobLog(root, address);
 let event = Number(root.dataset.event);
 let { seen } = root.dataset;
@@ -16,12 +16,12 @@ let size = Number(root.dataset.logSize);
 let state = "";
 
 function isOpen(name) {
-  return !document.getElementById(`panel-${name}`).hidden;
+  return document.getElementById(`panel-${name}`)?.hidden === false;
 }
 
 function put(id, html, force) {
   const place = document.getElementById(id);
-  if (shown.get(id) === html || isAsking()) return;
+  if (!place || shown.get(id) === html || isAsking()) return;
   // whoever is about to press a button in there must not lose it
   if (!force && place.contains(document.activeElement)) return;
   shown.set(id, html);

@@ -1,12 +1,17 @@
 """Jobs on the wire."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
+from quickalign.core.errors import OptionError
 from quickalign.core.spec import BadRows, DataFormat
 from quickalign.core.wire.base import Name, Timestamp, Wire
+from quickalign.core.wire.evaluations import EvaluateRequest
+from quickalign.core.wire.exports import ExportRequest
+
+Kind = Literal["train", "evaluate", "export"]
 
 
 class JobState(StrEnum):
@@ -49,6 +54,7 @@ class TrainRequest(Wire):
     bad_rows: BadRows = "error"
     sample_prompts: tuple[str, ...] = Field(default=(), max_length=64)
     sample_tokens: int = Field(default=128, ge=0, le=4096)
+    closing_rows: int = Field(default=16, ge=0, le=1000, description="Rows of the closing evaluation; 0 leaves it out.")
     hyperparameters: dict[str, Any] = Field(default={}, description="Options by the names of the reference page.")
 
 
@@ -59,17 +65,56 @@ class Resources(Wire):
     memory_bytes: int = Field(default=0, ge=0, description="Device memory by the estimate, for each process.")
 
 
-class JobCreate(Wire):
-    """A new job."""
+class JobRequest(Wire):
+    """What new jobs of all kinds have in common."""
 
-    kind: Literal["train"] = "train"
     name: Name | None = Field(default=None, description="A name for people; made up when missing.")
-    spec: TrainRequest
     output: str | None = Field(default=None, description="Where results are copied at the end: a path or a URI.")
     gpus: int | None = Field(default=None, ge=0, le=64, description="GPUs to use; all that one process can by default.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher starts first; equal ones in order.")
     metadata: dict[str, str] = Field(default={}, max_length=16, description="Up to 16 labels of your own.")
     max_retries: int = Field(default=3, ge=0, le=20, description="Restarts from the last checkpoint after a crash.")
+
+
+class JobCreate(JobRequest):
+    """A new job that trains."""
+
+    kind: Literal["train"] = "train"
+    spec: TrainRequest
+
+
+class EvaluationCreate(JobRequest):
+    """A new job that evaluates a model."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    spec: EvaluateRequest
+
+
+class ExportCreate(JobRequest):
+    """A new job that exports what was trained; `output` gets the exported folder's files."""
+
+    kind: Literal["export"] = "export"
+    spec: ExportRequest
+
+
+def _kind_of(value: Any) -> Any:
+    return value.get("kind", "train") if isinstance(value, dict) else getattr(value, "kind", "train")
+
+
+AnyJobCreate = Annotated[
+    Annotated[JobCreate, Tag("train")]
+    | Annotated[EvaluationCreate, Tag("evaluate")]
+    | Annotated[ExportCreate, Tag("export")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="kind",
+        custom_error_message="a job's kind is train, evaluate or export",
+    ),
+]
+"""A new job of any kind; one that names no kind trains."""
+
+NewJob = JobCreate | EvaluationCreate | ExportCreate
+JobSpec = TrainRequest | EvaluateRequest | ExportRequest
 
 
 class Progress(Wire):
@@ -87,11 +132,14 @@ class Job(Wire):
     """A job as it stands."""
 
     id: str
-    kind: Literal["train"] = "train"
+    kind: Kind = "train"
     name: str
+    model: str = Field(
+        default="", description="The model it is about; of one that was trained here, what it was trained on."
+    )
     state: JobState
     reason: Reason | None = None
-    spec: TrainRequest
+    spec: JobSpec
     inputs: dict[str, str] = Field(default={}, description="SHA-256 of each frozen input, by field.")
     output: str | None = None
     resources: Resources = Resources()
@@ -104,9 +152,30 @@ class Job(Wire):
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
     queue_position: int | None = Field(default=None, description="1 is next; null when not queued.")
-    model_path: str | None = Field(default=None, description="The trained adapter or model folder on the server.")
+    model_path: str | None = Field(
+        default=None, description="The trained adapter or model folder, or the exported folder, on the server."
+    )
     adapter_sha256: str | None = None
+    results: dict[str, Any] | None = Field(
+        default=None, description="What it found: figures of the model, or the parity of an export."
+    )
     cloned_from: str | None = None
+
+    @property
+    def training(self) -> TrainRequest:
+        """What a training job was asked to do.
+
+        Raises:
+            OptionError: it is a job of another kind.
+        """
+        if isinstance(self.spec, TrainRequest):
+            return self.spec
+        raise OptionError(
+            f"The job {self.id} does not train: its kind is {self.kind}.",
+            "Name a training job.",
+            field="job_id",
+            value=self.id,
+        )
 
 
 class Event(Wire):

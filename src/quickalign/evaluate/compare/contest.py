@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quickalign.evaluate import rules
 from quickalign.evaluate.compare.judge import Judge, Ruling
-from quickalign.evaluate.compare.prompts import Side, turned
 from quickalign.evaluate.compare.spec import JudgeSpec
+from quickalign.evaluate.compare.votes import Side, turned
 from quickalign.evaluate.statistics import Bootstrap, Column, Interval, SignTest, sign_test
 
 POINTS: dict[Side, float] = {"first": 0.0, "tie": 0.5, "second": 1.0}

@@ -19,8 +19,8 @@ from typing import Any, Final
 import httpx
 
 from quickalign.core.errors import AccessError, OptionError, UnavailableError
-from quickalign.evaluate.compare.prompts import Side
 from quickalign.evaluate.compare.spec import KEY_VARIABLE, JudgeSpec
+from quickalign.evaluate.compare.votes import Side
 
 _TRIES: Final = 4
 _PAUSE: Final = 1.0

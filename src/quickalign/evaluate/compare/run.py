@@ -16,9 +16,10 @@ from quickalign.evaluate.answers import AnswerBook, Asked
 from quickalign.evaluate.compare.contest import Answers, Contest, by_judge, by_rules, by_votes
 from quickalign.evaluate.compare.judge import Judge
 from quickalign.evaluate.compare.page import HTML_FILE, render
-from quickalign.evaluate.compare.prompts import read_prompts, read_votes
+from quickalign.evaluate.compare.prompts import read_prompts
 from quickalign.evaluate.compare.result import Comparison, ModelAnswers
 from quickalign.evaluate.compare.spec import ComparisonSpec
+from quickalign.evaluate.compare.votes import read_votes
 from quickalign.evaluate.statistics import Bootstrap
 from quickalign.evaluate.subject import Loaded, find_subject, identity
 from quickalign.train.observer import Observer

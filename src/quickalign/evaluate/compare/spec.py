@@ -46,7 +46,9 @@ class ComparisonSpec(BaseModel):
     )
     judge: JudgeSpec | None = Field(default=None, description="A model that judges the answers, asked in both orders.")
     votes: str | None = Field(
-        default=None, min_length=1, description="A file of people's votes, one JSON object a line; see the guide."
+        default=None,
+        min_length=1,
+        description="A file of people's votes, one a line, also the console's; `stored` is this home's.",
     )
     seed: int = Field(default=42, ge=0, le=2**31 - 1, description="Seed of the bootstrap.")
 

@@ -55,6 +55,7 @@ class JobRow(Base):
     finished_at: Mapped[float | None]
     model_path: Mapped[str | None] = mapped_column(Text)
     adapter_sha256: Mapped[str | None] = mapped_column(String(64))
+    results: Mapped[Json | None]
     cloned_from: Mapped[str | None] = mapped_column(String(40))
 
 

@@ -23,11 +23,12 @@ class Seen:
     state: JobState
     attempt: int
     lease_token: str | None
+    kind: str = "train"
 
     @classmethod
     def of(cls, row: JobRow) -> "Seen":
         """What `row` says now."""
-        return cls(row.id, JobState(row.state), row.attempt, row.lease_token)
+        return cls(row.id, JobState(row.state), row.attempt, row.lease_token, row.kind)
 
 
 def find(session: Session, job_id: str) -> JobRow:

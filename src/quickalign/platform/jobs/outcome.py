@@ -2,9 +2,10 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 from quickalign.core.wire.jobs import Reason
-from quickalign.platform.jobs.progress import ERROR_FILE, read_json
+from quickalign.platform.jobs.progress import ERROR_FILE, RESULT_FILE, read_json
 
 FAILURES = frozenset(range(2, 14))
 """Exit codes of `core.errors` that say why a run cannot be; trying again would say it again. All others are crashes."""
@@ -16,6 +17,38 @@ _TAIL_LINES = 12
 def is_failure(exit_code: int | None) -> bool:
     """Whether the run itself said that it cannot go on."""
     return exit_code in FAILURES
+
+
+def success(kind: str, output: Path) -> tuple[str, dict[str, Any]] | None:
+    """What to say of a job that has succeeded, and the columns that its result fills; None where it left none."""
+    result = read_json(output / RESULT_FILE)
+    if result is None:
+        return None
+    columns = found(output)
+    if kind != "evaluate":
+        columns |= {"model_path": str(result.get("adapter")), "adapter_sha256": result.get("adapter_sha256")}
+    said = str(result.get("summary") or result.get("adapter")).rstrip(".")
+    return f"The job is succeeded: {said}.", columns
+
+
+def found(output: Path) -> dict[str, Any]:
+    """What the run found, as columns; one that missed a limit has found something too."""
+    results = (read_json(output / RESULT_FILE) or {}).get("results")
+    return {"results": results} if isinstance(results, dict) else {}
+
+
+def place(kind: str, step: int) -> str:
+    """Where a job goes on that was stopped with a checkpoint of `step`, or without one."""
+    if kind == "evaluate":
+        return "what it has computed"
+    return f"step {step}" if step else "its beginning"
+
+
+def kept(kind: str, step: int) -> str:
+    """What a stopped job leaves."""
+    if kind == "evaluate":
+        return "what it has computed is kept"
+    return f"the checkpoint of step {step} is kept" if step else "no step was done"
 
 
 def failure(exit_code: int, said: str | None, output: Path, logs: list[Path]) -> Reason:

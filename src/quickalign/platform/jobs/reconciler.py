@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from quickalign.core.errors import QuickalignError, UnavailableError
-from quickalign.core.wire.jobs import JobCreate, JobState, Reason
+from quickalign.core.wire.jobs import JobState, Reason
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.db.engine import Database
@@ -23,7 +23,7 @@ from quickalign.platform.db.tables import AttemptRow, InputRow, JobRow
 from quickalign.platform.devices import Device
 from quickalign.platform.executors.base import Attempt, Executor, Observation, Phase, Recovery
 from quickalign.platform.home import Home
-from quickalign.platform.jobs import moves, outcome, progress, reading
+from quickalign.platform.jobs import kinds, moves, outcome, progress, reading
 from quickalign.platform.jobs.moves import Seen
 from quickalign.platform.jobs.starting import Starter
 from quickalign.platform.loop import Loop
@@ -106,10 +106,10 @@ class Reconciler:
         self._looked_at = time.monotonic()
 
     def _active(self) -> list[Seen]:
-        columns = (JobRow.id, JobRow.state, JobRow.attempt, JobRow.lease_token)
+        columns = (JobRow.id, JobRow.state, JobRow.attempt, JobRow.lease_token, JobRow.kind)
         with self._database.read() as session:
             rows = session.execute(select(*columns).where(JobRow.state.in_(_ACTIVE)).order_by(JobRow.number))
-            return [Seen(row[0], JobState(row[1]), row[2], row[3]) for row in rows]
+            return [Seen(row[0], JobState(row[1]), row[2], row[3], row[4]) for row in rows]
 
     def _reconcile(self, seen: Seen) -> None:
         if seen.state is S.RESUMING:
@@ -134,7 +134,7 @@ class Reconciler:
 
     def _requeue_resumed(self, seen: Seen) -> None:
         step = reading.last_step(self._home.output(seen.id))
-        where = f"step {step}" if step else "its beginning"
+        where = outcome.place(seen.kind, step)
         self._move(seen, S.QUEUED, message=f"The job is queued again and goes on from {where}.", crashes=0)
 
     def _wait(self, seen: Seen, attempt: Attempt) -> None:
@@ -168,28 +168,24 @@ class Reconciler:
         elif outcome.is_failure(code):
             assert code is not None
             reason = outcome.failure(code, observed.message, self._output(seen), self._executor.logs(seen.id))
-            self._move(seen, S.FAILED, reason=reason)
+            self._move(seen, S.FAILED, reason=reason, **outcome.found(self._output(seen)))
         elif seen.state is S.PAUSING:
             self._stopped(seen)
         else:
             self._crashed(seen, observed)
 
     def _succeeded(self, seen: Seen) -> None:
-        result = progress.read_json(self._output(seen) / progress.RESULT_FILE)
-        if result is None:
+        found = outcome.success(seen.kind, self._output(seen))
+        if found is None:
             reason = Reason(code="failed", message="It ended well but left no result.json.", exit_code=0)
             self._move(seen, S.CANCELLED if seen.state is S.CANCELLING else S.FAILED, reason=reason)
             return
-        found: dict[str, Any] = {
-            "model_path": str(result.get("adapter")),
-            "adapter_sha256": result.get("adapter_sha256"),
-        }
-        message = f"The job is succeeded: {found['model_path']}."
-        self._move(seen, S.SUCCEEDED, message=message, **found)
+        message, columns = found
+        self._move(seen, S.SUCCEEDED, message=message, **columns)
 
     def _stopped(self, seen: Seen) -> None:
         step = reading.last_step(self._output(seen))
-        kept = f"the checkpoint of step {step} is kept" if step else "no step was done"
+        kept = outcome.kept(seen.kind, step)
         if seen.state is S.CANCELLING:
             reason = Reason(code="user", message=f"It was cancelled; {kept}.")
             self._move(seen, S.CANCELLED, reason=reason)
@@ -231,7 +227,7 @@ class Reconciler:
                 moves.move(session, row, S.FAILED, self._config, now, reason=last, **changes)
             else:
                 wait = min(self._config.retry_seconds * 2.0 ** (crashes - 1), self._config.retry_seconds_max)
-                goes_on = f"It goes on from {f'step {step}' if step else 'its beginning'} in {wait:.0f} seconds."
+                goes_on = f"It goes on from {outcome.place(seen.kind, step)} in {wait:.0f} seconds."
                 message = f"{reason.message} {goes_on}"
                 moves.move(
                     session, row, S.QUEUED, self._config, now,
@@ -277,7 +273,7 @@ class Reconciler:
             session.add(
                 AttemptRow(job=row.number, attempt=number, lease_token=token, device=place.device, started_at=now)
             )
-            request = JobCreate.model_validate(row.request)
+            request = kinds.parse(row.request)
             inputs = list(session.scalars(select(InputRow).where(InputRow.job == row.number)))
         reach("reconciler.announced")
         self._queue.changed()
@@ -285,7 +281,7 @@ class Reconciler:
         try:
             self._starter.start(attempt, request, inputs, place.device)
         except QuickalignError as error:
-            self._not_started(Seen(place.id, S.STARTING, number, token), attempt, error)
+            self._not_started(Seen(place.id, S.STARTING, number, token, request.kind), attempt, error)
         reach("reconciler.started")
 
     def _not_started(self, seen: Seen, attempt: Attempt, error: QuickalignError) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from quickalign.core.wire.jobs import Event, Job, JobCreate, JobState, Progress, Reason, Resources
+from quickalign.core.wire.jobs import Event, Job, JobState, Progress, Reason, Resources
 from quickalign.platform.db.tables import EventRow, InputRow, JobRow
+from quickalign.platform.jobs import kinds
 from quickalign.platform.queue.view import QueueView
 
 
@@ -21,13 +22,14 @@ def to_jobs(session: Session, rows: Sequence[JobRow], queue: QueueView) -> tuple
 
 
 def _job(row: JobRow, inputs: dict[str, str], queue: QueueView) -> Job:
-    request = JobCreate.model_validate(row.request)
+    request = kinds.parse(row.request)
     queued = row.state == JobState.QUEUED
     reason = Reason.model_validate(row.reason) if row.reason else None
     return Job(
         id=row.id,
         kind=request.kind,
         name=row.name,
+        model=row.model,
         state=JobState(row.state),
         reason=(queue.reason(row.id) or reason) if queued else reason,
         spec=request.spec,
@@ -45,6 +47,7 @@ def _job(row: JobRow, inputs: dict[str, str], queue: QueueView) -> Job:
         queue_position=queue.position(row.id) if queued else None,
         model_path=row.model_path,
         adapter_sha256=row.adapter_sha256,
+        results=row.results,
         cloned_from=row.cloned_from,
     )
 

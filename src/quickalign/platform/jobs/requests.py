@@ -8,7 +8,7 @@ from quickalign.core import options
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
-from quickalign.core.wire.jobs import JobCreate, TrainRequest
+from quickalign.core.wire.jobs import NewJob, TrainRequest
 from quickalign.hub.cards import find_card
 from quickalign.platform.inputs import Inputs
 
@@ -43,26 +43,30 @@ def run_spec(spec: TrainRequest, paths: dict[str, str], output: str) -> dict[str
     return values
 
 
-def changed(request: JobCreate, changes: dict[str, Any]) -> JobCreate:
+def changed(request: NewJob, changes: dict[str, Any]) -> NewJob:
     """`request` with `changes`: fields of a job, or of its spec; options are changed one by one, null removes one.
 
     Raises:
         OptionError: there is no such field, or the value cannot be.
     """
     values = request.model_dump()
-    spec = values["spec"]
     given = dict(changes)
     asked = given.pop("spec", None) or {}
     if not isinstance(asked, dict):
         raise OptionError("spec must be an object.", "Name the fields to change.", field="spec", value=asked)
-    asked = dict(asked)
-    merged = spec["hyperparameters"] | (asked.pop("hyperparameters", None) or {})
-    values["spec"] = spec | asked | {"hyperparameters": {k: v for k, v in merged.items() if v is not None}}
+    values["spec"] = _merged(values["spec"], dict(asked))
     try:
-        return JobCreate.model_validate(values | given)
+        return type(request).model_validate(values | given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise OptionError(
             f"{where}: {first['msg']}.", "Name fields of a job.", field=where, value=first["input"]
         ) from None
+
+
+def _merged(spec: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    if "hyperparameters" not in spec:
+        return spec | asked
+    options_now = spec["hyperparameters"] | (asked.pop("hyperparameters", None) or {})
+    return spec | asked | {"hyperparameters": {name: value for name, value in options_now.items() if value is not None}}

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobCreate, JobState, LogChunk, MetricsPage, Reason
-from quickalign.platform import ids, keys
+from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, Kind, LogChunk, MetricsPage, NewJob, Reason
+from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.db.engine import Database
@@ -21,13 +20,13 @@ from quickalign.platform.devices import Device
 from quickalign.platform.executors.base import Executor
 from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
-from quickalign.platform.inputs import Frozen, Inputs
-from quickalign.platform.jobs import moves, reading, requests
+from quickalign.platform.inputs import Inputs
+from quickalign.platform.jobs import kinds, moves, reading, references, requests
 from quickalign.platform.jobs.labels import has_label
+from quickalign.platform.jobs.making import Maker
 from quickalign.platform.jobs.reading import MetricsKind
 from quickalign.platform.jobs.records import to_event, to_jobs
-from quickalign.platform.queue.needs import resources
-from quickalign.platform.queue.view import Queue, newcomer
+from quickalign.platform.queue.view import Queue
 from quickalign.platform.services.usage import Usage
 
 S = JobState
@@ -58,11 +57,21 @@ class Jobs:
         wake: Callable[[], None],
     ) -> None:
         self._home, self._config, self._database = home, config, database
-        self._files, self._inputs, self._queue = files, inputs, queue
-        self._executor, self._usage, self._devices = executor, usage, devices
+        self._files, self._queue = files, queue
+        self._executor, self._usage = executor, usage
         self._clock, self._wake = clock, wake
+        self._maker = Maker(
+            config=config,
+            database=database,
+            blobs=files.blobs,
+            inputs=inputs,
+            queue=queue,
+            devices=devices,
+            clock=clock,
+            changed=self._changed,
+        )
 
-    def create(self, request: JobCreate, *, idempotency_key: str | None = None) -> Job:
+    def create(self, request: NewJob, *, idempotency_key: str | None = None) -> Job:
         """Put a new job into the queue.
 
         With an `idempotency_key` the same request makes one job, however often it is sent.
@@ -71,7 +80,7 @@ class Jobs:
             OptionError, ModelError, CapacityError, AccessError, StorageError, NotFoundError: it cannot be run here.
             ConflictError: the key was used for another request.
         """
-        return self._create(request, idempotency_key, {}, None)
+        return self._maker.make(request, idempotency_key, {}, None)
 
     def get(self, job_id: str) -> Job:
         """One job.
@@ -86,6 +95,7 @@ class Jobs:
         self,
         *,
         states: Sequence[JobState | str] = (),
+        kinds: Sequence[Kind] = (),
         model: str | None = None,
         text: str | None = None,
         metadata: dict[str, str] | None = None,
@@ -96,6 +106,7 @@ class Jobs:
 
         Args:
             states: only those in one of these.
+            kinds: only those of one of these.
             model: only those of this model.
             text: only those whose name, id or model contains it.
             metadata: only those with all of these labels.
@@ -105,6 +116,8 @@ class Jobs:
         query = select(JobRow).order_by(JobRow.number.desc()).limit(wanted + 1)
         if states:
             query = query.where(JobRow.state.in_([_state(state) for state in states]))
+        if kinds:
+            query = query.where(JobRow.kind.in_(kinds))
         if model is not None:
             query = query.where(JobRow.model == model)
         if text:
@@ -152,11 +165,11 @@ class Jobs:
         given = changes or {}
         with self._database.read() as session:
             row = _row(session, job_id)
-            request = requests.changed(JobCreate.model_validate(row.request), given)
+            request = requests.changed(kinds.parse(row.request), given)
             inputs = {one.field: one for one in session.scalars(select(InputRow).where(InputRow.job == row.number))}
         asked = given.get("spec") or {}
         kept = {field: one for field, one in inputs.items() if field not in asked and one.blob}
-        return self._create(request, idempotency_key, kept, job_id)
+        return self._maker.make(request, idempotency_key, kept, job_id)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, with its folder.
@@ -171,6 +184,7 @@ class Jobs:
         with self._database.read() as session:
             row = _row(session, job_id)
             self._usage.check_unused(session, job_id)
+            references.check_unused(session, job_id)
             if not JobState(row.state).is_final:
                 raise ConflictError(
                     f"The job {job_id} is {row.state}.", "Cancel it first.", field="state", value=row.state
@@ -228,84 +242,12 @@ class Jobs:
         self._is_over(job_id)
         return reading.artifact(self._home.output(job_id), name)
 
-    def count(self) -> dict[str, int]:
-        """The number of jobs by state; every state is named."""
+    def count(self, *, kinds: Sequence[Kind] = ()) -> dict[str, int]:
+        """The number of jobs by state, of all kinds or of some; every state is named."""
+        query = select(JobRow.state, func.count()).group_by(JobRow.state)
         with self._database.read() as session:
-            found = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
+            found = session.execute(query.where(JobRow.kind.in_(kinds)) if kinds else query)
             return {str(state): 0 for state in JobState} | {str(state): int(count) for state, count in found}
-
-    def _create(self, request: JobCreate, key: str | None, kept: dict[str, InputRow], cloned_from: str | None) -> Job:
-        print_of_request = keys.fingerprint(request, cloned_from)
-        if key is not None and (earlier := self._earlier(key, print_of_request)):
-            return earlier
-        parameters = requests.check_spec(request.spec, self._inputs)
-        if request.output is not None:
-            self._inputs.check_output(request.output)
-        needed = resources(request.spec.model, parameters, request.gpus, self._devices)
-        fresh = request.spec.model_copy(update=dict.fromkeys(kept))
-        frozen = self._inputs.freeze(fresh)
-        try:
-            with self._files.blobs.pinned(*(one.sha256 or "" for one in kept.values())):
-                reach("job.create.frozen")
-                row = JobRow(
-                    id=ids.new("job"),
-                    kind=request.kind,
-                    name=request.name or _made_up_name(request),
-                    model=request.spec.model,
-                    state=str(S.QUEUED),
-                    request=request.model_dump(mode="json"),
-                    gpus=needed.gpus,
-                    memory_bytes=needed.memory_bytes,
-                    priority=request.priority,
-                    labels=dict(request.metadata),
-                    max_retries=request.max_retries,
-                    attempt=0,
-                    crashes=0,
-                    crash_step=0,
-                    events=0,
-                    journal_offset=0,
-                    created_at=self._clock(),
-                    cloned_from=cloned_from,
-                )
-                if (earlier := self._insert(row, frozen, kept, key, print_of_request)) is not None:
-                    return earlier
-        finally:
-            self._inputs.release(frozen)
-        reach("job.create.done")
-        with self._database.read() as session:
-            made = to_jobs(session, [row], newcomer(session, row))[0]
-        self._changed()
-        return made
-
-    def _insert(
-        self, row: JobRow, frozen: Sequence[Frozen], kept: dict[str, InputRow], key: str | None, print_of_request: str
-    ) -> Job | None:
-        """Write the job and all that belongs to it; or give the one that the key made in the meantime."""
-        now = row.created_at
-        try:
-            with self._database.write() as session:
-                if key is not None:
-                    session.add(KeyRow(key=key, fingerprint=print_of_request, made=row.id, created_at=now))
-                session.add(row)
-                session.flush()
-                for one in frozen:
-                    session.add(_input_row(row.number, one))
-                for old in kept.values():
-                    session.add(_input_copy(row.number, old))
-                moves.append(session, row, "state", "The job is queued.", {"to": "queued"}, self._config, now)
-                for one in frozen:
-                    if one.notice:
-                        moves.append(session, row, "notice", one.notice, {"field": one.field}, self._config, now)
-        except IntegrityError:
-            if key is not None and (earlier := self._earlier(key, print_of_request)):
-                return earlier
-            raise
-        return None
-
-    def _earlier(self, key: str, print_of_request: str) -> Job | None:
-        with self._database.read() as session:
-            made = keys.made_by(session, key, print_of_request)
-            return None if made is None else self._job(session, _row(session, made))
 
     def _change(
         self,
@@ -378,20 +320,3 @@ def _pause_target(state: JobState) -> tuple[JobState, Reason] | None:
 
 def _resume_target(state: JobState) -> tuple[JobState, Reason] | None:
     return (S.RESUMING, _RESUMING) if state is S.PAUSED else None
-
-
-def _made_up_name(request: JobCreate) -> str:
-    model = request.spec.model.rstrip("/").rpartition("/")[2] or request.spec.model
-    return f"{request.spec.hyperparameters.get('training_strategy', 'sft')} {model}"[:100]
-
-
-def _input_row(number: int, one: Frozen) -> InputRow:
-    return InputRow(
-        job=number, field=one.field, source=one.source, name=one.name, sha256=one.sha256, blob=one.blob, file=one.file
-    )
-
-
-def _input_copy(number: int, old: InputRow) -> InputRow:
-    return InputRow(
-        job=number, field=old.field, source=old.source, name=old.name, sha256=old.sha256, blob=old.blob, file=old.file
-    )

@@ -3,28 +3,28 @@
 import json
 import os
 import shutil
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from quickalign.core import atomic
 from quickalign.core.errors import StorageError
-from quickalign.core.wire.jobs import JobCreate
+from quickalign.core.wire.jobs import Kind, NewJob
 from quickalign.platform.db.tables import InputRow
 from quickalign.platform.executors.base import Attempt, Executor, Launch
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.home import Home
-from quickalign.platform.jobs.requests import run_spec
-
-TRAINER = (sys.executable, "-m", "quickalign.train")
+from quickalign.platform.jobs import kinds
 
 
 class Starter:
     """Starts attempts. Everything it writes is the same each time, so that it may be done again after a crash."""
 
-    def __init__(self, home: Home, blobs: Blobs, executor: Executor, trainer: tuple[str, ...] = TRAINER) -> None:
-        self._home, self._blobs, self._executor, self._trainer = home, blobs, executor, trainer
+    def __init__(
+        self, home: Home, blobs: Blobs, executor: Executor, programs: Mapping[Kind, tuple[str, ...]] = kinds.PROGRAMS
+    ) -> None:
+        self._home, self._blobs, self._executor, self._programs = home, blobs, executor, programs
 
-    def start(self, attempt: Attempt, request: JobCreate, inputs: list[InputRow], device: int | None) -> None:
+    def start(self, attempt: Attempt, request: NewJob, inputs: list[InputRow], device: int | None) -> None:
         """Begin the attempt.
 
         Raises:
@@ -35,17 +35,17 @@ class Starter:
         try:
             output.mkdir(parents=True, exist_ok=True)
             paths = {one.field: self._place(folder, one) for one in inputs}
-            spec = run_spec(request.spec, paths, str(output))
+            spec = kinds.program_spec(request, paths, output)
             atomic.write_text(folder / "spec.json", json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
         except OSError as error:
             raise StorageError(
                 f"The job {attempt.job} cannot be made ready: {error.strerror or error}.", "Make room on the disk."
             ) from None
         launch = Launch(
-            command=(*self._trainer, str(folder / "spec.json")),
+            command=(*self._programs[request.kind], *kinds.arguments(request, folder / "spec.json", output)),
             folder=folder,
             device=device,
-            results=output,
+            results=kinds.results_of(request, output),
             copy_to=request.output,
         )
         self._executor.submit(attempt, launch)

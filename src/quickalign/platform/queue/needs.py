@@ -1,19 +1,47 @@
 """What a job takes, by its model's card: known at once, without loading anything."""
 
+from pathlib import Path
+
 from quickalign.core.errors import CapacityError, ModelError, OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import Resources
 from quickalign.hub.cards import card_or_none
+from quickalign.hub.shape import read_shape
 from quickalign.platform.devices import Device
+
+_COPIES, _BYTES, _PROCESS_BYTES = 2, 4, 500_000_000
 
 
 def resources(model: str, parameters: Hyperparameters, gpus: int | None, devices: tuple[Device, ...]) -> Resources:
-    """GPUs and device memory of a job; no memory is reserved for a model without a card.
+    """GPUs and device memory of a training job; no memory is reserved for a model without a card.
 
     Raises:
         CapacityError: no device here can ever hold it.
         OptionError: more GPUs than one run can use.
     """
+    wanted = _gpus(gpus, devices)
+    needed = _memory(model, parameters)
+    remedy = "Set load_in_4bit=true with lora_dim above 0, or take a smaller model."
+    _check_room(model, f"by {parameters.method}", needed, wanted, devices, remedy)
+    return Resources(gpus=wanted, memory_bytes=needed)
+
+
+def for_two_copies(model: str, gpus: int | None, devices: tuple[Device, ...]) -> Resources:
+    """GPUs and device memory of a job that evaluates or exports: the model twice in fp32, as a model with its base or
+    before and after a merge, and 0.5 GB for the process; no memory is reserved where no card or folder tells the size.
+
+    Raises:
+        CapacityError: no device here can ever hold it.
+        OptionError: more GPUs than one program can use.
+    """
+    wanted = _gpus(gpus, devices)
+    weights = _weights(model)
+    needed = _COPIES * _BYTES * weights + _PROCESS_BYTES if weights else 0
+    _check_room(model, "twice in fp32", needed, wanted, devices, "Take a larger machine, or a smaller model.")
+    return Resources(gpus=wanted, memory_bytes=needed)
+
+
+def _gpus(gpus: int | None, devices: tuple[Device, ...]) -> int:
     cards = [device for device in devices if device.kind == "cuda"]
     wanted = min(len(cards), 1) if gpus is None else gpus
     if wanted > 1:
@@ -30,18 +58,34 @@ def resources(model: str, parameters: Hyperparameters, gpus: int | None, devices
             field="gpus",
             value=wanted,
         )
-    needed = _memory(model, parameters)
-    kind = "cuda" if wanted else "cpu"
+    return wanted
+
+
+def _check_room(model: str, how: str, needed: int, gpus: int, devices: tuple[Device, ...], remedy: str) -> None:
+    kind = "cuda" if gpus else "cpu"
     room = max(device.total_bytes for device in devices if device.kind == kind)
     if needed > room:
-        place = "the largest GPU here has" if wanted else "this machine has"
+        place = "the largest GPU here has" if gpus else "this machine has"
         raise CapacityError(
-            f"{model} by {parameters.method} needs about {needed / 1e9:.1f} GB, and {place} {room / 1e9:.1f} GB.",
-            "Set load_in_4bit=true with lora_dim above 0, or take a smaller model.",
+            f"{model} {how} needs about {needed / 1e9:.1f} GB, and {place} {room / 1e9:.1f} GB.",
+            remedy,
             field="spec.model",
             value=model,
         )
-    return Resources(gpus=wanted, memory_bytes=needed)
+
+
+def _weights(model: str) -> int:
+    """The number of weights, by the model's card or its folder; 0 where neither tells."""
+    card = card_or_none(model)
+    if card is not None:
+        return card.parameters
+    folder = Path(model).expanduser()
+    try:
+        if folder.is_absolute() and (folder / "config.json").is_file():
+            return read_shape(folder).parameters
+    except ModelError:  # the program says what is wrong with it
+        return 0
+    return 0
 
 
 def _memory(model: str, parameters: Hyperparameters) -> int:

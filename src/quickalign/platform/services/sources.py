@@ -177,7 +177,14 @@ def _result(row: JobRow) -> Path:
             field="spec.source.job",
             value=row.id,
         )
-    return Path(row.model_path or "")
+    if row.model_path is None:
+        raise ConflictError(
+            f"The job {row.id} makes no model: its kind is {row.kind}.",
+            "Name a job that trains or exports.",
+            field="spec.source.job",
+            value=row.id,
+        )
+    return Path(row.model_path)
 
 
 def _content(folder: Path) -> Path:

@@ -1,0 +1,111 @@
+"""What differs between the kinds of jobs: how a request is checked, what it needs, and what its program is given."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from quickalign.core import options
+from quickalign.core.errors import QuickalignError
+from quickalign.core.wire import evaluations
+from quickalign.core.wire.jobs import AnyJobCreate, EvaluationCreate, JobCreate, Kind, NewJob, Resources
+from quickalign.hub.cards import find_card
+from quickalign.platform.devices import Device
+from quickalign.platform.inputs import Inputs
+from quickalign.platform.jobs import requests
+from quickalign.platform.jobs.references import MODELS, Reference, is_job
+from quickalign.platform.queue import needs
+
+PROGRAMS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        "train": (sys.executable, "-m", "quickalign.train"),
+        "evaluate": (sys.executable, "-m", "quickalign.evaluate"),
+        "export": (sys.executable, "-m", "quickalign.export"),
+    }
+)
+"""The command of each kind, to which the specification's path is added."""
+
+EXPORTED = "model"
+"""The exported folder in an export's folder of results."""
+
+_ANY: TypeAdapter[NewJob] = TypeAdapter(AnyJobCreate)
+
+
+def parse(values: dict[str, Any]) -> NewJob:
+    """The request that a row keeps."""
+    return _ANY.validate_python(values)
+
+
+def check(request: NewJob, inputs: Inputs) -> None:
+    """Refuse what no job can do, by the rules of its kind.
+
+    Raises:
+        OptionError, ModelError, AccessError: with the field at fault.
+    """
+    if isinstance(request, JobCreate):
+        requests.check_spec(request.spec, inputs)
+        return
+    if isinstance(request, EvaluationCreate):
+        evaluations.check(request.spec)
+    for field in MODELS:
+        text = getattr(request.spec, field, None)
+        if text is not None and not is_job(text):
+            _check_model(f"spec.{field}", text, inputs)
+
+
+def _check_model(field: str, text: str, inputs: Inputs) -> None:
+    try:
+        inputs.check_model(text)
+        if "/" not in text:
+            find_card(text)
+    except QuickalignError as error:
+        error.field, error.value = field, text
+        raise
+
+
+def resources(request: NewJob, references: Sequence[Reference], devices: tuple[Device, ...]) -> Resources:
+    """What the job takes of the machine.
+
+    Raises:
+        CapacityError: no device here can ever hold it. OptionError: more GPUs than one program can use.
+    """
+    if isinstance(request, JobCreate):
+        parameters = options.parse(request.spec.hyperparameters)
+        return needs.resources(request.spec.model, parameters, request.gpus, devices)
+    return needs.for_two_copies(base_name(request, references), request.gpus, devices)
+
+
+def base_name(request: NewJob, references: Sequence[Reference]) -> str:
+    """The model that the job is about: of one that was trained here, what it was trained on."""
+    return next((one.base for one in references if one.input.field == "model"), request.spec.model)[:500]
+
+
+def made_up_name(request: NewJob, references: Sequence[Reference]) -> str:
+    """A name for people, where none was given."""
+    model = request.spec.model.rstrip("/").rpartition("/")[2] or request.spec.model
+    word: str = request.kind
+    if isinstance(request, JobCreate):
+        word = request.spec.hyperparameters.get("training_strategy", "sft")
+    elif references and references[0].input.field == "model":
+        model = f"{references[0].base.rpartition('/')[2]} of {references[0].job}"
+    return f"{word} {model}"[:100]
+
+
+def results_of(request: NewJob, output: Path) -> Path:
+    """The folder in a job's folder of results that is copied to where its maker wants it."""
+    return output / EXPORTED if request.kind == "export" else output
+
+
+def program_spec(request: NewJob, paths: dict[str, str], output: Path) -> dict[str, Any]:
+    """The specification of the job's program as JSON; `paths` says what is read for each input."""
+    if isinstance(request, JobCreate):
+        return requests.run_spec(request.spec, paths, str(output))
+    return request.spec.model_dump(mode="json") | paths | {"output": str(results_of(request, output))}
+
+
+def arguments(request: NewJob, spec: Path, output: Path) -> tuple[str, ...]:
+    """What the program is called with: a training run leaves its news where its results are, the others are told."""
+    return (str(spec),) if isinstance(request, JobCreate) else (str(spec), str(output))

@@ -1,0 +1,42 @@
+"""A disk that fills up during an evaluation, a comparison or a push: one sentence, and what was done is kept."""
+
+import errno
+
+import pytest
+
+from quickalign.core import storage
+from quickalign.core.errors import StorageError
+from quickalign.evaluate import run as evaluation
+from quickalign.evaluate.compare import run as comparison
+from quickalign.evaluate.compare.spec import ComparisonSpec
+from quickalign.evaluate.spec import EvaluationSpec
+from quickalign.train.observer import Silent
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_evaluation(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "_measure", full)
+    spec = EvaluationSpec(model="m", data="d", output=tmp_path / "evaluation")
+    with pytest.raises(StorageError, match=r"is full.*run the same command again"):
+        evaluation.evaluate(spec, Silent())
+    assert (tmp_path / "evaluation" / "spec.json").exists()
+    assert not (tmp_path / "evaluation" / "report.json").exists()
+
+
+def test_a_comparison(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "_answers", full)
+    (tmp_path / "prompts.txt").write_text("Hello!")
+    spec = ComparisonSpec(models=("a", "b"), prompts=str(tmp_path / "prompts.txt"), output=tmp_path / "comparison")
+    with pytest.raises(StorageError, match="is full"):
+        comparison.compare(spec, Silent())
+
+
+def test_a_push_leaves_no_half_file(tmp_path, monkeypatch):
+    (tmp_path / "weights").write_bytes(b"12345")
+    monkeypatch.setattr(storage.shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="is full"):
+        storage.write_file(tmp_path / "weights", str(tmp_path / "there" / "weights"))
+    assert list((tmp_path / "there").iterdir()) == []
