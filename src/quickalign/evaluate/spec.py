@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from quickalign.core.errors import OptionError
 from quickalign.core.wire import evaluations
 from quickalign.core.wire.evaluations import METRICS, EvaluateRequest
+
+_Task = Annotated[str, StringConstraints(pattern=r"^[^\s,]+$")]
 
 __all__ = ["METRICS", "EvaluationSpec", "check"]
 
@@ -20,7 +23,7 @@ class EvaluationSpec(EvaluateRequest):
     """
 
     output: Path = Field(description="The evaluation's folder: report.json, report.html, and what was computed.")
-    lm_eval: tuple[str, ...] = Field(
+    lm_eval: tuple[_Task, ...] = Field(
         default=(), description="Tasks of lm-eval to run on the model, which is served for the purpose."
     )
     lm_eval_tasks: Path | None = Field(

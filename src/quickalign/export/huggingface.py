@@ -121,7 +121,8 @@ def _explained(repo: str) -> Iterator[None]:
                 f"Hugging Face does not let this token write to {repo} (HTTP {status}).",
                 "Set HF_TOKEN to one that may.",
             ) from None
-        raise UnavailableError(f"Hugging Face answered HTTP {status} about {repo}.", again) from None
+        said = f": {error.server_message.rstrip('.')}" if error.server_message else ""
+        raise UnavailableError(f"Hugging Face answered HTTP {status} about {repo}{said}.", again) from None
     except ValueError as error:
         raise StorageError(f"Hugging Face refuses what is sent to {repo}: {_line(error)}.") from None
     except (HTTPError, RuntimeError, OSError) as error:

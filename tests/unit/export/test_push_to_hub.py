@@ -67,7 +67,7 @@ def test_only_what_changed_is_sent(hub, folder):
 
 def test_an_interruption_goes_on_without_sending_weights_again(hub, folder):
     hub.refuse_commits = 1
-    with pytest.raises(UnavailableError, match="HTTP 400"):
+    with pytest.raises(UnavailableError, match="HTTP 400 about me/tuned: no"):
         module.push(folder, URI)
     assert (hub.files, len(hub.uploaded)) == ({}, 1)
     module.push(folder, URI)

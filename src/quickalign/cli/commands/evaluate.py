@@ -149,7 +149,7 @@ def evaluate(
         "fail_above": _limits("--fail-above", fail_above),
     }
     tasks = {
-        "lm_eval": tuple(task.strip() for task in (lm_eval or "").split(",") if task.strip()),
+        "lm_eval": () if lm_eval is None else tuple(task.strip() for task in lm_eval.split(",")),
         "lm_eval_tasks": lm_eval_tasks,
         "lm_eval_limit": lm_eval_limit,
         "lm_eval_chat": lm_eval_chat,
