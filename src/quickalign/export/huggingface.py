@@ -74,7 +74,7 @@ def send(folder: Path, names: tuple[str, ...], repo: str, *, private: bool) -> N
 
 def _api() -> HfApi:
     from huggingface_hub import HfApi, get_token  # noqa: PLC0415 - heavy
-    from huggingface_hub.utils import disable_progress_bars  # noqa: PLC0415
+    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
 
     disable_progress_bars()  # the command line draws its own
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=get_token() or False)
