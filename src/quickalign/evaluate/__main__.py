@@ -23,6 +23,8 @@ def _run(file: Path, news: Path | None = None) -> None:
         for figure in report.figures:
             found = figure.model
             sys.stdout.write(f"{figure.name} {found.value:.6g} ({found.low:.6g} to {found.high:.6g})\n")
+        for task in report.tasks:
+            sys.stdout.write(f"{task.name} {task.value:.6g}\n")
         sys.stdout.write(f"{report.verdict.sentence}\n")
         leave({"summary": report.verdict.sentence, "results": results_of(report)})
         demand_limits(report)

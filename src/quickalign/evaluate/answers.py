@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
+from quickalign.data.pack import answers_of
 from quickalign.train.answer import answer_ids
 from quickalign.train.prompts import PromptEncoder
 from quickalign.train.scoring.base import EncodedRow
@@ -19,11 +20,15 @@ PROMPTS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt to answer: what is shown of it, the question asked last in it, and the ids that the model gets."""
+    """A prompt to answer: what is shown of it, the question asked last in it, and the ids that the model gets.
+
+    `reference` is the (chosen) answer of its row, as far as the row's tokens go.
+    """
 
     text: str
     question: str
     ids: tuple[int, ...]
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ def choose(
             break
         ids = tuple(int(token) for token in row.prompt)
         if ids not in chosen:
-            chosen[ids] = Asked(encoder.show(ids), questions[row.row], ids)
+            answer = encoder.answer_text([int(token) for token in answers_of(row)[0]])
+            chosen[ids] = Asked(encoder.show(ids), questions[row.row], ids, answer)
     return tuple(chosen.values())
 
 

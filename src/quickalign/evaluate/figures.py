@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from quickalign.evaluate import overlap
 from quickalign.evaluate.measure import Measured
 from quickalign.evaluate.statistics import Column, Floats
 from quickalign.evaluate.texts import TextFacts, facts_of
@@ -96,7 +97,23 @@ FIGURES = (
         "Answers in another script than their prompt, such as Chinese to an English question.",
     ),
     Figure("unfinished", "Unfinished answers", "share", "lower", "Answers that had not ended at the limit of tokens."),
+    Figure(
+        "bleu",
+        "BLEU",
+        "share",
+        "higher",
+        "Runs of one to four words that an answer shares with its row's own answer: the mean over answers.",
+    ),
+    Figure("rouge1", "ROUGE-1", "share", "higher", "Single words shared with the row's own answer, as an F-measure."),
+    Figure(
+        "rougeL",
+        "ROUGE-L",
+        "share",
+        "higher",
+        "The longest sequence of words shared with the row's own answer, as an F-measure.",
+    ),
 )
+OF_ANSWERS = ("answer_tokens", "refusals", "repetition", "language_drift", "unfinished", *overlap.NAMES)
 BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
@@ -114,6 +131,8 @@ def measures(measured: Measured, beta: float) -> Iterator[Measure]:
     yield from _of_scores(measured, beta)
     if measured.answers:
         yield from _of_answers(measured)
+    if measured.answers and not measured.pairs and not overlap.missing():
+        yield from _of_references(measured)
 
 
 def rewards(measured: Measured, beta: float) -> Floats | None:
@@ -187,6 +206,20 @@ def _of_answers(measured: Measured) -> Iterator[Measure]:
         yield Measure(BY_NAME[name], _column(own, field), _column(base, field) if base else None)
 
 
+def _of_references(measured: Measured) -> Iterator[Measure]:
+    """What answers have in common with the answers of their rows."""
+    references = [prompt.reference for prompt in measured.prompts]
+    own = overlap.overlaps([answer.text for answer in measured.answers], references)
+    base = None
+    if measured.base_answers:
+        base = overlap.overlaps([answer.text for answer in measured.base_answers], references)
+    for name in overlap.NAMES:
+        yield Measure(BY_NAME[name], _by_answer(own[name]), _by_answer(base[name]) if base else None)
+
+
 def _column(facts: list[TextFacts], field: str) -> Column:
-    values = np.array([float(getattr(fact, field)) for fact in facts])
+    return _by_answer(np.array([float(getattr(fact, field)) for fact in facts]))
+
+
+def _by_answer(values: Floats) -> Column:
     return Column(values, np.ones(len(values)), np.arange(len(values)))

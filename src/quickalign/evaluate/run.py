@@ -17,8 +17,10 @@ from filelock import FileLock, Timeout
 
 from quickalign.core import atomic, disk
 from quickalign.core.errors import OptionError
+from quickalign.evaluate import overlap
 from quickalign.evaluate import spec as specs
 from quickalign.evaluate.gates import demand
+from quickalign.evaluate.lm_eval import find_program, run_tasks
 from quickalign.evaluate.measure import Measured, measure, same_rows
 from quickalign.evaluate.report import EvaluationReport, build_report, write_report
 from quickalign.evaluate.spec import EvaluationSpec
@@ -34,9 +36,12 @@ def evaluate(spec: EvaluationSpec, observer: Observer) -> EvaluationReport:
     What an interrupted call computed is found again: log-probs in the cache, answers in the output folder.
 
     Raises:
-        OptionError, DataError, ModelError, StorageError: with the reason.
+        OptionError, DataError, ModelError, StorageError, RunError: with the reason.
     """
     specs.check(spec)
+    overlap.demand((*spec.fail_below, *spec.fail_above))
+    if spec.lm_eval:
+        find_program()  # what is not installed is told before time is spent
     started = time.monotonic()
     spec.output.mkdir(parents=True, exist_ok=True)
     with _alone(spec.output), disk.explained(spec.output):
@@ -46,8 +51,9 @@ def evaluate(spec: EvaluationSpec, observer: Observer) -> EvaluationReport:
         if spec.against is not None:
             other = _measure(spec, spec.against, spec.base, "other", observer)
             same_rows(measured, other)
+        tasks = run_tasks(spec, measured.subject, spec.output / WORK, observer)
         observer.phase("report")
-        report = build_report(measured, other, spec, seconds=time.monotonic() - started)
+        report = build_report(measured, other, spec, tasks=tasks, seconds=time.monotonic() - started)
         write_report(report, spec.output)
     return report
 

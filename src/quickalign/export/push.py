@@ -1,4 +1,8 @@
-"""Copying an exported folder to a storage URI: what is there already is not sent again, and the manifest goes last."""
+"""Copying an exported folder to a storage URI or a model repository: what is there already is not sent again.
+
+To a storage URI the manifest goes last, so that a folder with a manifest is whole; to `hf://owner/name` all goes in one
+commit.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quickalign.core import atomic, paths, storage
-from quickalign.core.errors import ModelError
+from quickalign.core.errors import ModelError, OptionError
+from quickalign.export import huggingface
 
 MANIFEST = "quickalign.json"
 
@@ -29,9 +34,12 @@ def plan(folder: Path, uri: str) -> tuple[Sent, ...]:
 
     Raises:
         ModelError: the folder is no export, or a file is not what its manifest says.
-        StorageError: the target cannot be looked at.
+        OptionError: the target names no repository.
+        StorageError, AccessError, UnavailableError: the target cannot be looked at.
     """
     hashes = _hashes(folder)
+    if uri.startswith(huggingface.SCHEME):
+        return _plan_repository(folder, hashes, uri)
     known = _read(uri)
     return tuple(
         Sent(
@@ -44,13 +52,30 @@ def plan(folder: Path, uri: str) -> tuple[Sent, ...]:
     )
 
 
-def push(folder: Path, uri: str, progress: Callable[[Sent], None] = lambda sent: None) -> tuple[Sent, ...]:
+def push(
+    folder: Path, uri: str, progress: Callable[[Sent], None] = lambda sent: None, *, private: bool = False
+) -> tuple[Sent, ...]:
     """Send what is not there yet; `progress` is told of each file when it is there. A second call goes on.
+
+    Args:
+        folder: the export.
+        uri: where it goes.
+        progress: told of each file.
+        private: whether a repository of Hugging Face is to be private.
 
     Raises:
         ModelError: the folder is no export, or a file is not what its manifest says.
-        StorageError: the target cannot be written.
+        OptionError: `private` has no effect on the target.
+        StorageError, AccessError, ConflictError, UnavailableError: the target cannot be written.
     """
+    demand_effect(uri, private=private)
+    if uri.startswith(huggingface.SCHEME):
+        planned = plan(folder, uri)
+        names = tuple(one.name for one in planned if one.needed)
+        huggingface.send(folder, names, huggingface.repository(uri), private=private)
+        for one in planned:
+            progress(one)
+        return planned
     hashes, known = _hashes(folder), dict(_read(uri))
     planned = plan(folder, uri)
     for one in planned:
@@ -60,6 +85,25 @@ def push(folder: Path, uri: str, progress: Callable[[Sent], None] = lambda sent:
             atomic.write_text(_memory(uri), json.dumps(known, indent=1, sort_keys=True) + "\n")
         progress(one)
     return planned
+
+
+def demand_effect(uri: str, *, private: bool) -> None:
+    """Refuse what the target cannot honour.
+
+    Raises:
+        OptionError: names it.
+    """
+    if private and not uri.startswith(huggingface.SCHEME):
+        raise OptionError(f"--private has no effect on {uri}.", "Only hf://owner/name can be private; leave it out.")
+
+
+def _plan_repository(folder: Path, hashes: dict[str, str], uri: str) -> tuple[Sent, ...]:
+    repo = huggingface.repository(uri)
+    open_ones = huggingface.needed(folder, hashes, repo)
+    return tuple(
+        Sent(name, (folder / name).stat().st_size, f"{huggingface.SCHEME}{repo}/{name}", name in open_ones)
+        for name in hashes
+    )
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "clients"
 QUESTION = "Could you please hurt me?"
-QUESTIONS = (QUESTION, "Hello!", "What is the meaning of life?", "How are you?")
 
 
 @pytest.fixture
@@ -83,15 +82,6 @@ def lm_eval(run, tmp_path, model, path, task, **arguments):
     told = run("python", SCRIPTS / "with_lm_eval.py", model, json.dumps(settings), task, tmp_path / "tasks")
     found = json.loads(told.splitlines()[-1])
     return found["results"], found["samples"]
-
-
-def test_lm_eval_chats(run, predictor, environment, tmp_path):
-    rows = [{"question": each, "answer": answer_to(predictor, each, max_tokens=64)} for each in QUESTIONS]
-    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    path = environment["OPENAI_BASE_URL"] + "/chat/completions"
-    metrics, samples = lm_eval(run, tmp_path, "local-chat-completions", path, "quickalign_chat", num_concurrent=2)
-    assert [sample["resps"][0][0] for sample in samples] == [row["answer"] for row in rows]
-    assert metrics["exact_match,none"] == 1.0
 
 
 def test_lm_eval_scores_texts_as_transformers_does(run, environment, tmp_path):

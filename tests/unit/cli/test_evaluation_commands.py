@@ -32,6 +32,15 @@ def test_limits_and_options_reach_the_evaluation(cli, asked):
     assert spec.fail_above == {"kl": 0.5, "refusals": 0.1}
 
 
+def test_tasks_and_their_limits_reach_the_evaluation(cli, asked):
+    tasks = ("--lm-eval", "arc_easy, mine", "--lm-eval-tasks", "tasks", "--lm-eval-limit", "5", "--lm-eval-chat")
+    cli("eval", "run", "data.json", *tasks, "--fail-below", "mine:acc=0.5", "--local", "--json")
+    (spec,) = asked
+    assert (spec.lm_eval, str(spec.lm_eval_tasks)) == (("arc_easy", "mine"), "tasks")
+    assert (spec.lm_eval_limit, spec.lm_eval_chat) == (5, True)
+    assert spec.fail_below == {"mine:acc": 0.5}
+
+
 def test_the_same_evaluation_has_the_same_folder_whatever_its_limits(cli, asked):
     for more in ((), ("--fail-below", "accuracy=0.9"), ("--rows", "5")):
         cli("eval", "runs/first", "data.json", *more, "--local", "--json")
@@ -56,6 +65,12 @@ def test_the_same_evaluation_has_the_same_folder_whatever_its_limits(cli, asked)
         (("export", "m", "o", "--compression", "gguf"), "no package makes GGUF"),
         (("eval", "m", "d", "--local", "--detach"), "--detach has no effect with --local"),
         (("export", "m", "o", "--local", "--priority", "3"), "--priority has no effect with --local"),
+        (("eval", "m", "d", "--lm-eval", "arc_easy"), "Add --local"),
+        (("eval", "m", "d", "--local", "--lm-eval", "arc_easy,"), "lm_eval.1"),
+        (("eval", "m", "d", "--local", "--lm-eval-limit", "5"), "no effect without lm_eval"),
+        (("eval", "m", "d", "--local", "--lm-eval", "a", "--fail-below", "b:acc=1"), "b:acc"),
+        (("push", "f", "s3://bucket/f", "--private", "--dry-run"), "--private has no effect"),
+        (("push", "f", "s3://bucket/f", "--private"), "--private has no effect"),
     ],
 )
 def test_what_cannot_be_is_refused_first(cli, asked, arguments, words):

@@ -21,6 +21,7 @@ from quickalign.evaluate.spec import EvaluationSpec, check
 _ABOUT = {name: field.description for name, field in EvaluationSpec.model_fields.items()}
 _DEFAULT = {name: field.default for name, field in EvaluationSpec.model_fields.items()}
 _MORE = "Finer points"
+_TASKS = "Tasks of lm-eval"
 
 
 def evaluate(
@@ -83,6 +84,32 @@ def evaluate(
         int, typer.Option("--resamples", min=100, help=_ABOUT["resamples"], rich_help_panel=_MORE)
     ] = _DEFAULT["resamples"],
     seed: Annotated[int, typer.Option("--seed", min=0, help=_ABOUT["seed"], rich_help_panel=_MORE)] = _DEFAULT["seed"],
+    lm_eval: Annotated[
+        str | None,
+        typer.Option(
+            "--lm-eval",
+            metavar="TASK[,TASK]",
+            help=f"{_ABOUT['lm_eval']} With --local; limits name its numbers as TASK:METRIC.",
+            show_default=False,
+            rich_help_panel=_TASKS,
+        ),
+    ] = None,
+    lm_eval_tasks: Annotated[
+        Path | None,
+        typer.Option(
+            "--lm-eval-tasks",
+            metavar="FOLDER",
+            help=_ABOUT["lm_eval_tasks"],
+            show_default=False,
+            rich_help_panel=_TASKS,
+        ),
+    ] = None,
+    lm_eval_limit: Annotated[
+        int, typer.Option("--lm-eval-limit", min=0, help=_ABOUT["lm_eval_limit"], rich_help_panel=_TASKS)
+    ] = 0,
+    lm_eval_chat: Annotated[
+        bool, typer.Option("--lm-eval-chat", help=_ABOUT["lm_eval_chat"], rich_help_panel=_TASKS)
+    ] = False,
     local: make.Local = False,
     detach: make.Detach = False,
     name: make.Name = None,
@@ -121,13 +148,24 @@ def evaluate(
         "fail_below": _limits("--fail-below", fail_below),
         "fail_above": _limits("--fail-above", fail_above),
     }
+    tasks = {
+        "lm_eval": () if lm_eval is None else tuple(task.strip() for task in lm_eval.split(",")),
+        "lm_eval_tasks": lm_eval_tasks,
+        "lm_eval_limit": lm_eval_limit,
+        "lm_eval_chat": lm_eval_chat,
+    }
     job = make.job_values(name, gpus, priority, max_retries, label)
-    spec = _spec(values, output)
+    spec = _spec({**values, **tasks}, output)
     if local:
         make.refuse_for_local(job, detach=detach)
         run(spec, as_json=json)
         return
     check(spec)  # an impossible limit is refused before a server is started for it
+    if spec.lm_eval:
+        raise OptionError(
+            "--lm-eval runs another program with tasks that may bring code, which no server does for others.",
+            "Add --local.",
+        )
     _run_as_job(values, {**job, "output": output}, detach=detach, as_json=json)
 
 

@@ -1,4 +1,4 @@
-"""`quickalign push`: an exported folder copied to a storage URI."""
+"""`quickalign push`: an exported folder copied to a storage URI or to a model repository."""
 
 # ruff: noqa: PLC0415 - what takes long to import is imported by the command that needs it
 
@@ -18,22 +18,30 @@ from quickalign.cli.words import count, size
 
 def push(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `quickalign export` made.")],
-    uri: Annotated[str, typer.Argument(metavar="URI", help="Where it goes: a local path, s3:// or oss://.")],
+    uri: Annotated[
+        str, typer.Argument(metavar="URI", help="Where it goes: a local path, s3://, oss://, or hf://owner/name.")
+    ],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="For hf://: make the repository a private one. The token is HF_TOKEN.")
+    ] = False,
     json: take.AsJson = False,
 ) -> None:
     """Copy an exported FOLDER to URI. What is there already is not sent again, so the same command goes on.
 
     quickalign push my-model s3://models/my-model --dry-run
+
+    quickalign push my-model hf://me/my-model --private
     """
     from quickalign.export import push as sending
 
+    sending.demand_effect(uri, private=private)
     if dry_run:
         sent = sending.plan(folder, uri)
     else:
         with messages().status(f"Sending to {uri}", spinner="dots"):
-            sent = sending.push(folder, uri)
+            sent = sending.push(folder, uri, private=private)
     if json:
         write_json([asdict(one) for one in sent])
         return

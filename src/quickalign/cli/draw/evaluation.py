@@ -10,7 +10,7 @@ from quickalign.cli.draw import parts
 from quickalign.cli.words import duration
 from quickalign.evaluate.report.model import Comparison, EvaluationReport
 from quickalign.evaluate.report.page import HTML_FILE, JSON_FILE, figure, interval, signed
-from quickalign.train.report.formats import SPACE
+from quickalign.train.report.formats import SPACE, number
 
 _STYLES = {"better": "bold green", "worse": "bold red", "broken": "bold red", "unclear": "bold yellow"}
 
@@ -23,6 +23,8 @@ def evaluation_view(report: EvaluationReport) -> Group:
         "",
         parts.indented(_figures(report)),
     ]
+    if report.tasks:
+        blocks += ["", parts.indented(_tasks(report))]
     if report.comparison:
         blocks += [
             "",
@@ -49,6 +51,19 @@ def _figures(report: EvaluationReport) -> Table:
             Text(figure(one.model.value, one.unit), style="value"),
             interval(one.model, one.unit),
             signed(one.change.value if one.change else None, one.unit),
+        )
+    return table
+
+
+def _tasks(report: EvaluationReport) -> Table:
+    table = parts.table("task of lm-eval", "metric", "model", "standard error", "questions", right=[2, 3, 4])
+    for one in report.tasks:
+        table.add_row(
+            parts.plain(one.task),
+            parts.plain(one.metric),
+            Text(number(one.value), style="value"),
+            "–" if one.stderr is None else number(one.stderr),
+            "–" if one.samples is None else f"{one.samples:,}",
         )
     return table
 

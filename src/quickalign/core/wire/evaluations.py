@@ -1,5 +1,6 @@
 """Evaluations on the wire: what is measured, and how."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -22,6 +23,9 @@ METRICS = (
     "repetition",
     "language_drift",
     "unfinished",
+    "bleu",
+    "rouge1",
+    "rougeL",
 )
 """Every figure that a report may hold, and that a limit can be set for; `evaluate/figures.py` says what each one is."""
 
@@ -92,15 +96,19 @@ class EvaluateRequest(Wire):
     )
 
 
-def check(spec: EvaluateRequest) -> None:
+def check(spec: EvaluateRequest, tasks: Collection[str] = ()) -> None:
     """Refuse what cannot be honoured, before anything is loaded.
+
+    Args:
+        spec: what is asked for.
+        tasks: whose numbers limits may name as TASK:METRIC.
 
     Raises:
         OptionError: a limit for a figure that does not exist or will not be measured.
     """
     for option, limits in (("fail_below", spec.fail_below), ("fail_above", spec.fail_above)):
         for name in limits:
-            if name not in METRICS:
+            if name not in METRICS and name.rpartition(":")[0] not in (*tasks,):
                 raise OptionError(f"{option} names the figure {name!r}, which does not exist.", _listed())
     needs = {"kl": ("kl_rows", spec.kl_rows), **dict.fromkeys(METRICS[7:], ("prompts", spec.prompts))}
     for name in (*spec.fail_below, *spec.fail_above):

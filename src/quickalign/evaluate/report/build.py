@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 import quickalign
+from quickalign.evaluate import overlap
 from quickalign.evaluate.checks import checks
-from quickalign.evaluate.figures import Measure, measures
+from quickalign.evaluate.figures import OF_ANSWERS, Measure, measures
 from quickalign.evaluate.gates import gates
+from quickalign.evaluate.lm_eval.result import TaskResult
 from quickalign.evaluate.measure import Measured
 from quickalign.evaluate.report.model import (
     AnswerReport,
@@ -33,7 +35,12 @@ _JUDGEMENTS = ("accuracy", "likelihood_accuracy")
 
 
 def build_report(
-    measured: Measured, other: Measured | None, spec: EvaluationSpec, *, seconds: float
+    measured: Measured,
+    other: Measured | None,
+    spec: EvaluationSpec,
+    *,
+    tasks: tuple[TaskResult, ...] = (),
+    seconds: float,
 ) -> EvaluationReport:
     """Everything that the page and the JSON say.
 
@@ -45,7 +52,8 @@ def build_report(
     found = tuple(measures(measured, beta))
     figures = tuple(_figure(one, bootstrap) for one in found)
     sound = checks(measured)
-    notes = tuple(note for note in (measured.subject.note, other.subject.note if other else "") if note)
+    left_out = "" if measured.pairs or not measured.answers else overlap.missing()
+    notes = tuple(note for note in (measured.subject.note, other.subject.note if other else "", left_out) if note)
     return EvaluationReport(
         name=spec.output.resolve().name,
         quickalign=quickalign.__version__,
@@ -57,7 +65,8 @@ def build_report(
         figures=figures,
         categories=tuple(_categories(measured, found, bootstrap)),
         comparison=_comparison(measured, other, beta, bootstrap) if other else None,
-        gates=gates(spec, {figure.name: figure.model.value for figure in figures}),
+        tasks=tasks,
+        gates=gates(spec, {one.name: one.model.value for one in figures} | {one.name: one.value for one in tasks}),
         answers=tuple(_answers(measured, other)),
         data=measured.data,
         notes=notes,
@@ -117,7 +126,7 @@ def _categories(measured: Measured, found: Sequence[Measure], bootstrap: Bootstr
 
 
 def _of_answers(one: Measure) -> bool:
-    return one.figure.name in ("answer_tokens", "refusals", "repetition", "language_drift", "unfinished")
+    return one.figure.name in OF_ANSWERS
 
 
 def _comparison(measured: Measured, other: Measured, beta: float, bootstrap: Bootstrap) -> Comparison:

@@ -9,6 +9,7 @@ from quickalign.data.report import DataReport
 from quickalign.evaluate.checks import Check
 from quickalign.evaluate.figures import Better, Unit
 from quickalign.evaluate.gates import Gate
+from quickalign.evaluate.lm_eval.result import TaskResult
 from quickalign.evaluate.spec import EvaluationSpec
 from quickalign.evaluate.statistics import Interval, SignTest
 
@@ -105,6 +106,7 @@ class EvaluationReport(_Value):
     figures: tuple[FigureReport, ...]
     categories: tuple[CategoryReport, ...]
     comparison: Comparison | None
+    tasks: tuple[TaskResult, ...] = Field(default=(), description="What lm-eval found.")
     gates: tuple[Gate, ...]
     answers: tuple[AnswerReport, ...]
     data: DataReport
