@@ -33,7 +33,7 @@ def write_spec(folder: Path, output: Path) -> Path:
         "training_strategy": "dpo",
         "load_in_4bit": False,
         "precision": "fp32",
-        "num_train_epochs": 2,
+        "num_train_epochs": 3,
         "gradient_accumulation_steps": 4,
         "lora_dim": 4,
         "lora_dropout": 0.05,
