@@ -149,7 +149,7 @@ def wait_for(path: Path, lines: int, seconds: float = 120) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_saves_says_how_to_go_on_and_the_same_command_does(run_cli, place):
-    arguments = ("train", "--local", MODEL, "pairs.json", *FAST, "--num-train-epochs", "40", "--output", "stopped")
+    arguments = ("train", "--local", MODEL, "pairs.json", *FAST, "--num-train-epochs", "20", "--output", "stopped")
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=place,
@@ -169,7 +169,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_same_command_does(run_cli, place
     assert resumed.returncode == 0, resumed.stderr
     events = [json.loads(line) for line in resumed.stdout.splitlines()]
     assert events[-1]["result"]["resumed_from"] >= 3
-    assert events[-1]["result"]["steps"] == 80
+    assert events[-1]["result"]["steps"] == 40
 
 
 @pytest.mark.slow

@@ -193,7 +193,7 @@ def test_ctrl_c_leaves_the_job_running_and_it_can_be_watched_and_cancelled(home,
 def test_a_terminal_gets_a_moving_bar(home, place):
     main_end, terminal_end = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "train", MODEL, "pairs.json", *FAST, "--num-train-epochs", "10"],
+        [*COMMAND, "train", MODEL, "pairs.json", *FAST, "--num-train-epochs", "4"],
         cwd=place,
         env=environment(home, COLUMNS="80"),
         stdin=terminal_end,

@@ -88,6 +88,18 @@ def test_train_makes_a_job_and_shows_it_to_its_end(cli, own, pairs):
     assert "\x1b" not in out
 
 
+def test_results_go_to_a_uri_as_it_was_written(cli, own, pairs):
+    assert cli("train", "m", "pairs.json", "--detach", "--output", "s3://bucket/first")[0] == 0
+    create = next(request for request in own.requests if request.method == "POST")
+    assert json.loads(create.content)["output"] == "s3://bucket/first"
+
+
+def test_an_empty_output_is_no_output(cli, own, pairs):
+    code, _, err = cli("train", "m", "pairs.json", "--detach", "--output", "")
+    assert code == 5
+    assert "The path is empty" in err
+
+
 def test_train_as_json_is_lines_that_end_with_the_job(cli, own, pairs):
     ending(own, JobState.SUCCEEDED)
     code, out, err = cli("train", "m", "pairs.json", "--json")
@@ -152,6 +164,7 @@ def test_data_is_sent_to_a_server_elsewhere_and_places_of_this_machine_are_refus
         (["--no-resume"], "--no-resume has no effect with a job"),
         (["--resume"], "--resume has no effect with a job"),
         (["--local", "--detach"], "--detach has no effect with --local"),
+        (["--local", "--output", "s3://bucket/first"], "--output s3://bucket/first is a URI"),
         (["--local", "--gpus", "1"], "--gpus has no effect with --local"),
         (["--local", "--label", "a=b"], "--label has no effect with --local"),
         (["--label", "a"], "--label 'a' has no value"),

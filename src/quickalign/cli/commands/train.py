@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,17 +14,20 @@ from quickalign.cli.fields import with_hyperparameters
 from quickalign.cli.terminal import messages, screen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quickalign.core.spec import RunSpec
     from quickalign.core.wire.jobs import JobCreate
     from quickalign.sdk.session import Session
     from quickalign.train.observer import RunResult
 
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
-        help="Where results are copied at the end; they also stay with the job. With --local the run's folder, by "
-        "default one in runs/ named after the model and the settings: the same command goes on where it stopped.",
+        help="Where results are copied at the end, a folder or a URI; they also stay with the job. With --local the "
+        "run's folder, by default one in runs/ named after the model and the settings: the same command goes on where "
+        "it stopped.",
         show_default=False,
     ),
 ]
@@ -92,12 +94,12 @@ def train(
     if local:
         make.refuse_for_local(job, detach=detach)
         again = "never" if resume is False else "auto"
-        spec = take.make_spec(options, output=output, resume=again, **values)
+        spec = take.make_spec(options, output=_folder(output), resume=again, **values)
         _run_as_json(spec) if json else _run_on_screen(spec)
         return
     make.refuse({"resume" if resume else "no-resume": resume}, "a job", "Add --local, or leave it out.")
     # impossible options are refused before a server is started for them
-    take.make_spec(options, output=output, **values)
+    take.make_spec(options, output=None, **values)
     _run_as_job(values, job, options, output, detach=detach, as_json=json)
 
 
@@ -105,7 +107,7 @@ def _run_as_job(
     values: dict[str, Any],
     job: dict[str, Any],
     options: dict[str, Any],
-    output: Path | None,
+    output: str | None,
     *,
     detach: bool,
     as_json: bool,
@@ -124,7 +126,7 @@ def _run_as_job(
 
 
 def _request(
-    session: Session, values: dict[str, Any], job: dict[str, Any], options: dict[str, Any], output: Path | None
+    session: Session, values: dict[str, Any], job: dict[str, Any], options: dict[str, Any], output: str | None
 ) -> JobCreate:
     from quickalign.core.wire.jobs import JobCreate, TrainRequest
     from quickalign.sdk.checks import checked
@@ -134,9 +136,27 @@ def _request(
     for name in ("train", "validation"):
         if sent[name] is not None:
             sent[name] = resolve_input(session, sent[name])
-    place = resolve_output(session, output) if output else None
+    place = resolve_output(session, output) if output is not None else None
     asked = {"spec": checked(TrainRequest, sent), "output": place, **job}
     return checked(JobCreate, {key: value for key, value in asked.items() if value is not None})
+
+
+def _folder(output: str | None) -> Path | None:
+    """The folder of a run in this process.
+
+    Raises:
+        OptionError: it is on no disk of this machine.
+    """
+    from quickalign.core import storage
+    from quickalign.core.errors import OptionError
+
+    folder = storage.local_path(output) if output is not None else None
+    if output is not None and folder is None:
+        raise OptionError(
+            f"--output {output} is a URI, and a run with --local writes to a folder.",
+            "Name a folder, or leave --local out: the server copies results to a URI.",
+        )
+    return folder
 
 
 def _run_as_json(spec: RunSpec) -> RunResult:
