@@ -103,7 +103,7 @@ def write_results(folder: Path, machine: dict[str, Any], comparisons: Sequence[C
     """Write `dpo-DATE.json` (with `others` in it), `.md` and `.png` into `folder`; returns the JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"dpo-{machine['date'].replace(':', '')[:15]}"
-    content = {"machine": machine, "comparisons": [asdict(comparison) for comparison in comparisons]} | others
+    content = {"machine": machine, "comparisons": [_placeless(asdict(comparison)) for comparison in comparisons]} | others
     stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     table = "\n".join([HEADER, *(comparison.line() for comparison in comparisons)])
     settings = "\n".join(comparison.settings() for comparison in comparisons)
@@ -111,6 +111,14 @@ def write_results(folder: Path, machine: dict[str, Any], comparisons: Sequence[C
     print(table)
     _plot(stem.with_suffix(".png"), comparisons)
     return stem.with_suffix(".json")
+
+
+def _placeless(comparison: dict[str, Any]) -> dict[str, Any]:
+    """Names instead of paths: where a file lies says nothing to who reads the results elsewhere."""
+    for side in ("ours", "theirs"):
+        for field in ("model", "data"):
+            comparison[side][field] = Path(comparison[side][field]).name
+    return comparison
 
 
 def _plot(path: Path, comparisons: Sequence[Comparison]) -> None:
