@@ -103,7 +103,8 @@ def write_results(folder: Path, machine: dict[str, Any], comparisons: Sequence[C
     """Write `dpo-DATE.json` (with `others` in it), `.md` and `.png` into `folder`; returns the JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"dpo-{machine['date'].replace(':', '')[:15]}"
-    content = {"machine": machine, "comparisons": [_placeless(asdict(comparison)) for comparison in comparisons]} | others
+    sides = [_placeless(asdict(comparison)) for comparison in comparisons]
+    content = {"machine": machine, "comparisons": sides} | others
     stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     table = "\n".join([HEADER, *(comparison.line() for comparison in comparisons)])
     settings = "\n".join(comparison.settings() for comparison in comparisons)
