@@ -59,7 +59,7 @@ def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
         return report_error(_unknown_option(unknown, error), as_json=as_json)
     context = getattr(error, "ctx", None)
     remedy = f"`{context.command_path} --help` shows how it is used." if context else None
-    sentence = error.format_message().rstrip(".") + "."
+    sentence = error.format_message().replace("Value error, ", "", 1).rstrip(".") + "."
     return report_error(OptionError(sentence, remedy), as_json=as_json)
 
 

@@ -108,6 +108,8 @@ def _plan_repository(folder: Path, hashes: dict[str, str], uri: str) -> tuple[Se
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file by name, checked against the manifest, which comes last."""
+    if not folder.is_dir():
+        raise ModelError(f"There is no folder {folder}.", "Give a folder that `quickalign export` has made.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files: dict[str, str] = manifest["files"]

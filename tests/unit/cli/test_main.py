@@ -57,6 +57,12 @@ def test_every_kind_of_error_is_a_sentence_with_its_remedy_and_exit_code(cli, fa
     assert "Traceback" not in out + err
 
 
+def test_a_value_that_is_none_of_the_choices_is_told_without_the_words_of_a_library(cli):
+    code, _, err = cli("train", "m", "d", "--packing", "maybe")
+    assert code == 2
+    assert "Invalid value for '--packing': 'maybe' is not one of 'auto', 'on', 'off'." in err
+
+
 def test_long_errors_stay_one_line_where_nobody_watches(cli, failing):
     message = "word " * 60 + "end."
     failing(errors.DataError(message, "remedy " * 60))

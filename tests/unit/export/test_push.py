@@ -82,3 +82,5 @@ def test_a_folder_that_is_no_export_is_told(tmp_path):
     (tmp_path / "some").mkdir()
     with pytest.raises(ModelError, match="no export"):
         module.plan(tmp_path / "some", str(tmp_path / "there"))
+    with pytest.raises(ModelError, match="There is no folder"):
+        module.plan(tmp_path / "nowhere", str(tmp_path / "there"))
