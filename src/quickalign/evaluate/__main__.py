@@ -26,7 +26,7 @@ def _run(file: Path, news: Path | None = None) -> None:
         for task in report.tasks:
             sys.stdout.write(f"{task.name} {task.value:.6g}\n")
         sys.stdout.write(f"{report.verdict.sentence}\n")
-        leave({"summary": report.verdict.sentence, "results": results_of(report)})
+        leave({"summary": report.verdict.sentence.replace("\N{NO-BREAK SPACE}", " "), "results": results_of(report)})
         demand_limits(report)
 
 
