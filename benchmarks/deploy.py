@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import openai  # noqa: F401 - imported here, because the second that it takes is not the service's
 import psutil
 
 from quickalign.sdk import discover
@@ -54,6 +55,7 @@ def one_home() -> list[tuple[float, float, float]]:
         home = Path(folder)
         try:
             session = Session(home=home)
+            session.server.info()
             return [deployed(session, name) for name in ("first", "second")]
         finally:
             discover.stop(home)

@@ -188,7 +188,9 @@ def serve_gateway(url: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         platform = Platform.open(Path(home))
         app = make_app(platform, endpoints=OneService(url))
-        config = uvicorn.Config(app, port=0, http="h11", lifespan="off", log_level="error", access_log=False)
+        config = uvicorn.Config(
+            app, port=0, loop="uvloop", http="h11", lifespan="off", log_level="error", access_log=False
+        )
         with config.bind_socket() as listener:
             print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
             uvicorn.Server(config).run(sockets=[listener])

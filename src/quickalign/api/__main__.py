@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quickalign.core import paths
 from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.startup import uncollected
 
 if TYPE_CHECKING:
     from quickalign.api.parts import Part
@@ -25,15 +26,18 @@ def main(arguments: list[str], parts: "Callable[[], Sequence[Part]]" = tuple) ->
 
 
 def _serve(given: argparse.Namespace, parts: "Callable[[], Sequence[Part]]") -> None:
-    from quickalign.api import server  # noqa: PLC0415 - after the arguments, so that --help is fast
-    from quickalign.platform import config as configs  # noqa: PLC0415
+    with uncollected():  # after the arguments, so that --help is fast
+        from quickalign.api import server  # noqa: PLC0415
+        from quickalign.platform import config as configs  # noqa: PLC0415
+
+        beside = parts()
 
     home = given.home.expanduser().absolute()
     changes = {name: value for name in ("host", "port") if (value := getattr(given, name)) is not None}
     if not 0 <= changes.get("port", 0) <= 65535:
         raise OptionError(f"There is no port {given.port}.", "Use 0 to 65535; 0 takes any free one.", field="port")
     config = configs.load(home).model_copy(update=changes)
-    server.run(home, config, database_url=given.database_url, insecure_http=given.insecure_http, parts=parts())
+    server.run(home, config, database_url=given.database_url, insecure_http=given.insecure_http, parts=beside)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -165,7 +165,8 @@ class _Server(uvicorn.Server):
         try:
             settings = uvicorn.Config(
                 app,
-                http="h11",
+                loop="uvloop",
+                http="h11",  # which bounds what headers may take
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -7,7 +7,6 @@ what the proof has seen. Everything else goes to standard error.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import Any, get_args
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, QuickalignError, StorageError
 from quickalign.core.hyperparameters import Precision
+from quickalign.core.startup import uncollected
 from quickalign.core.wire.services import Weights
 from quickalign.serve import spec as specs
 from quickalign.serve.engines.registry import ENGINES, resolve_engine
@@ -33,9 +33,12 @@ def main(arguments: list[str]) -> int:
         spec = read_arguments(arguments)
         child = Child(resolve_engine(spec.engine))
         try:
-            from quickalign.serve.run import serve  # noqa: PLC0415 - takes seconds, in which the child starts too
+            with uncollected():
+                import uvloop  # noqa: PLC0415
 
-            asyncio.run(serve(spec, child, lambda ready: _tell(ready, spec.ready_file)))
+                from quickalign.serve.run import serve  # noqa: PLC0415 - takes seconds, in which the child starts too
+
+            uvloop.run(serve(spec, child, lambda ready: _tell(ready, spec.ready_file)))
         finally:
             child.end()
     except QuickalignError as error:

@@ -80,6 +80,7 @@ class _Server:
     def __init__(self, app: Any, listener: socket.socket, drain_seconds: float) -> None:
         config = uvicorn.Config(
             app,
+            http="httptools",
             log_level="warning",
             access_log=False,
             lifespan="off",

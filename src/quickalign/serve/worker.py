@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
+from quickalign.core.startup import uncollected
 from quickalign.serve.engine import Core, Generation, Load, TokenOut
 from quickalign.serve.engines.registry import loader
 from quickalign.serve.lean import is_quantised, leave_out
@@ -32,13 +33,14 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other process decides
     connection = Connection(socket.socket(fileno=int(arguments[0])).detach())
     try:
-        make = loader(arguments[1])  # before the first message, so that imports take no time behind it
-        load: Load = connection.recv()
-        if not is_quantised(Path(load.weights), load.quantization):
-            leave_out("bitsandbytes")  # where the engine has not looked for it yet
-        commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(connection, commands), daemon=True).start()  # loading may take minutes
-        core = make(load)
+        with uncollected():
+            make = loader(arguments[1])  # before the first message, so that imports take no time behind it
+            load: Load = connection.recv()
+            if not is_quantised(Path(load.weights), load.quantization):
+                leave_out("bitsandbytes")  # where the engine has not looked for it yet
+            commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            threading.Thread(target=_read, args=(connection, commands), daemon=True).start()  # loading may take minutes
+            core = make(load)
     except EOFError:  # the other side has found something wrong
         return 0
     except QuickalignError as error:

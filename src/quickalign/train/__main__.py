@@ -15,6 +15,7 @@ from pathlib import Path
 from quickalign.core import spec as specs
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.spec import RunSpec
+from quickalign.core.startup import uncollected
 
 CRASHED = 70
 """The exit code for what no error of `core.errors` describes: a run that may well go on from its last checkpoint."""
@@ -41,10 +42,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(spec: RunSpec) -> int:
-    from quickalign.train.journal import Journal  # noqa: PLC0415 - a wrong spec is told before torch is loaded
-    from quickalign.train.lines import Lines  # noqa: PLC0415
-    from quickalign.train.run import run  # noqa: PLC0415
-    from quickalign.train.several import Several  # noqa: PLC0415
+    with uncollected():  # a wrong spec is told before torch is loaded
+        from quickalign.train.journal import Journal  # noqa: PLC0415
+        from quickalign.train.lines import Lines  # noqa: PLC0415
+        from quickalign.train.run import run  # noqa: PLC0415
+        from quickalign.train.several import Several  # noqa: PLC0415
 
     lines = Lines(sys.stdout)
     if int(os.environ.get("RANK", "0")) > 0:  # of the processes of a run only the main one speaks and writes
@@ -60,7 +62,8 @@ def _run(spec: RunSpec) -> int:
 
 
 def _plan(spec: RunSpec) -> int:
-    from quickalign.train.run import plan  # noqa: PLC0415
+    with uncollected():
+        from quickalign.train.run import plan  # noqa: PLC0415
 
     found, report = plan(spec)
     answer = {"plan": found.to_json(), "report": report.model_dump(mode="json")}
