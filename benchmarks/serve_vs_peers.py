@@ -8,7 +8,8 @@ be followed by what its weights are rounded to. A peer is any server of OpenAI's
 and in the same precision, such as
 
     --peer vllm='/path/to/venv/bin/python -m vllm.entrypoints.openai.api_server --model {model} --port {port}'
-    --peer transformers='transformers serve --continuous-batching --port {port} {model}'
+    --peer transformers='transformers serve --continuous-batching --dtype float32 --port {port} {model}'
+    --peer llama.cpp='/path/to/venv/bin/python benchmarks/llama_cpp.py FILE.gguf {port}'
 
 One contestant runs at a time, and they take turns, round after round, so that a busy machine slows all of them: read
 the ratios. Prints a table and writes benchmarks/results/.
