@@ -187,7 +187,7 @@ class Platform:
             probe=probe,
         )
         try:
-            if platform._lease and isinstance(platform._executor, LocalExecutor):
+            if platform._lease and platform._lease.keep() is None and isinstance(platform._executor, LocalExecutor):
                 platform._lease.check_place()
             platform.files.sweep()
             platform._tidy()

@@ -161,13 +161,11 @@ class Lease:
             raise NotLeadingError("Another server looks after jobs and services now.", "Nothing is to be done.")
 
     def check_place(self) -> None:
-        """Lead where nobody does; refuse to stand by for a server whose processes cannot be seen from here.
+        """Refuse to stand by for a server whose processes cannot be seen from here.
 
         Raises:
             ConflictError: the one that leads is on another machine.
         """
-        if self.keep() is not None:
-            return
         with self._database.read() as session:
             holder = _holder(session.scalars(select(LeadershipRow.holder)).one())
         if holder is not None and holder.machine != this_machine():

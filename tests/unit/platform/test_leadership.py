@@ -173,7 +173,8 @@ def test_one_whose_process_is_seen_to_be_dead_is_not_waited_for(database, time):
 
 def test_a_server_that_could_not_look_after_the_others_jobs_says_so(two, database, time):
     two[0].lease.keep()
+    beside = Lease(database, now=time.sql)
     with pytest.raises(ConflictError, match="another machine"):
-        Lease(database, now=time.sql).check_place()
+        beside.check_place()
     two[0].lease.release()
-    Lease(database, now=time.sql).check_place()
+    beside.check_place()
