@@ -205,7 +205,7 @@ class _Server(uvicorn.Server):
         atomic.write_bytes(self._file, self._entry)
 
     async def on_tick(self, counter: int) -> bool:
-        """See `uvicorn.Server`. Another server of this home that has ended leaves its place in server.json to this one."""
+        """See `uvicorn.Server`. Another server of this home that has ended leaves server.json to this one."""
         if self._shares and counter % _ENTRY_TICKS == 0:
             with contextlib.suppress(OSError):  # the next time will do
                 if not self._file.exists():

@@ -64,4 +64,4 @@ def count_up(session: Session) -> None:
 
 def read(session: Session) -> dict[str, int]:
     """The number of every topic."""
-    return {topic: number for topic, number in session.execute(select(ChangeRow.topic, ChangeRow.number))}
+    return {row.topic: row.number for row in session.execute(select(ChangeRow.topic, ChangeRow.number))}

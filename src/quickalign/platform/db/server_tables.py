@@ -5,6 +5,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from quickalign.platform.db.tables import BIG, Base
 
+
 class LeadershipRow(Base):
     """The one row that says who moves jobs and services along.
 

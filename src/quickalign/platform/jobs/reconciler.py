@@ -1,8 +1,8 @@
 """One loop compares what the rows want with what is observed, and makes one move at a time.
 
-Every move is a transaction that holds only while the row is as it was observed and this server is the one that leads. An action outside the database (a
-process is started, a signal sent) always follows the row that announces it, so whoever comes after a crash finds either
-nothing done and nothing said, or something said that can be looked for.
+Every move is a transaction that holds only while the row is as it was observed and this server is the one that leads.
+An action outside the database (a process is started, a signal sent) always follows the row that announces it, so who
+comes after a crash finds either nothing done and nothing said, or something said that can be looked for.
 """
 
 import logging
@@ -98,7 +98,7 @@ class Reconciler:
             )
 
     def tick(self) -> None:
-        """One round: look at every job that may have a process, then start those that fit; nothing where others lead."""
+        """One round, where this server leads: look at every job that may have a process, then start those that fit."""
         if self._leads():
             try:
                 self._round()

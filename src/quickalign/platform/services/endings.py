@@ -18,7 +18,7 @@ from quickalign.platform.services.routes import Routes
 from quickalign.platform.services.states import ReplicaState
 
 R = ReplicaState
-SETTLE_SECONDS, SHARED_SETTLE_SECONDS = 0.3, 2.5
+SETTLE_SECONDS, SHARED_SETTLE_SECONDS = 0.3, 1.5
 """How long a replica that is stopped may still be sent requests by those who chose it just before: by this server, and
 by others, which hear of it later."""
 _KILL_SECONDS = 10.0

@@ -1,8 +1,8 @@
 """One loop compares the services that are wanted with what is observed, and makes one move at a time.
 
 Every move is a transaction that holds only while the rows are as they were seen and this server is the one that leads,
-so a second loop, or a late one, is harmless. An action outside the database (a process is started, a signal sent, a folder removed) always follows the row
-that announces it.
+so a second loop, or a late one, is harmless. An action outside the database (a process is started, a signal sent, a
+folder removed) always follows the row that announces it.
 """
 
 import logging
@@ -112,9 +112,9 @@ class ServiceReconciler:
                 self._round(suspects)
             except NotLeadingError as error:
                 _LOG.info("a round was given up: %s", error)
-        else:
+            self._routes.refresh()
+        else:  # the routes are read when the watch over other servers hears that they are different
             self._tell_requests((route for route in self._routes.all() if route.stops_idle), since=_TELL_SECONDS)
-        self._routes.refresh()
         return _SOON_SECONDS if self._expecting else None
 
     def _leads(self) -> bool:
@@ -123,6 +123,7 @@ class ServiceReconciler:
         if term != self._term:
             self._term, self._replicas.recovered = term, False
             self._routes.hold(set())
+            self._routes.refresh()
         return term is not None
 
     def _round(self, suspects: set[str]) -> None:
