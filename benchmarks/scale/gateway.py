@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import socket
+import time
 from multiprocessing.connection import Connection
+from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -70,6 +73,7 @@ def measure() -> dict[str, float]:
         with started("-m", "benchmarks.gateway_overhead", "--gateway", upstream) as (process, address):
             url = f"{address}/services/one/v1/chat/completions"
             watched = psutil.Process(process.pid)
+            _wait_for(address)
             asyncio.run(_ask(url, AT_ONCE, stream=True))
             whole = _cpu(watched, url, stream=False)
             streamed = _cpu(watched, url, stream=True)
@@ -81,6 +85,19 @@ def measure() -> dict[str, float]:
         "an_event_cpu_ms": round(1000 * (streamed - whole) / EVENTS, 4),
         "answers_a_second_one_process": round(1 / whole, 1),
     }
+
+
+def _wait_for(address: str) -> None:
+    """Until the gateway listens; it tells its address a little before."""
+    place = urlsplit(address)
+    for _ in range(600):
+        try:
+            socket.create_connection((place.hostname, place.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise SystemExit("The gateway does not begin to listen.")
 
 
 def _cpu(watched: psutil.Process, url: str, *, stream: bool) -> float:

@@ -1,7 +1,8 @@
 """Which of the servers of a database moves jobs and services along: one at a time, and it knows when it no longer does.
 
 That one holds a lease: a row that it prolongs, and that others may take when it has run out by the database's clock. By
-its own clock it stops a second before. Should it have stood still meanwhile, and not noticed, the row's fence is higher than its own, and every transaction in which it would act is refused by the database. See decision 75.
+its own clock it stops a second before. Should it have stood still meanwhile, and not noticed, the row's fence is higher
+than its own, and every transaction in which it would act is refused by the database. See decision 75.
 """
 
 import os

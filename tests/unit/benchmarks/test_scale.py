@@ -40,7 +40,8 @@ def test_half_a_core_makes_rounds_twice_as_long():
 def test_what_is_exhausted_first_stands_first_and_loads_are_reckoned_by_hand():
     target = Target(gpus=100, jobs_a_day=86_400, services=2000, servers=2, waiting=100)
     found = {part.name: part for part in model.parts(MEASURED, target)}
-    assert next(iter(found)) == "gateway, all servers"
+    assert next(iter(found)) == "loop of services"
+    assert [part.load for part in found.values()] == sorted((part.load for part in found.values()), reverse=True)
     assert found["loop of services"].load == pytest.approx(2.0)
     assert found["transactions, SQLite"].needed == pytest.approx(100 + 2)
     assert found["gateway, all servers"].needed == pytest.approx(2000 * 0.05 * (2 + 200 * 0.1))
