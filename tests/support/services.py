@@ -107,7 +107,7 @@ class Stage:
     def finish_stopping(self) -> None:
         """Whatever was asked to end ends."""
         for _ in range(3):
-            self.tick(1.0)
+            self.tick(2.0)
             for run in self.world.alive():
                 if run.asked_to_stop:
                     self.world.end(run, 0)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import secrets
 import signal
 import socket
 import ssl
@@ -30,6 +31,8 @@ from quickalign.platform import Config, Platform
 _GRACE_SECONDS = 10
 _ANSWER_SECONDS = 8
 """How long answers of services may go on when the server is told to end; then they end with an error event."""
+_ENTRY_TICKS = 50
+"""How often a server among others looks for server.json, in Uvicorn's ticks of a tenth of a second."""
 _MAX_HEADER_BYTES = 64 << 10
 _FILES = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -92,8 +95,7 @@ def first_token(platform: Platform, file: Path) -> tuple[str, bool]:
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"{file} cannot be read: {error}.", "Delete it; a new one is made.") from None
     token = platform.tokens.create("home")
-    temporary = file.with_name(f".tmp-token-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    temporary = file.with_name(f".tmp-token-{secrets.token_hex(8)}")
     # never readable by others, not even for a moment
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(token + "\n")
@@ -160,7 +162,9 @@ class _Server(uvicorn.Server):
         self._streams: Streams = app.state.streams
         self._gateway: Gateway = app.state.gateway
         self._file = platform.home.root / "server.json"
+        self._shares = platform.is_shared
         self._endpoint = endpoint
+        self._entry = b""
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
             settings = uvicorn.Config(
@@ -198,11 +202,22 @@ class _Server(uvicorn.Server):
             "version": __version__,
             "started_at": time.time(),
         }
-        atomic.write_text(self._file, orjson.dumps(entry).decode() + "\n")
+        self._entry = orjson.dumps(entry) + b"\n"
+        atomic.write_bytes(self._file, self._entry)
+
+    async def on_tick(self, counter: int) -> bool:
+        """See `uvicorn.Server`. Another server of this home that has ended leaves server.json to this one."""
+        if self._shares and counter % _ENTRY_TICKS == 0:
+            with contextlib.suppress(OSError):  # the next time will do
+                if not self._file.exists():
+                    atomic.write_bytes(self._file, self._entry)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server`."""
-        self._file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self._file.read_bytes() == self._entry:
+                self._file.unlink()
         self._streams.close()
         ending = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._gateway.end_answers)
         await super().shutdown(sockets)

@@ -7,13 +7,13 @@ used as a token.
 
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from quickalign.core import atomic
 from quickalign.core.errors import StorageError
 from quickalign.platform.tokens import Tokens
 
@@ -64,14 +64,7 @@ def read_key(file: Path) -> bytes:
         StorageError: it cannot be read or written.
     """
     try:
-        try:
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            key = file.read_bytes()
-        else:
-            key = secrets.token_bytes(_KEY_BYTES)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(key)
+        key = file.read_bytes() if file.exists() else atomic.create_once(file, secrets.token_bytes(_KEY_BYTES))
     except OSError as error:
         raise StorageError(f"{file} cannot be read or written: {error}.", "Delete it; a new one is made.") from None
     if len(key) != _KEY_BYTES:

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -27,6 +28,25 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """`write_bytes` for UTF-8 text."""
     write_bytes(path, content.encode())
+
+
+def create_once(path: Path, content: bytes) -> bytes:
+    """Make the file with `content` where there is none, readable by its owner only; returns what it holds then.
+
+    Of several processes that do so at once, one makes it and all get the same.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{path.name}-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path.read_bytes()
 
 
 @contextmanager

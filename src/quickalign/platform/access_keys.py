@@ -54,7 +54,7 @@ class AccessKeys:
         row = AccessKeyRow(id=identity, name=name, created_at=self._clock(), revoked_at=None)
         with self._database.write() as session:
             session.add(row)
-        self._forget()
+        self.forget()
         return _key(row), self._derive(identity)
 
     def secret(self, identity: str) -> str | None:
@@ -83,9 +83,10 @@ class AccessKeys:
             if row is None:
                 raise NotFoundError(f"There is no access key {identity[:40]!r}.", field="access_key_id", value=identity)
             row.revoked_at = row.revoked_at or self._clock()
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Look into the database again when somebody asks next: another server may have changed something."""
         with self._lock:
             self._good = None
 

@@ -12,6 +12,7 @@ from quickalign.core.wire.system import SystemInfo
 from quickalign.platform import config as configs
 from quickalign.platform.access_keys import AccessKeys
 from quickalign.platform.config import Config
+from quickalign.platform.db.changes import Topic
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import KeyRow
 from quickalign.platform.devices import Device, find_devices
@@ -26,6 +27,7 @@ from quickalign.platform.jobs import kinds
 from quickalign.platform.jobs.reconciler import Reconciler
 from quickalign.platform.jobs.service import Jobs
 from quickalign.platform.jobs.starting import Starter
+from quickalign.platform.leadership import Lease
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
 from quickalign.platform.objects.outputs import Outputs
@@ -42,8 +44,11 @@ from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
 from quickalign.platform.votes import FILE as VOTES_FILE
 from quickalign.platform.votes import Votes
+from quickalign.platform.watch import Watch
 
 _KEYS_KEPT_SECONDS = 7 * 24 * 3600.0
+_SWEEP_SECONDS = 3600.0
+"""How often contents are looked for that one of several servers could not collect."""
 
 
 class Platform:
@@ -66,10 +71,13 @@ class Platform:
     ) -> None:
         self.home, self.config = home, config
         self._lock, self._database, self._clock = lock, database, clock
-        blobs = Blobs(home)
+        self._lease = Lease(database) if database.is_shared else None
+        self._executor = executor
+        self._swept = time.monotonic()
+        blobs = Blobs(home, is_shared=database.is_shared)
         self.files = Files(database, blobs, config, clock)
         inputs = Inputs(home, config, blobs, self.files.content)
-        queue, usage = Queue(devices, clock), Usage()
+        queue, usage = Queue(devices, clock), Usage(home)
         self.reconciler = Reconciler(
             home=home,
             config=config,
@@ -80,6 +88,7 @@ class Platform:
             devices=devices,
             clock=clock,
             chores=self._tidy,
+            leadership=self._lease,
         )
         self.jobs = Jobs(
             home=home,
@@ -108,6 +117,7 @@ class Platform:
             server=server,
             probe=probe,
             changed=queue.changed,
+            leadership=self._lease,
         )
         self.models = Models()
         self.devices = devices
@@ -120,6 +130,7 @@ class Platform:
         self.votes = Votes(home.root / VOTES_FILE, self.files, clock)
         self._estimates = Estimates(config, inputs, devices)
         self._system = System(home, database, devices, queue, self.jobs, clock())
+        self._watch = self._watching(queue) if self._lease else None
 
     @classmethod
     def open(
@@ -138,6 +149,8 @@ class Platform:
     ) -> "Platform":
         """Take the home's lock, bring its database to the newest schema, and remove what a killed server left over.
 
+        With a PostgreSQL database several servers may have the home at once.
+
         Args:
             home: the state folder, made where it does not exist.
             database_url: a PostgreSQL database in place of SQLite in the home.
@@ -151,18 +164,14 @@ class Platform:
             probe: whether a replica is well.
 
         Raises:
-            ConflictError: another server has this home. StorageError: it cannot be written, or is damaged.
+            ConflictError: another server has this home, or is where this one cannot help it. StorageError: the home
+                cannot be written, or is damaged.
             OptionError: its config.toml cannot be used. UnavailableError: the database does not answer.
         """
         places = Home(home.expanduser().absolute())
         places.make()
-        lock = HomeLock(places)
-        try:
-            settings = config or configs.load(places.root)
-            database = Database(places, database_url)
-        except BaseException:
-            lock.release()
-            raise
+        settings = config or configs.load(places.root)
+        lock, database = _take(places, database_url)
         found = find_devices(settings.cpu_jobs, settings.gpu_jobs) if devices is None else devices
         platform = cls(
             places,
@@ -178,6 +187,8 @@ class Platform:
             probe=probe,
         )
         try:
+            if platform._lease and platform._lease.keep() is None and isinstance(platform._executor, LocalExecutor):
+                platform._lease.check_place()
             platform.files.sweep()
             platform._tidy()
             platform.services.endpoints.refresh()
@@ -186,8 +197,15 @@ class Platform:
             raise
         return platform
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may have the same home."""
+        return self._database.is_shared
+
     def start(self) -> None:
-        """Move jobs and services along, in threads, until `close`."""
+        """Move jobs and services along, in threads, until `close`; of several servers one does, the others stand by."""
+        if self._watch:
+            self._watch.start()
         self.reconciler.start()
         self.service_reconciler.start()
 
@@ -195,6 +213,10 @@ class Platform:
         """Let go of everything; jobs and services go on running."""
         self.reconciler.stop()
         self.service_reconciler.stop()
+        if self._watch:
+            self._watch.stop()
+        if self._lease:
+            self._lease.release()
         self._database.close()
         self._lock.release()
 
@@ -215,11 +237,43 @@ class Platform:
         self._database.ping()
         self.reconciler.check()
 
+    def _watching(self, queue: Queue) -> Watch:
+        assert self._lease is not None
+        listeners = {
+            Topic.JOBS: (queue.changed, self.reconciler.wake),
+            Topic.SERVICES: (self.services.endpoints.refresh, self.service_reconciler.wake),
+            Topic.TOKENS: (self.tokens.forget, self.access_keys.forget),
+        }
+        return Watch(self._database, self._lease, listeners)
+
     def _tidy(self) -> None:
-        """Remove what nobody needs any more."""
+        """Remove what nobody needs any more; of several servers, the one that leads does."""
+        if self._lease is not None:
+            if self._lease.term() is None:
+                return
+            if time.monotonic() - self._swept >= _SWEEP_SECONDS:
+                self._swept = time.monotonic()
+                self.files.sweep()
         for leftover in self.home.trash.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
         self.files.blobs.remove_stale()
         self.multipart.remove_stale()
         with self._database.write() as session:
             session.execute(delete(KeyRow).where(KeyRow.created_at < self._clock() - _KEYS_KEPT_SECONDS))
+
+
+def _take(places: Home, database_url: str | None) -> tuple[HomeLock, Database]:
+    """The home, alone with SQLite or together with the other servers of a PostgreSQL database."""
+    if database_url is None:
+        lock = HomeLock(places)
+        try:
+            return lock, Database(places)
+        except BaseException:
+            lock.release()
+            raise
+    database = Database(places, database_url)
+    try:
+        return HomeLock(places, database.identity), database
+    except BaseException:
+        database.close()
+        raise

@@ -1,9 +1,11 @@
 """The state folder: what lies where."""
 
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from quickalign.core import atomic
 from quickalign.core.errors import StorageError
 
 
@@ -20,8 +22,12 @@ class Home:
 
     @property
     def lock(self) -> Path:
-        """Held by the one server of this home."""
+        """Held by the one server of this home, or shared by those of a home with a PostgreSQL database."""
         return self.root / "lock"
+
+    def lock_of(self, what: str) -> Path:
+        """A lock for a moment, between the servers of this home."""
+        return self.root / f"lock.{what}"
 
     @property
     def blobs(self) -> Path:
@@ -73,6 +79,19 @@ class Home:
     def service(self, service_id: str) -> Path:
         """The folder of a service."""
         return self.services / service_id
+
+    def identity(self) -> str:
+        """The home's own name for itself, whatever path leads to it; made when it is first asked for.
+
+        Raises:
+            StorageError: the home cannot be written.
+        """
+        file = self.root / "home.id"
+        try:
+            content = file.read_bytes() if file.exists() else atomic.create_once(file, secrets.token_hex(16).encode())
+        except OSError as error:
+            raise unwritable(self.root, error) from None
+        return content.decode("ascii", "replace").strip()
 
     def make(self) -> None:
         """Create the folders, readable by their owner only.

@@ -180,7 +180,7 @@ class Inputs:
                 self.contained(field, Path(os.path.realpath(opened)), source)
             while content := stream.read(_BLOCK):
                 writing.write(content)
-            with self._blobs.lock:
+            with self._blobs.keeping():
                 digest = writing.finish()
                 self._blobs.pin(digest)
         return digest

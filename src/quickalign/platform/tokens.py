@@ -46,7 +46,7 @@ class Tokens:
         with self._database.write() as session:
             row = TokenRow(id=ids.new("token"), name=name, sha256=_digest(text), created_at=self._clock())
             session.add(row)
-        self._forget()
+        self.forget()
         return text
 
     def verify(self, text: str) -> bool:
@@ -86,9 +86,10 @@ class Tokens:
             if row is None:
                 raise NotFoundError(f"There is no token {token_id!r}.", field="token_id", value=token_id)
             row.revoked_at = row.revoked_at or self._clock()
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Look into the database again when somebody asks next: another server may have changed something."""
         with self._lock:
             self._good = None
 

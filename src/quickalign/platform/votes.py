@@ -3,6 +3,7 @@
 One line a vote, never changed: what people preferred is evidence, and a dataset made of it can be made again.
 """
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ class Votes:
         line = vote.model_dump_json().encode("utf-8", "replace") + b"\n"
         try:
             with self._lock, self._file.open("ab") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)  # other servers of this home write here too
+                stream.seek(0, os.SEEK_END)
                 if stream.tell() and not _ends_with_a_line(self._file):
                     stream.write(b"\n")  # what a killed server left half-written stays a line of its own
                 stream.write(line)

@@ -32,7 +32,7 @@ def _sign_in(visit: Visit) -> Response:
         path="/console",
         httponly=True,
         samesite="strict",
-        secure=visit.request.url.scheme == "https",
+        secure=_is_encrypted(visit),
     )
     return response
 
@@ -61,6 +61,12 @@ def _target(address: str) -> str:
 def _token_file(visit: Visit) -> str:
     """Where the token lies; told only to those on this machine."""
     return str(visit.platform.home.root / "token") if visit.platform.config.is_loopback else ""
+
+
+def _is_encrypted(visit: Visit) -> bool:
+    """Whether the browser comes by HTTPS: to this server, or to a balancer before it."""
+    public = visit.platform.config.public_url or ""
+    return visit.request.url.scheme == "https" or public.startswith("https://")
 
 
 ROUTES = (

@@ -1,22 +1,23 @@
 """The database behind two doors: `read` and `write`, each one transaction with errors that say what to do."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
-from quickalign.core.errors import ConflictError, OptionError, QuickalignError, StorageError, UnavailableError
+from quickalign.core.errors import OptionError, QuickalignError, StorageError, UnavailableError
+from quickalign.platform.db import changes, joining
+from quickalign.platform.db.server_tables import LeadershipRow
 from quickalign.platform.db.upgrade import upgrade
 from quickalign.platform.home import Home
 
 _BUSY_MILLISECONDS = 15_000
-_SERVER_LOCK = 0x71616C69676E
-"""The advisory lock of PostgreSQL that the one server of a database holds."""
 
 
 class Database:
@@ -25,14 +26,20 @@ class Database:
     Raises:
         StorageError: the file is damaged or cannot be written.
         UnavailableError: the server of `url` cannot be reached.
-        ConflictError: another quickalign server uses that database.
+        ConflictError: servers with another home, or of another version, use that database.
         OptionError: the URL cannot be used.
+
+    Attributes:
+        kind: sqlite or postgresql.
+        is_shared: whether several servers may use it at once, as only a server of databases allows.
+        identity: the database's own name for itself, whatever way leads to it.
     """
 
     def __init__(self, home: Home, url: str | None = None) -> None:
         self._home = home
         self.engine = _postgresql(url) if url else _sqlite(home)
         self.kind = self.engine.dialect.name
+        self.is_shared = self.kind == "postgresql"
         self._reader = self.engine
         self._writer = self.engine.execution_options(writes=True)
         self._server: Connection | None = None
@@ -46,7 +53,11 @@ class Database:
     def close(self) -> None:
         """Let go of all connections."""
         if self._server is not None:
+            # said, not only hung up: the next server may come before the database has noticed that
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                self._server.execute(select(func.pg_advisory_unlock_all()))
             self._server.close()
+            self._server = None
         self.engine.dispose()
 
     @contextmanager
@@ -58,8 +69,11 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that may write: committed at the end of the block, undone on an error. Writers take turns."""
-        with self._errors(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        kind = changes.NotingSession if self.is_shared else Session
+        with self._errors(), kind(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
+            if self.is_shared:
+                changes.count_up(session)
 
     def ping(self) -> None:
         """Check that the database answers.
@@ -71,18 +85,22 @@ class Database:
             session.execute(text("SELECT 1"))
 
     def _open(self) -> None:
-        if self.kind == "postgresql":
+        if not self.is_shared:
+            self._upgrade(alone=True)
+        else:
             self._server = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            mine = self._server.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _SERVER_LOCK})
-            if not mine:
-                raise ConflictError(
-                    "Another quickalign server uses this PostgreSQL database.",
-                    "Stop that one, or give this server a database of its own.",
-                )
+            with joining.joining(self._server) as joined:
+                self._upgrade(alone=joined.alone)
+                with self.write() as session:
+                    joining.settle_home(session, self._home.identity(), alone=joined.alone)
+        with self.read() as session:
+            self.identity = session.scalars(select(LeadershipRow.database)).one()
+
+    def _upgrade(self, *, alone: bool) -> None:
         with self._writer.begin() as connection:
-            if self.kind == "sqlite":
+            if not self.is_shared:
                 _check_whole(connection, self._home)
-            upgrade(connection)
+            upgrade(connection, alone=alone)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -11,11 +11,12 @@ from sqlalchemy import Connection
 from quickalign.core.errors import ConflictError
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, *, alone: bool = True) -> None:
     """Run the migrations that this database does not have yet, in the transaction of `connection`.
 
     Raises:
-        ConflictError: the database was written by a newer quickalign.
+        ConflictError: the database was written by a newer quickalign, or older servers use it, which only one that is
+            `alone` may take the old schema from.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
@@ -28,5 +29,10 @@ def upgrade(connection: Connection) -> None:
         raise ConflictError(
             f"The database has the schema {current}, which this version of quickalign does not know.",
             "Use the version that wrote it, or a newer one.",
+        )
+    if not alone:
+        raise ConflictError(
+            f"Other servers use this database with the schema {current} of an older version of quickalign.",
+            "Stop them all, then start those of the new version.",
         )
     command.upgrade(config, "head")

@@ -1,6 +1,7 @@
 """File contents by their SHA-256: each stored once, whole or not at all, never changed."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -15,6 +16,7 @@ from types import TracebackType
 from quickalign.core.errors import ConflictError, DataError, StorageError, TooLargeError
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.home import Home, unwritable
+from quickalign.platform.lock import flocked, try_flock
 
 _STALE_SECONDS = 24 * 3600.0
 
@@ -92,11 +94,16 @@ class Writing:
 
 
 class Blobs:
-    """The store. `pinned` keeps contents from being collected while no row refers to them yet."""
+    """The store. `pinned` keeps contents from being collected while no row refers to them yet.
 
-    def __init__(self, home: Home) -> None:
-        self.home = home
+    Of several servers of a home, one collects only while no other keeps anything: whatever it leaves, a later `sweep`
+    finds.
+    """
+
+    def __init__(self, home: Home, *, is_shared: bool = False) -> None:
+        self.home, self._is_shared = home, is_shared
         self._pins: Counter[str] = Counter()
+        self._kept, self._descriptor = 0, -1
         self.lock = threading.RLock()
 
     def path(self, sha256: str) -> Path:
@@ -108,20 +115,44 @@ class Blobs:
         return Writing(self, limit)
 
     @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Let nobody collect anything until the block ends."""
+        with self.lock:
+            self._keep()
+            try:
+                yield
+            finally:
+                self._let_go()
+
+    @contextmanager
+    def collecting(self) -> Iterator[bool]:
+        """A block in which nobody begins to keep anything; whether contents may be removed in it."""
+        with self.lock:
+            if not self._is_shared:
+                yield True
+                return
+            descriptor = None if self._kept else try_flock(self._kept_file, fcntl.LOCK_EX)
+            try:
+                yield descriptor is not None
+            finally:
+                if descriptor is not None:
+                    os.close(descriptor)
+
+    @contextmanager
     def pinned(self, *digests: str) -> Iterator[None]:
         """Keep these contents until the block ends."""
-        with self.lock:
-            self._pins.update(digests)
+        for digest in digests:
+            self.pin(digest)
         try:
             yield
         finally:
-            with self.lock:
-                self._pins.subtract(digests)
-                self._pins = +self._pins
+            for digest in digests:
+                self.unpin(digest)
 
     def pin(self, digest: str) -> None:
         """Keep a content until `unpin`."""
         with self.lock:
+            self._keep()
             self._pins[digest] += 1
 
     def unpin(self, digest: str) -> None:
@@ -129,6 +160,7 @@ class Blobs:
         with self.lock:
             self._pins[digest] -= 1
             self._pins = +self._pins
+            self._let_go()
 
     def take(self, part: Path, digest: str) -> None:
         """Make the complete file `part` the content `digest`; a content that is there already stays."""
@@ -164,6 +196,20 @@ class Blobs:
                     part.unlink()
             except FileNotFoundError:
                 continue
+
+    @property
+    def _kept_file(self) -> Path:
+        return self.home.lock_of("contents")
+
+    def _keep(self) -> None:
+        if self._is_shared and not self._kept:
+            self._descriptor = flocked(self._kept_file, fcntl.LOCK_SH)
+        self._kept += 1
+
+    def _let_go(self) -> None:
+        self._kept -= 1
+        if self._is_shared and not self._kept:
+            os.close(self._descriptor)
 
     @contextmanager
     def guard(self) -> Iterator[None]:

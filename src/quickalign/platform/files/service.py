@@ -97,7 +97,7 @@ class Files:
         self, finish: Callable[[str | None], str], expected: str | None, filename: str, purpose: str, size: int
     ) -> StoredFile:
         """Complete an upload; `finish` puts its bytes into the store."""
-        with self.blobs.lock:  # no collection between the content and its row
+        with self.blobs.keeping():  # no collection between the content and its row
             digest = finish(expected)
             row = FileRow(
                 id=ids.new("file"),
@@ -222,7 +222,9 @@ class Files:
 
     def collect(self, *digests: str) -> None:
         """Delete those of these contents that nothing refers to any more."""
-        with self.blobs.lock:
+        with self.blobs.collecting() as may:
+            if not may:
+                return
             with self._database.read() as session:
                 kept = _referred(session, digests)
             for digest in set(digests) - kept:

@@ -1,8 +1,8 @@
 """One loop compares what the rows want with what is observed, and makes one move at a time.
 
-Every move is a transaction that holds only while the row is as it was observed. An action outside the database (a
-process is started, a signal sent) always follows the row that announces it, so whoever comes after a crash finds either
-nothing done and nothing said, or something said that can be looked for.
+Every move is a transaction that holds only while the row is as it was observed and this server is the one that leads.
+An action outside the database (a process is started, a signal sent) always follows the row that announces it, so who
+comes after a crash finds either nothing done and nothing said, or something said that can be looked for.
 """
 
 import logging
@@ -26,6 +26,7 @@ from quickalign.platform.home import Home
 from quickalign.platform.jobs import kinds, moves, outcome, progress, reading
 from quickalign.platform.jobs.moves import Seen
 from quickalign.platform.jobs.starting import Starter
+from quickalign.platform.leadership import Acting, Leadership, NotLeadingError, Sole
 from quickalign.platform.loop import Loop
 from quickalign.platform.queue.admission import Place, admit, has_free_slot
 from quickalign.platform.queue.view import Queue, current_loads, waiting
@@ -52,8 +53,12 @@ class Reconciler:
         devices: tuple[Device, ...],
         clock: Callable[[], float],
         chores: Callable[[], None],
+        leadership: Leadership | None = None,
     ) -> None:
         self._home, self._config, self._database = home, config, database
+        self._leadership: Leadership = leadership or Sole()
+        self._acting = Acting(database, self._leadership)
+        self._term: int | None = None
         self._executor, self._starter, self._queue = executor, starter, queue
         self._devices, self._clock = devices, clock
         self._loop = Loop("reconciler", self.tick, chores)
@@ -93,8 +98,26 @@ class Reconciler:
             )
 
     def tick(self) -> None:
-        """One round: look at every job that may have a process, then start those that fit."""
+        """One round, where this server leads: look at every job that may have a process, then start those that fit."""
+        if self._leads():
+            try:
+                self._round()
+            except NotLeadingError as error:
+                _LOG.info("a round was given up: %s", error)
+        self._looked_at = time.monotonic()
+
+    def _leads(self) -> bool:
+        """Whether this server leads. What it knew is forgotten when it begins to, for others may have acted since."""
+        term = self._leadership.keep()
+        if term != self._term:
+            self._term, self._recovered, self._settled = term, False, -1
+            self._silent.clear()
+        return term is not None
+
+    def _round(self) -> None:
         for seen in self._active():
+            if self._leadership.term() != self._term:
+                return
             try:
                 self._reconcile(seen)
             except QuickalignError:
@@ -103,7 +126,6 @@ class Reconciler:
                 _LOG.exception("the job %s could not be looked at", seen.id)
         self._recovered = True
         self._admit()
-        self._looked_at = time.monotonic()
 
     def _active(self) -> list[Seen]:
         columns = (JobRow.id, JobRow.state, JobRow.attempt, JobRow.lease_token, JobRow.kind)
@@ -215,7 +237,7 @@ class Reconciler:
         step = reading.last_step(self._output(seen))
         now = self._clock()
         reach("reconciler.crash_seen")
-        with self._database.write() as session:
+        with self._acting.write() as session:
             row = moves.still(session, seen)
             if row is None:
                 return
@@ -257,7 +279,7 @@ class Reconciler:
         """Announce the attempt, then begin it."""
         now = self._clock()
         token = secrets.token_hex(16)
-        with self._database.write() as session:
+        with self._acting.write() as session:
             row = session.scalar(select(JobRow).where(JobRow.id == place.id).with_for_update())
             if row is None or row.state != S.QUEUED:
                 return
@@ -299,7 +321,7 @@ class Reconciler:
             return
         more = True
         while more:
-            with self._database.write() as session:
+            with self._acting.write() as session:
                 current = moves.still(session, seen)
                 if current is None:
                     return
@@ -311,7 +333,7 @@ class Reconciler:
             return
         self._silent.add(f"{seen.id}/{seen.attempt}")
         message = f"Its wrapper gave no sign for {observed.silent_seconds:.0f} seconds, but lives."
-        with self._database.write() as session:
+        with self._acting.write() as session:
             if row := moves.still(session, seen):
                 moves.append(session, row, "warning", message, {}, self._config, self._clock())
 
@@ -319,7 +341,7 @@ class Reconciler:
         self, seen: Seen, to: JobState, *, reason: Reason | None = None, message: str | None = None, **changes: object
     ) -> None:
         reach(f"reconciler.before_{to}")
-        with self._database.write() as session:
+        with self._acting.write() as session:
             row = moves.still(session, seen)
             if row is None:
                 return

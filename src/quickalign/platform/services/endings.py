@@ -18,8 +18,9 @@ from quickalign.platform.services.routes import Routes
 from quickalign.platform.services.states import ReplicaState
 
 R = ReplicaState
-_SETTLE_SECONDS = 0.3
-"""How long a replica that is stopped may still be sent requests by those who chose it just before."""
+SETTLE_SECONDS, SHARED_SETTLE_SECONDS = 0.3, 1.5
+"""How long a replica that is stopped may still be sent requests by those who chose it just before: by this server, and
+by others, which hear of it later."""
 _KILL_SECONDS = 10.0
 """How long after its deadline a replica that was asked to end is killed."""
 
@@ -36,14 +37,16 @@ class Endings:
         ledger: Ledger,
         routes: Routes,
         clock: Callable[[], float],
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._home, self._config, self._executor = home, config, executor
         self._ledger, self._routes, self._clock = ledger, routes, clock
+        self._settle_seconds = settle_seconds
 
     def end(self, seen: SeenReplica, row: ReplicaRow) -> None:
         """Ask the process to end when nothing is open on it, or when that lasts too long; then kill it."""
         now, deadline = self._clock(), row.deadline_at or 0.0
-        settled = now - (deadline - self._config.service_stop_seconds) >= _SETTLE_SECONDS
+        settled = now - (deadline - self._config.service_stop_seconds) >= self._settle_seconds
         if now > deadline + _KILL_SECONDS:
             self._executor.cancel(seen.last_attempt, force=True)
         elif now > deadline or (settled and self._routes.open_requests(seen.id) == 0):

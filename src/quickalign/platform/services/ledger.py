@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from quickalign.core.wire.jobs import Reason
 from quickalign.platform.config import Config
-from quickalign.platform.db.engine import Database
 from quickalign.platform.db.service_tables import ReplicaRow, RevisionRow, ServiceRow
+from quickalign.platform.leadership import Acting
 from quickalign.platform.services import moves
 from quickalign.platform.services.moves import SeenReplica
 from quickalign.platform.services.states import ReplicaState
@@ -53,13 +53,13 @@ class Entry:
 class Ledger:
     """Opens entries."""
 
-    def __init__(self, config: Config, database: Database, clock: Callable[[], float]) -> None:
-        self._config, self._database, self._clock = config, database, clock
+    def __init__(self, config: Config, acting: Acting, clock: Callable[[], float]) -> None:
+        self._config, self._acting, self._clock = config, acting, clock
 
     @contextmanager
     def entry(self, seen: SeenReplica) -> Iterator[Entry | None]:
         """The replica that was seen, to be changed; None where it has moved on since."""
-        with self._database.write() as session:
+        with self._acting.write() as session:
             query = select(ServiceRow).where(ServiceRow.id == seen.service).with_for_update()
             service = session.scalar(query)
             replica = moves.still_replica(session, seen)
@@ -82,7 +82,7 @@ class Ledger:
 
     def note(self, seen: SeenReplica, **changes: Any) -> None:
         """Write down what was measured; nothing follows from it."""
-        with self._database.write() as session:
+        with self._acting.write() as session:
             replica = moves.still_replica(session, seen)
             if replica is not None:
                 for name, value in changes.items():

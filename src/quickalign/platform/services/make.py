@@ -8,7 +8,8 @@ from quickalign.platform.devices import Device
 from quickalign.platform.executors.base import Executor
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import Inputs
-from quickalign.platform.services.endings import Endings
+from quickalign.platform.leadership import Acting, Leadership, Sole
+from quickalign.platform.services.endings import SETTLE_SECONDS, SHARED_SETTLE_SECONDS, Endings
 from quickalign.platform.services.health import Probe
 from quickalign.platform.services.ledger import Ledger
 from quickalign.platform.services.reconciler import ServiceReconciler
@@ -36,10 +37,20 @@ def make_services(
     server: tuple[str, ...],
     probe: Probe,
     changed: Callable[[], None],
+    leadership: Leadership | None = None,
 ) -> tuple[ServiceReconciler, Services]:
     """The loop that moves services along, and what can be asked of them. `changed` is told when devices are freed."""
-    routes, ledger = Routes(database, secrets, clock), Ledger(config, database, clock)
-    endings = Endings(home=home, config=config, executor=executor, ledger=ledger, routes=routes, clock=clock)
+    leading = leadership or Sole()
+    routes, ledger = Routes(database, secrets, clock), Ledger(config, Acting(database, leading), clock)
+    endings = Endings(
+        home=home,
+        config=config,
+        executor=executor,
+        ledger=ledger,
+        routes=routes,
+        clock=clock,
+        settle_seconds=SHARED_SETTLE_SECONDS if leading.is_shared else SETTLE_SECONDS,
+    )
     replicas = Replicas(
         home=home,
         config=config,
@@ -62,6 +73,7 @@ def make_services(
         devices=devices,
         clock=clock,
         changed=changed,
+        leadership=leading,
     )
     routes.wake = reconciler.wake
     services = Services(

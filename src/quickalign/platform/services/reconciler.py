@@ -1,13 +1,13 @@
 """One loop compares the services that are wanted with what is observed, and makes one move at a time.
 
-Every move is a transaction that holds only while the rows are as they were seen, so a second loop, or a late one, is
-harmless. An action outside the database (a process is started, a signal sent, a folder removed) always follows the row
-that announces it.
+Every move is a transaction that holds only while the rows are as they were seen and this server is the one that leads,
+so a second loop, or a late one, is harmless. An action outside the database (a process is started, a signal sent, a
+folder removed) always follows the row that announces it.
 """
 
 import logging
 import secrets as random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import delete, exists, or_, select
@@ -24,6 +24,7 @@ from quickalign.platform.db.service_tables import ReplicaRow, RevisionRow, Servi
 from quickalign.platform.devices import Device
 from quickalign.platform.executors.base import Executor, Observation, Phase, Recovery
 from quickalign.platform.home import Home
+from quickalign.platform.leadership import Acting, Leadership, NotLeadingError, Sole
 from quickalign.platform.loop import Loop
 from quickalign.platform.queue.admission import Load
 from quickalign.platform.queue.view import current_loads
@@ -33,7 +34,7 @@ from quickalign.platform.services.moves import SeenReplica
 from quickalign.platform.services.plan import Picture, Step
 from quickalign.platform.services.removal import Freed, remove_folder
 from quickalign.platform.services.replicas import Replicas
-from quickalign.platform.services.routes import Routes
+from quickalign.platform.services.routes import Route, Routes
 from quickalign.platform.services.sources import Frozen
 from quickalign.platform.services.starting import Starter
 from quickalign.platform.services.states import AT_REST, UP, ReplicaState
@@ -44,6 +45,8 @@ _MOST_STEPS = 8
 """Steps of one service in one round; more would keep the others waiting."""
 _SOON_SECONDS = 0.2
 """How long to wait for replicas that start or end."""
+_TELL_SECONDS = 1.0
+"""How late another server may learn that a service was asked; it must not stop one that is."""
 _IDLE = "Nobody asked it anything for {seconds:.0f} seconds; it starts with the next request."
 
 
@@ -64,8 +67,13 @@ class ServiceReconciler:
         devices: tuple[Device, ...],
         clock: Callable[[], float],
         changed: Callable[[], None],
+        leadership: Leadership | None = None,
     ) -> None:
         self._home, self._config, self._database = home, config, database
+        self._leadership: Leadership = leadership or Sole()
+        self._acting = Acting(database, self._leadership)
+        self._term: int | None = None
+        self._told: dict[str, float] = {}
         self._executor, self._starter, self._replicas = executor, starter, replicas
         self._endings, self._routes, self._devices = endings, routes, devices
         self._clock, self._changed = clock, changed
@@ -99,7 +107,29 @@ class ServiceReconciler:
         for service_id in self._routes.take_asked():
             self._start_idle(service_id)
         suspects = self._routes.take_suspects()
+        if self._leads():
+            try:
+                self._round(suspects)
+            except NotLeadingError as error:
+                _LOG.info("a round was given up: %s", error)
+            self._routes.refresh()
+        else:  # the routes are read when the watch over other servers hears that they are different
+            self._tell_requests((route for route in self._routes.all() if route.stops_idle), since=_TELL_SECONDS)
+        return _SOON_SECONDS if self._expecting else None
+
+    def _leads(self) -> bool:
+        """Whether this server leads. When it begins to, starts that nobody has claimed are settled anew."""
+        term = self._leadership.keep()
+        if term != self._term:
+            self._term, self._replicas.recovered = term, False
+            self._routes.hold(set())
+            self._routes.refresh()
+        return term is not None
+
+    def _round(self, suspects: set[str]) -> None:
         for number in self._busy():
+            if self._leadership.term() != self._term:
+                return
             try:
                 self._service(number, suspects)
             except QuickalignError:
@@ -109,8 +139,6 @@ class ServiceReconciler:
         self._replicas.recovered = True
         self._admit()
         self._routes.hold(self._replicas.unwell())
-        self._routes.refresh()
-        return _SOON_SECONDS if self._expecting else None
 
     def _busy(self) -> list[int]:
         """Services in which something may be done."""
@@ -148,7 +176,7 @@ class ServiceReconciler:
     def _change(self, picture: Picture, step: Step) -> bool:
         now = self._clock()
         reach(f"services.before_{step.to or 'note'}")
-        with self._database.write() as session:
+        with self._acting.write() as session:
             row = moves.still(session, picture.service.number, picture.service.version)
             if row is None:
                 return False
@@ -172,7 +200,7 @@ class ServiceReconciler:
         if not lacking and not surplus:
             return False
         now = self._clock()
-        with self._database.write() as session:
+        with self._acting.write() as session:
             row = moves.still(session, picture.service.number, picture.service.version)
             if row is None:
                 return False
@@ -194,7 +222,7 @@ class ServiceReconciler:
             return False
         reach("services.folder_gone")
         now = self._clock()
-        with self._database.write() as session:
+        with self._acting.write() as session:
             row = moves.still(session, service.number, service.version)
             if row is None:
                 return False
@@ -247,7 +275,7 @@ class ServiceReconciler:
         """Announce a start, then begin it."""
         token = random.token_hex(16)
         number = seen.attempt + 1
-        with self._database.write() as session:
+        with self._acting.write() as session:
             service = session.scalar(select(ServiceRow).where(ServiceRow.id == seen.service).with_for_update())
             replica = moves.still_replica(session, seen)
             if service is None or replica is None or S(service.state) not in UP:
@@ -286,7 +314,7 @@ class ServiceReconciler:
     def _tell_waiting(self, seen: SeenReplica, row: ReplicaRow, loads: list[Load]) -> None:
         reason = _no_room(row, loads).model_dump(exclude_none=True)
         if row.reason != reason:
-            with self._database.write() as session:
+            with self._acting.write() as session:
                 replica = moves.still_replica(session, seen)
                 if replica is not None:
                     replica.reason = reason
@@ -306,12 +334,23 @@ class ServiceReconciler:
 
     def write_last_requests(self) -> None:
         """Keep the times of the last requests, so that the next server knows them too."""
+        self._tell_requests(self._routes.all(), since=0.0)
+
+    def _tell_requests(self, routes: Iterable[Route], *, since: float) -> None:
+        """Write down when services were asked last, where that is more than `since` seconds later than was told."""
+        news: dict[str, float] = {}
+        for route in routes:
+            at = self._routes.last_request(route.service_id)
+            if at is not None and any(self._routes.open_requests(one.replica_id) for one in route.replicas):
+                at = self._clock()
+            if at is not None and at > self._told.get(route.service_id, 0.0) + since:
+                news[route.service_id] = at
+        if not news:
+            return
         with self._database.write() as session:
-            for route in self._routes.all():
-                at = self._routes.last_request(route.service_id)
-                row = session.scalar(select(ServiceRow).where(ServiceRow.id == route.service_id))
-                if row is not None and at is not None and at > (row.last_request_at or 0.0):
-                    row.last_request_at = at
+            for row in session.scalars(select(ServiceRow).where(ServiceRow.id.in_(news)).order_by(ServiceRow.number)):
+                row.last_request_at = max(news[row.id], row.last_request_at or 0.0)
+        self._told |= news
 
     def _say_changed(self) -> None:
         self._routes.refresh()

@@ -34,7 +34,10 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A service as the gateway sees it. `replicas` are the ready ones of the revision that answers."""
+    """A service as the gateway sees it. `replicas` are the ready ones of the revision that answers.
+
+    `stops_idle` says that it is stopped when nobody has asked it anything for a while.
+    """
 
     service_id: str
     name: str
@@ -43,6 +46,7 @@ class Route:
     limits: Limits
     replicas: tuple[Upstream, ...]
     model_names: tuple[str, ...]
+    stops_idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,8 @@ class Routes:
         replicas = tuple(one for one in upstreams.get(row.number, []) if one.revision == row.revision)
         reason = Reason.model_validate(row.reason) if row.reason else None
         limits = Limits.model_validate(row.limits)
-        return Route(row.id, row.name, ServiceState(row.state), reason, limits, replicas, (row.name, *further))
+        names, stops_idle = (row.name, *further), row.idle_stop_seconds is not None
+        return Route(row.id, row.name, ServiceState(row.state), reason, limits, replicas, names, stops_idle)
 
     def _upstreams(self, session: Session) -> dict[int, list[Upstream]]:
         found: dict[int, list[Upstream]] = {}

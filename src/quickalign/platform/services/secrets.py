@@ -3,9 +3,9 @@
 import base64
 import hashlib
 import hmac
-import os
 import secrets as random
 
+from quickalign.core import atomic
 from quickalign.core.errors import StorageError
 from quickalign.platform.home import Home
 
@@ -22,7 +22,7 @@ class Secrets:
     def __init__(self, home: Home) -> None:
         self._file = home.secrets / "services.key"
         try:
-            self._key = self._read() or self._make()
+            self._key = self._read() or self._checked(atomic.create_once(self._file, random.token_bytes(_BYTES)))
         except OSError as error:
             raise StorageError(f"{self._file} cannot be used: {error.strerror or error}.", "Check its mode.") from None
 
@@ -47,21 +47,13 @@ class Secrets:
             key = self._file.read_bytes()
         except FileNotFoundError:
             return None
+        self._file.chmod(0o600)
+        return self._checked(key)
+
+    def _checked(self, key: bytes) -> bytes:
         if len(key) != _BYTES:
             raise StorageError(
                 f"{self._file} is damaged: it holds {len(key)} bytes, not {_BYTES}.",
                 "Put a backup in its place, or delete it; then all services have new tokens.",
             )
-        self._file.chmod(0o600)
-        return key
-
-    def _make(self) -> bytes:
-        key = random.token_bytes(_BYTES)
-        temporary = self._file.with_name(f".tmp-{self._file.name}-{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(key)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self._file)
         return key

@@ -1,24 +1,24 @@
 """What services use of jobs, so that no job is deleted whose folder is served."""
 
-import threading
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from quickalign.core.errors import ConflictError
 from quickalign.core.wire.services import ServiceState
 from quickalign.platform.db.service_tables import RevisionRow, ServiceRow
+from quickalign.platform.home import Home
+from quickalign.platform.lock import Mutex
 
 
 class Usage:
     """Who serves what.
 
     `lock` is held while a revision is made and while a job is deleted: neither may happen in the midst of the other,
-    and a home has one server.
+    whichever of the home's servers does it.
     """
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, home: Home) -> None:
+        self.lock = Mutex(home.lock_of("usage"))
 
     def check_unused(self, session: Session, job_id: str) -> None:
         """Refuse to lose a job's folder that a service serves, or can be rolled back to.

@@ -106,7 +106,7 @@ def test_a_process_that_does_not_end_is_killed_after_its_time(stage):
     [run] = stage.world.alive()
     stage.services.delete("tiny")
     stage.tick()
-    stage.tick(1)
+    stage.tick(2)
     assert run.asked_to_stop
     assert run.alive
     stage.tick(35)

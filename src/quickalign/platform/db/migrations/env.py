@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from quickalign.platform.db import cloud_tables, service_tables  # noqa: F401 - their tables belong to the metadata
+from quickalign.platform.db import cloud_tables, server_tables, service_tables  # noqa: F401 - of the metadata
 from quickalign.platform.db.tables import Base
 
 context.configure(
