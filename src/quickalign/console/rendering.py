@@ -85,6 +85,7 @@ def environment(tag: str) -> Environment:
         "json_text": _json_text,
         "visible": _visible,
         "said": sentences_of(tag).say,
+        "phase": sentences_of(tag).phase,
     }
     return made
 

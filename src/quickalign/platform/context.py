@@ -28,6 +28,7 @@ from quickalign.platform.jobs.service import Jobs
 from quickalign.platform.jobs.starting import Starter
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
+from quickalign.platform.notebooks import Notebooks
 from quickalign.platform.objects.outputs import Outputs
 from quickalign.platform.objects.parts import MultipartUploads
 from quickalign.platform.objects.store import Objects
@@ -110,6 +111,7 @@ class Platform:
             changed=queue.changed,
         )
         self.models = Models()
+        self.notebooks = Notebooks(config)
         self.devices = devices
         self.registry = Registry(database, clock)
         self.objects = Objects(database, self.files, clock)

@@ -1,6 +1,8 @@
 """The gallery of model cards, and each card."""
 
+import json
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -10,7 +12,7 @@ from quickalign.console.guard import page
 from quickalign.console.sample import SAMPLE_TRAIN, first_settings
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import JobCreate, TrainRequest
-from quickalign.core.wire.system import ModelSummary
+from quickalign.core.wire.system import ModelDetail, ModelSummary
 
 _SIZES = {"small": (0, 2e9), "medium": (2e9, 10e9), "large": (10e9, float("inf"))}
 
@@ -47,14 +49,26 @@ def _card(visit: Visit) -> Response:
         fit=best_fit(card, memory),
         code=snippets.all_of(request, str(visit.request.base_url).split("/console")[0]),
         sample=SAMPLE_TRAIN,
+        has_jupyter=visit.platform.notebooks.has_jupyter,
     )
 
 
 def _notebook(visit: Visit) -> Response:
     card = visit.platform.models.get(visit.path("name"))
-    text = notebook.make(example_request(card.name, embedded=card.embedded))
+    text = json.dumps(_notebook_of(card), indent=1, ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="{card.name}.ipynb"'}
     return Response(text, media_type="application/x-ipynb+json", headers=headers)
+
+
+def _open_notebook(visit: Visit) -> Response:
+    """Put the notebook into the operator's Jupyter, and say where it is."""
+    card = visit.platform.models.get(visit.path("name"))
+    address = visit.platform.notebooks.open(card.name, _notebook_of(card))
+    return visit.page("parts/notebook_link.html", address=address, name=unquote(address.rpartition("/")[2]))
+
+
+def _notebook_of(card: ModelDetail) -> dict[str, Any]:
+    return notebook.make(example_request(card.name, embedded=card.embedded))
 
 
 def example_request(model: str, *, embedded: bool) -> JobCreate:
@@ -90,4 +104,5 @@ ROUTES = (
     Route("/models", page(_gallery)),
     Route("/models/{name}", page(_card)),
     Route("/models/{name}/notebook.ipynb", page(_notebook)),
+    Route("/models/{name}/notebook", page(_open_notebook), methods=["POST"]),
 )

@@ -21,7 +21,7 @@ from quickalign.platform.executors.base import Executor
 from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import Inputs
-from quickalign.platform.jobs import kinds, moves, reading, references, requests
+from quickalign.platform.jobs import kinds, metric_columns, moves, reading, references, requests
 from quickalign.platform.jobs.labels import has_label
 from quickalign.platform.jobs.making import Maker
 from quickalign.platform.jobs.reading import MetricsKind
@@ -227,6 +227,11 @@ class Jobs:
         """Metrics as the run wrote them; `offset` counts lines."""
         over = self._is_over(job_id)
         return reading.read_metrics(self._home.output(job_id), kind, offset, limit, over=over)
+
+    def metric_columns(self, job_id: str, names: Sequence[str]) -> metric_columns.MetricColumns | None:
+        """The lines of a long run's metrics so far, as columns; None where only `metrics` can read them."""
+        over = self._is_over(job_id)
+        return metric_columns.read_columns(self._home.output(job_id), names, over=over)
 
     def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
         """Checkpoints on disk, oldest first."""
