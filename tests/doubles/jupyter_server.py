@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-TOKEN = "let-me-in"  # noqa: S105 - a test's
+TOKEN = "let-me-in"
 
 
 @dataclass

@@ -79,7 +79,7 @@ class Config(BaseModel):
     jupyter_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
-        description="A running Jupyter server, as browsers reach it, in which the console opens a model card's notebook.",
+        description="A running Jupyter server, as browsers reach it, in which the console opens notebooks.",
     )
     jupyter_token_file: Path | None = Field(default=None, description="A file that holds that server's token.")
 

@@ -61,7 +61,7 @@ def test_something_else_answers(jupyter, token_file):
 def test_nothing_answers(token_file):
     with serve(Jupyter()) as gone:
         address = gone.url
-    with pytest.raises(UnavailableError, match="does not answer: .* can be downloaded meanwhile"):
+    with pytest.raises(UnavailableError, match=r"does not answer: .* can be downloaded meanwhile"):
         Notebooks(Config(jupyter_url=address, jupyter_token_file=token_file)).open("a", NOTEBOOK)
 
 

@@ -19,8 +19,9 @@ _SIZES = {"small": (0, 2e9), "medium": (2e9, 10e9), "large": (10e9, float("inf")
 
 def _gallery(visit: Visit) -> Response:
     asked = {name: visit.query(name) for name in ("text", "method", "provider", "family", "size", "fits")}
-    cards = visit.platform.models.list(text=asked["text"] or None, method=asked["method"] or None)
     everything = visit.platform.models.list()
+    narrowed = {name: asked[name] or None for name in ("text", "method")}
+    cards = visit.platform.models.list(**narrowed) if any(narrowed.values()) else everything
     memory, kind = largest_device(visit)
     shown = [(card, best_fit(card, memory)) for card in cards if _matches(card, asked)]
     if asked["fits"]:
@@ -64,7 +65,7 @@ def _open_notebook(visit: Visit) -> Response:
     """Put the notebook into the operator's Jupyter, and say where it is."""
     card = visit.platform.models.get(visit.path("name"))
     address = visit.platform.notebooks.open(card.name, _notebook_of(card))
-    return visit.page("parts/notebook_link.html", address=address, name=unquote(address.rpartition("/")[2]))
+    return visit.page("parts/notebook_link.html", where=address, name=unquote(address.rpartition("/")[2]))
 
 
 def _notebook_of(card: ModelDetail) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def example_request(model: str, *, embedded: bool) -> JobCreate:
 
 def largest_device(visit: Visit) -> tuple[int, str]:
     """The memory of the largest device that jobs run on, in bytes, and its kind: a GPU where there is one."""
-    devices = visit.platform.system().devices
+    devices = visit.platform.devices
     cards = [device for device in devices if device.kind == "cuda"]
     best = max(cards or devices, key=lambda device: device.total_bytes)
     return best.total_bytes, best.kind
