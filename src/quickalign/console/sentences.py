@@ -56,7 +56,7 @@ class Sentences:
         self._texts = words.texts
         # those with the most words of their own first: they say more than one that fits nearly everything
         known = sorted((text for text in said if text in words.texts), key=_own_letters, reverse=True)
-        self._patterns = [(_longest_part(text), _pattern(text), words.texts[text]) for text in known]
+        self._patterns = [(_longest_part(text), text, words.texts[text]) for text in known]
         # a page of events says the same again and again
         self.say = lru_cache(_KEPT)(self._say)
         """A text in this language; as it is where it is not known."""
@@ -79,9 +79,9 @@ class Sentences:
     def _known(self, text: str) -> str | None:
         if found := self._texts.get(text.replace("%", "%%")):
             return found.replace("%%", "%")
-        for part, pattern, translated in self._patterns:
+        for part, said, translated in self._patterns:
             # most patterns are no match, which is told at once by what they hold besides values
-            if part in text and (match := pattern.fullmatch(text)):
+            if part in text and (match := _pattern(said).fullmatch(text)):
                 return translated % self._values(match.groupdict())
         if (match := _FIELD_FIRST.fullmatch(text)) and (why := self._known(match["why"])):
             return self._texts.get(AT_FIELD, AT_FIELD) % {"where": match["where"], "why": why}
@@ -128,6 +128,7 @@ def _longest_part(text: str) -> str:
     return max(_VALUE.split(text.replace("%%", "%"))[::2], key=len)
 
 
+@cache
 def _pattern(text: str) -> re.Pattern[str]:
     parts = _VALUE.split(text.replace("%%", "%"))
     written = [_value(part) if place % 2 else re.escape(part) for place, part in enumerate(parts)]
