@@ -25,6 +25,7 @@ _KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
 FURTHER = (
     *GROUPS.values(),
     "data", "model", "train", "evaluate", "samples", "report", "reference", "plan", "save",
+    "load", "score", "divergence", "answers", "judge", "merge",
     "runtime", "base weights", "adapter", "optimizer", "gradients", "activations", "logits", "fragmentation",
 )  # fmt: skip
 """Texts that reach a template as values: titles, a run's phases, the parts of its memory."""

@@ -25,7 +25,7 @@ from quickalign.console.pages import (
     train,
 )
 from quickalign.console.pulse import Pulses
-from quickalign.console.rendering import marks
+from quickalign.console.rendering import marks, warm_up
 from quickalign.console.series import SeriesStore
 from quickalign.console.session import Sessions, read_key
 from quickalign.console.visit import Shared
@@ -35,6 +35,7 @@ from quickalign.platform import Platform
 PREFIX = "/console"
 UPLOADS = (f"{PREFIX}/files",)
 _KEY_FILE = "console.key"
+_TEMPLATES = "console-templates"
 _FOREVER = "public, max-age=31536000, immutable"
 _PAGES = (door, start, models, train, datasets, jobs, job_data, compare, services, chat, settings)
 
@@ -46,6 +47,7 @@ def make_console(platform: Platform) -> ASGIApp:
     series = SeriesStore(platform)
     app.state.shared = Shared(platform, Sessions(key, platform.tokens), series, Pulses(platform, series))
     app.router.redirect_slashes = False
+    warm_up(platform.home.root / _TEMPLATES)
     return app
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quickalign.platform.jobs.metric_columns import MetricColumns
+
 STEPS = (
     "loss",
     "rewards_chosen",
@@ -31,8 +33,8 @@ STEPS = (
     "peak_memory_bytes",
 )
 _FEWEST_BUCKETS = 8
-_NAMES = ("step", *STEPS)
-_ALL = itemgetter(*_NAMES)
+NAMES = ("step", *STEPS)
+_ALL = itemgetter(*NAMES)
 _NAN = float("nan")
 
 Numbers = npt.NDArray[np.float64]
@@ -57,6 +59,16 @@ class Columns:
         for column, values in zip(self.values.values(), found, strict=True):
             column.extend(_column(values))
         self.last = lines[-1]
+
+    def begin(self, found: MetricColumns) -> None:
+        """Take the first lines, which came as columns."""
+        self.clear()
+        steps = found.values["step"]
+        places = np.arange(1, len(steps) + 1, dtype=np.float64)
+        self.steps.frombytes(np.where(np.isnan(steps), places, steps).tobytes())
+        for name, column in self.values.items():
+            column.frombytes(found.values[name].tobytes())
+        self.last = found.last
 
     def clear(self) -> None:
         """Forget all lines."""
@@ -99,7 +111,7 @@ def _rows(lines: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
     try:
         return list(map(_ALL, lines))
     except KeyError:
-        return [tuple(map(line.get, _NAMES)) for line in lines]
+        return [tuple(map(line.get, NAMES)) for line in lines]
 
 
 def _column(found: Sequence[Any]) -> array[float]:

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from quickalign.console.language import choose, words_of
-from quickalign.console.rendering import warm_up
 from quickalign.console.visit import Shared, Visit
 from quickalign.core.errors import AccessError, QuickalignError
 
@@ -30,7 +29,6 @@ def session_cookie(request: Request) -> str:
 
 def visit_of(request: Request) -> Visit:
     """The visit of a request, signed in or not."""
-    warm_up()
     shared: Shared = request.app.state.shared
     cookies = request.cookies
     theme = cookies.get(THEME, "auto")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -16,6 +16,7 @@ from babel.numbers import format_compact_decimal, format_decimal, format_percent
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "中文"}
 """The languages by their tags, with the names that their speakers read."""
 
+_KEPT = 4096
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
@@ -44,11 +45,11 @@ class Words:
         if value is None:
             return "–"
         pattern = "#,##0" if float(value).is_integer() else f"#,##0.{'#' * digits}"
-        return str(format_decimal(value, pattern, locale=self.locale))
+        return _decimal(value, pattern, self.locale)
 
     def compact(self, value: float) -> str:
         """A large number in a few characters: 7.6B, 76亿."""
-        return str(format_compact_decimal(value, locale=self.locale, fraction_digits=1))
+        return _compact(value, self.locale)
 
     def percent(self, share: float | None) -> str:
         """A share between 0 and 1."""
@@ -63,7 +64,7 @@ class Words:
 
     def moment(self, seconds: float) -> str:
         """A time since 1970 as date and time, in UTC."""
-        return f"{format_datetime(_utc(seconds), 'medium', locale=self.locale)} UTC"
+        return _moment(seconds, self.locale)
 
     def ago(self, seconds: float) -> str:
         """How long ago, or how far ahead, a time since 1970 is."""
@@ -76,8 +77,20 @@ class Words:
         return str(format_timedelta(timedelta(seconds=max(seconds, 1.0)), threshold=1.2, locale=self.locale))
 
 
-def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+# A list shows the same numbers and times whenever it is looked at, and Babel takes long over each.
+@lru_cache(_KEPT)
+def _decimal(value: float, pattern: str, locale: Locale) -> str:
+    return str(format_decimal(value, pattern, locale=locale))
+
+
+@lru_cache(_KEPT)
+def _compact(value: float, locale: Locale) -> str:
+    return str(format_compact_decimal(value, locale=locale, fraction_digits=1))
+
+
+@lru_cache(_KEPT)
+def _moment(seconds: float, locale: Locale) -> str:
+    return f"{format_datetime(datetime.fromtimestamp(seconds, UTC), 'medium', locale=locale)} UTC"
 
 
 @cache

@@ -1,14 +1,13 @@
 """A filled-in Jupyter notebook that does from Python what the card's buttons do."""
 
-import json
 from typing import Any
 
 from quickalign.console import snippets
 from quickalign.core.wire.jobs import JobCreate
 
 
-def make(request: JobCreate) -> str:
-    """The notebook as the text of its file (nbformat 4.5)."""
+def make(request: JobCreate) -> dict[str, Any]:
+    """The notebook as the object that its file holds (nbformat 4.5)."""
     model = request.spec.model
     cells = (
         _words(
@@ -26,16 +25,12 @@ def make(request: JobCreate) -> str:
             "    print('  after: ', sample['after'])\n",
         ),
     )
-    return json.dumps(
-        {
-            "cells": list(cells),
-            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
+    return {
+        "cells": list(cells),
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
 def _words(identity: str, text: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from quickalign.platform import Platform
 
 _EVENTS_AT_ONCE = 500
 _KEPT_JOBS = 256
+_KEPT_HEADS = 8
 _RAN_SECONDS = 10.0
 """How often the time that a job has run is written anew where nothing else happens."""
 
@@ -45,6 +46,7 @@ class Pulse:
 class _Followed:
     pulse: Pulse | None = None
     looked: float = float("-inf")
+    heads: OrderedDict[tuple[str, ...], str] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -68,17 +70,36 @@ class Pulses:
         Raises:
             NotFoundError: there is none.
         """
-        with self._lock:
-            followed = self._followed.setdefault(job_id, _Followed())
-            self._followed.move_to_end(job_id)
-            while len(self._followed) > _KEPT_JOBS:
-                self._followed.popitem(last=False)
+        followed = self._of(job_id)
         with followed.lock:
             now = self._clock()
             if followed.pulse is None or now - followed.looked >= FRESH_SECONDS:
                 followed.pulse = self._look(job_id, followed.pulse.event if followed.pulse else 0)
                 followed.looked = now
             return followed.pulse
+
+    def rendered_head(self, pulse: Pulse, reader: tuple[str, str], render: Callable[[], str]) -> str:
+        """The head of a job's page, rendered once for all pages of a reader.
+
+        Args:
+            reader: what heads differ by besides the job: the language, and the mark of the reader's changes.
+            render: makes the head.
+        """
+        followed, key = self._of(pulse.job.id), (pulse.head, *reader)
+        with followed.lock:
+            if (head := followed.heads.get(key)) is None:
+                head = followed.heads[key] = render()
+                while len(followed.heads) > _KEPT_HEADS:
+                    followed.heads.popitem(last=False)
+            return head
+
+    def _of(self, job_id: str) -> _Followed:
+        with self._lock:
+            followed = self._followed.setdefault(job_id, _Followed())
+            self._followed.move_to_end(job_id)
+            while len(self._followed) > _KEPT_JOBS:
+                self._followed.popitem(last=False)
+            return followed
 
     def _look(self, job_id: str, event: int) -> Pulse:
         jobs = self._platform.jobs

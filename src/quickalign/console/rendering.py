@@ -6,54 +6,39 @@ import threading
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
-from jinja2.bccache import Bucket, BytecodeCache
 from jinja2.runtime import Context
 from markupsafe import Markup
 
 from quickalign import __version__
+from quickalign.console.compiled import Compiled
 from quickalign.console.language import LANGUAGES, Words, words_of
 from quickalign.console.script_texts import TEXTS
 from quickalign.console.sentences import sentences_of
 
-_FIRST_PAGE_SECONDS = 0.5
-
-
-class _Compiled(BytecodeCache):
-    """Templates as compiled for one language, for the others: what differs between them are the texts alone."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if (code := self._known.get(bucket.key)) is not None:
-            bucket.bytecode_from_string(code)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._known[bucket.key] = bucket.bytecode_to_string()
-
-
-_COMPILED = _Compiled()
+_COMPILED = Compiled()
 
 
 @cache
-def warm_up() -> None:
-    """Compile all templates in the background, the first time that somebody comes.
+def warm_up(folder: Path) -> None:
+    """Get all templates ready in the background while the server starts, so that no reader waits for them.
 
-    A server whose console nobody opens pays nothing, and the first page does not wait for the others.
+    Args:
+        folder: where they are kept as compiled, so that the next start has them at once.
     """
-    timer = threading.Timer(_FIRST_PAGE_SECONDS, _compile_all)
-    timer.daemon = True
-    timer.start()
+    _COMPILED.folder = folder
+    threading.Thread(target=_compile_all, name="console-templates", daemon=True).start()
 
 
 def _compile_all() -> None:
     for tag in LANGUAGES:
+        words_of(tag).moment(0.0)  # which reads how the language writes times
         known = environment(tag)
-        for name in known.list_templates():
+        for name in known.list_templates(extensions=("html",)):
             known.get_template(name)
 
 
@@ -85,6 +70,7 @@ def environment(tag: str) -> Environment:
         "json_text": _json_text,
         "visible": _visible,
         "said": sentences_of(tag).say,
+        "phase": sentences_of(tag).phase,
     }
     return made
 

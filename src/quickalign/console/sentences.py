@@ -8,15 +8,26 @@ as a text does that has no translation. A test holds every pattern against the c
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from quickalign.console.language import Words, words_of
 from quickalign.console.said import AT_FIELD, SAID
+from quickalign.console.told import PHASE, TOLD
 from quickalign.core.errors import QuickalignError
 
 _VALUE = re.compile(r"%\((\w+)\)s")
-_WORDS_OF_OURS = frozenset({"state", "action", "why", "meaning", "what", "kept", "found", "expected"})
+_WORDS_OF_OURS = frozenset(
+    {
+        "state", "action", "why", "meaning", "what", "kept", "found", "expected", "where", "how", "last", "message",
+        "accuracy", "before", "same", "stored", "count", "which", "change", "further",
+    }
+)  # fmt: skip
 """Values that are themselves words of the platform; all others are the user's, and stay as they are."""
+
+_NUMBERS = frozenset({"number", "step", "total", "seconds", "loss", "perplexity"})
+_NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?|nan|inf"
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=\S)")
+_KEPT = 2048
 
 _LONGEST = 1000
 """What is longer is no sentence but somebody's output, and would keep the patterns busy."""
@@ -41,29 +52,52 @@ class Problem:
 class Sentences:
     """Says in one language what the platform said in English."""
 
-    def __init__(self, words: Words, said: Iterable[str] = SAID) -> None:
+    def __init__(self, words: Words, said: Iterable[str] = (*SAID, *TOLD)) -> None:
         self._texts = words.texts
         # those with the most words of their own first: they say more than one that fits nearly everything
         known = sorted((text for text in said if text in words.texts), key=_own_letters, reverse=True)
-        self._patterns = [(_pattern(text), words.texts[text]) for text in known]
+        self._patterns = [(_longest_part(text), text, words.texts[text]) for text in known]
+        # a page of events says the same again and again
+        self.say = lru_cache(_KEPT)(self._say)
+        """A text in this language; as it is where it is not known."""
 
-    def say(self, text: str) -> str:
-        """`text` in this language; as it is where it is not known."""
-        return text if len(text) > _LONGEST else self._known(text) or text
+    def phase(self, text: str) -> str:
+        """A phase of a run in this language: its name, and what it is about."""
+        name, colon, about = text.partition(": ")
+        known = self._texts.get(name, name)
+        if not colon:
+            return known
+        return self._texts.get(PHASE, PHASE) % {"name": known, "about": self.say(about)}
 
     def problem(self, error: QuickalignError) -> Problem:
         """An error in this language."""
         return Problem(self.say(error.message), self.say(error.remedy) if error.remedy else None, error.field)
 
+    def _say(self, text: str) -> str:
+        return text if len(text) > _LONGEST else self._known(text) or text
+
     def _known(self, text: str) -> str | None:
         if found := self._texts.get(text.replace("%", "%%")):
             return found.replace("%%", "%")
-        for pattern, translated in self._patterns:
-            if match := pattern.fullmatch(text):
+        for part, said, translated in self._patterns:
+            # most patterns are no match, which is told at once by what they hold besides values
+            if part in text and (match := _pattern(said).fullmatch(text)):
                 return translated % self._values(match.groupdict())
         if (match := _FIELD_FIRST.fullmatch(text)) and (why := self._known(match["why"])):
             return self._texts.get(AT_FIELD, AT_FIELD) % {"where": match["where"], "why": why}
-        return None
+        return self._one_by_one(text)
+
+    def _one_by_one(self, text: str) -> str | None:
+        """Several sentences, of which those that are not known stay; None where none is known."""
+        parts = _BETWEEN_SENTENCES.split(text)
+        known = [self._known(part) for part in parts] if len(parts) > 1 else []
+        if not any(known):
+            return None
+        said = ""
+        for part, found in zip(parts, known, strict=True):
+            gap = " " if said and said[-1].isascii() else ""
+            said += gap + (found or part)
+        return said
 
     def _values(self, values: Mapping[str, str]) -> dict[str, str]:
         found = {name: self._word(value) if name in _WORDS_OF_OURS else value for name, value in values.items()}
@@ -72,9 +106,10 @@ class Sentences:
 
     def _word(self, text: str) -> str:
         """A word or a sentence inside another, where it may stand in brackets and begin with a small letter."""
-        inner = text.strip(" ()")
-        if not inner:
+        if not (inner := text.strip(" ()")):
             return text
+        if found := self._known(text):
+            return found
         begin, end = text.split(inner, 1)
         return begin + (self._known(inner) or self._known(inner[0].upper() + inner[1:]) or inner) + end
 
@@ -89,7 +124,18 @@ def _own_letters(text: str) -> int:
     return len(_VALUE.sub("", text))
 
 
+def _longest_part(text: str) -> str:
+    return max(_VALUE.split(text.replace("%%", "%"))[::2], key=len)
+
+
+@cache
 def _pattern(text: str) -> re.Pattern[str]:
     parts = _VALUE.split(text.replace("%%", "%"))
-    written = [f"(?P<{part}>.*?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)]
+    written = [_value(part) if place % 2 else re.escape(part) for place, part in enumerate(parts)]
     return re.compile("".join(written), re.DOTALL)
+
+
+def _value(name: str) -> str:
+    """What may stand for a value: whatever is no number and no signal's name may hold anything."""
+    shape = _NUMBER if name in _NUMBERS else r"\w+" if name == "signal" else ".*?"
+    return f"(?P<{name}>{shape})"

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from quickalign.console.columns import Columns
+from quickalign.console.columns import NAMES, Columns
+from quickalign.core.errors import QuickalignError
 from quickalign.platform import Platform
 
 FRESH_SECONDS = 1.0
@@ -79,6 +81,11 @@ class SeriesStore:
                     curves.answers.popitem(last=False)
             return answer
 
+    def prepare(self, job_id: str) -> None:
+        """Read what there is, for those who will ask for it in a moment."""
+        with suppress(QuickalignError):
+            self.state(job_id)
+
     def state(self, job_id: str) -> tuple[str, int]:
         """The mark of the curves now, and the number of steps; cheap, so that pages can ask often."""
         curves = self._curves(job_id)
@@ -109,6 +116,10 @@ class SeriesStore:
 
     def _read_on(self, job_id: str, curves: _Curves) -> bool:
         """Take the lines that are not known yet; whether no more will come."""
+        if curves.columns.last is None and (found := self._platform.jobs.metric_columns(job_id, NAMES)):
+            curves.columns.begin(found)
+            if found.complete:
+                return True
         while True:
             page = self._platform.jobs.metrics(job_id, offset=len(curves.columns.steps), limit=_LINES_AT_ONCE)
             curves.columns.add(page.items)

@@ -76,6 +76,12 @@ class Config(BaseModel):
         default=20_000, ge=100, description="Events kept for each job or service; the oldest go first."
     )
     estimate_seconds: float = Field(default=600, gt=0, description="How long an estimate or a data report may take.")
+    jupyter_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        description="A running Jupyter server, as browsers reach it, in which the console opens notebooks.",
+    )
+    jupyter_token_file: Path | None = Field(default=None, description="A file that holds that server's token.")
 
     @property
     def is_loopback(self) -> bool:

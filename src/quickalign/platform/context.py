@@ -30,6 +30,7 @@ from quickalign.platform.jobs.starting import Starter
 from quickalign.platform.leadership import Lease
 from quickalign.platform.lock import HomeLock
 from quickalign.platform.models import Models
+from quickalign.platform.notebooks import Notebooks
 from quickalign.platform.objects.outputs import Outputs
 from quickalign.platform.objects.parts import MultipartUploads
 from quickalign.platform.objects.store import Objects
@@ -120,6 +121,7 @@ class Platform:
             leadership=self._lease,
         )
         self.models = Models()
+        self.notebooks = Notebooks(config)
         self.devices = devices
         self.registry = Registry(database, clock)
         self.objects = Objects(database, self.files, clock)

@@ -1,6 +1,7 @@
 """Model cards as they travel."""
 
 import re
+from functools import cache
 from typing import Any
 
 from quickalign.core.errors import ModelError, NotFoundError
@@ -48,8 +49,14 @@ class Models:
             modelscope=card.modelscope,
             revision=card.revision,
             mission_gpu=card.mission_gpu,
-            hyperparameters=Hyperparameters.model_json_schema(),
+            hyperparameters=_schema(),
         )
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    """The options' schema; made once, because making it takes longer than all else that a card says."""
+    return Hyperparameters.model_json_schema()
 
 
 def _summary(card: ModelCard) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class System:
         """Versions, devices, queue and the number of jobs by state."""
         with self._database.read() as session:
             found = current_loads(session, self._devices)
-            queue = tuple(self._queue.view(session).entries.values())
+            queue = self._queue.view(session).entries()
         devices = tuple(
             DeviceInfo(
                 name=load.device.name,

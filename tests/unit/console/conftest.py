@@ -1,4 +1,5 @@
 import json
+from contextlib import contextmanager
 
 import pytest
 from starlette.testclient import TestClient
@@ -41,6 +42,13 @@ def token(platform):
 @pytest.fixture
 def browser(app, token):
     """Somebody who is signed in, with the mark that changes need."""
+    with signed_in(app, token) as opened:
+        yield opened
+
+
+@contextmanager
+def signed_in(app, token):
+    """Somebody who is signed in to this application."""
     with TestClient(app, base_url=BASE, follow_redirects=False, headers={"Accept-Language": "en"}) as opened:
         answer = opened.post("/console/signin", data={"token": token})
         assert answer.status_code == 303

@@ -4,12 +4,14 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from quickalign.console.columns import Columns
 from quickalign.console.pulse import Pulses
 from quickalign.console.series import FRESH_SECONDS, SeriesStore
 from quickalign.core.wire.jobs import MetricsPage
+from quickalign.platform.jobs.metric_columns import MetricColumns
 from tests.support.platforms import drive_to, stub_job, write_data
 
 
@@ -32,6 +34,14 @@ class Metrics:
     def __init__(self, lines):
         self.lines, self.evaluations, self.reads = lines, [], 0
         self.jobs = self
+        self.as_columns = False
+
+    def metric_columns(self, job_id, names):
+        if not self.as_columns:
+            return None
+        self.reads += 1
+        found = {name: np.array([one.get(name, math.nan) for one in self.lines], float) for name in names}
+        return MetricColumns(found, self.lines[-1], complete=False)
 
     def metrics(self, job_id, *, offset=0, limit=1000, kind="steps"):
         self.reads += 1
@@ -86,6 +96,25 @@ def test_only_new_lines_are_read_and_a_run_that_went_back_is_noticed(clock):
     assert count == 10_001
     assert len({before, grown, again}) == 3
     assert read(store, points=100, first=10_001)["values"]["loss"] == [-1.0]
+
+
+def test_columns_are_what_lines_are(clock):
+    lines = [{"step": 2 * i, "loss": math.sin(i)} for i in range(1, 30_000)]
+    del lines[7]["step"]
+    metrics, columns = Metrics(list(lines)), Metrics(list(lines))
+    columns.as_columns = True
+    by_line, by_column = SeriesStore(metrics, clock), SeriesStore(columns, clock)
+    assert by_line.read("job", points=500) == by_column.read("job", points=500)
+    assert metrics.reads > columns.reads
+    for one in (metrics, columns):
+        one.lines.append({"step": 60_000, "loss": 7.0})
+    clock.pass_by()
+    assert read(by_line, points=500) == read(by_column, points=500)
+    assert read(by_column, points=500)["total"] == 30_000
+    for one in (metrics, columns):
+        del one.lines[20_000:]
+    clock.pass_by()
+    assert by_line.read("job", points=500) == by_column.read("job", points=500)
 
 
 def test_fifty_pages_look_once(clock):

@@ -2,11 +2,15 @@ import io
 import json
 import zipfile
 
+from quickalign import server
+from quickalign.api.app import make_app
 from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
 from quickalign.core.wire.evaluations import EvaluateRequest
 from quickalign.core.wire.jobs import EvaluationCreate, JobState
 from quickalign.platform.jobs import moves
-from tests.support.platforms import drive_to, stub_job, write_data
+from tests.doubles.jupyter_server import TOKEN, Jupyter, serve
+from tests.support.platforms import FAST, drive_to, open_stub, stub_job, write_data
+from tests.unit.console.conftest import signed_in
 
 HTMX = {"HX-Request": "true"}
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -35,6 +39,29 @@ def test_a_card_and_its_notebook(browser):
         if cell["cell_type"] == "code":
             compile("".join(cell["source"]), "cell", "exec")
     assert browser.get("/console/models/none").status_code == 404
+
+
+def test_a_notebook_opens_in_jupyter(tmp_path):
+    with serve(Jupyter()) as jupyter:
+        (tmp_path / "token").write_text(TOKEN)
+        config = FAST.model_copy(update={"jupyter_url": jupyter.url, "jupyter_token_file": tmp_path / "token"})
+        platform = open_stub(tmp_path / "home", config=config)
+        with signed_in(make_app(platform, server.parts()), platform.tokens.create("test")) as browser:
+            page = browser.get("/console/models/qwen2-tiny-instruct").text
+            address = page.partition('hx-post="')[2].partition('"')[0]
+            headers = HTMX | {"X-CSRF-Token": browser.csrf}
+            part = browser.post(address, headers=headers).text
+            assert f'href="{jupyter.url}/lab/tree/qwen2-tiny-instruct.ipynb" target="_blank" rel="noopener"' in part
+            downloaded = json.loads(browser.get("/console/models/qwen2-tiny-instruct/notebook.ipynb").text)
+            assert jupyter.notebooks == {"qwen2-tiny-instruct.ipynb": downloaded}
+            (tmp_path / "token").write_text("another")
+            assert "refuses to be written to" in browser.post(address, headers=headers).text
+            assert len(jupyter.notebooks) == 1
+        platform.close()
+
+
+def test_no_button_for_jupyter_where_there_is_none(browser):
+    assert "Jupyter" not in browser.get("/console/models/qwen2-tiny-instruct").text
 
 
 def test_the_first_run_s_settings_are_the_quickstart_s():

@@ -11,11 +11,27 @@ from quickalign.console import sentences
 from quickalign.console.language import words_of
 from quickalign.console.said import SAID
 from quickalign.console.sentences import Sentences, sentences_of
+from quickalign.console.told import PHASE, TOLD
 from quickalign.core import options
 from quickalign.core.errors import OptionError, QuickalignError
 
 ROOT = Path(sentences.__file__).parents[1]
-ROOMS = ("core", "data", "hub", "platform", "console")
+ROOMS = ("core", "data", "hub", "platform", "console", "train", "evaluate", "export")
+TELLING = (
+    "platform/jobs",
+    "platform/services",
+    "platform/queue",
+    "platform/executors/wrapper.py",
+    "data/advice.py",
+    "train/journal.py",
+)
+"""What tells of jobs, services and data, besides what an observer of a run is told."""
+SAYING = {
+    "train/samples.py": "_remarks", "train/closing.py": "_sentence", "train/load.py": "_sizes", "train/metrics.py": "update",
+    "train/suggest.py": "_changes", "train/plan.py": "_remedy", "export/run.py": "sentence",
+}  # fmt: skip
+"""Functions that make what an observer is told."""
+OBSERVED = ("note", "warning")
 
 
 def shape(text):
@@ -32,19 +48,111 @@ def said_in_code():
     }
     for room in ROOMS:
         for file in (ROOT / room).rglob("*.py"):
-            if file.name in ("said.py", "script_texts.py"):
+            if file.name in ("said.py", "told.py", "script_texts.py"):
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.add(node.value)
-                elif isinstance(node, ast.JoinedStr):
-                    found.add(shape("".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)))
+                if (text := written(node)) is not None:
+                    found |= {shape(text), shape(text).strip()}
     return found
+
+
+def written(node):
+    """The text of a literal, with {} for its values."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
+
+
+def told_in_code():
+    """The sentences that events, reasons and reports are made of: not those of errors, of the log and of docstrings."""
+    for place in TELLING:
+        for file in [ROOT / place] if place.endswith(".py") else (ROOT / place).glob("*.py"):
+            yield from told_by(ast.parse(file.read_text()))
+    for name, function in SAYING.items():
+        tree = ast.parse((ROOT / name).read_text())
+        yield from told_by(next(one for one in ast.walk(tree) if getattr(one, "name", "") == function))
+    for room in ("train", "evaluate", "export"):
+        for file in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in OBSERVED:
+                    yield from filter(None, map(written, node.args))
+
+
+def told_by(tree):
+    passed = set()
+    for node in ast.walk(tree):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Raise) or called.endswith(("Error", "missing")) or called.startswith("_LOG."):
+            passed |= set(ast.walk(node))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            passed.add(node.value)
+        if isinstance(node, ast.JoinedStr):
+            passed |= set(node.values)
+    for node in ast.walk(tree):
+        text = written(node) if node not in passed else None
+        if text and text.rstrip().endswith(".") and text.replace("{}", "").strip().count(" "):
+            yield text
 
 
 def test_every_pattern_is_said_somewhere():
     known = said_in_code()
-    assert [text for text in SAID if shape(text).replace("%%", "%") not in known] == []
+    assert [text for text in (*SAID, *TOLD) if shape(text).replace("%%", "%") not in known] == []
+
+
+def test_whatever_is_told_has_a_pattern():
+    """Whoever lets a job, a service or a report tell something new adds it to `told.py`, and the catalogues follow."""
+    known = {shape(text).replace("%%", "%").strip() for text in (*SAID, *TOLD)}
+    told = set(told_in_code())
+    assert len(told) > 80
+    assert sorted(text for text in told if shape(text).strip() not in known) == []
+
+
+@pytest.mark.parametrize("text", TOLD)
+def test_what_is_told_is_said_in_chinese(text):
+    number = dict.fromkeys(sentences._NUMBERS, "7") | dict.fromkeys(sentences._WORDS_OF_OURS, "")
+    values = {name: number.get(name, "X") for name in re.findall(r"%\((\w+)\)s", text)}
+    said = sentences_of("zh").say(text % values)
+    assert re.search(r"[\u4e00-\u9fff]", said), said
+    assert not re.search(r"[a-z]{2} [a-z]{2}", said), said
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            "It was killed by SIGKILL. The system does that when memory runs out. Its last words: step 3. It goes on "
+            "from step 40 in 2 seconds.",
+            "它被 SIGKILL 杀死。内存耗尽时系统会这样做。最后的输出:step 3. 2 秒后从第 40 步继续。",
+        ),
+        (
+            "3 rows have exactly what an earlier row has, and counts twice.",
+            "3 行与之前某一行完全相同,会被计两次。",
+        ),
+        (
+            "The chosen answer is the longer one in 71% of the pairs (mean 80 tokens chosen, 41 rejected): the model will "
+            "also learn to write longer answers.",
+            "在 71% 的偏好对中,优选回答更长(平均优选 80 个 token,劣选 41 个):模型也会学着写更长的回答。",
+        ),
+        ("Validation at step 20: loss 0.6931, accuracy 0.512.", "第 20 步的验证:损失 0.6931,准确率 0.512。"),
+        ("Keeps the base in 4 bits. A smaller model of the same family.", "基座以 4 比特保存。同一系列的更小的模型。"),
+        ("Traceback (most recent call last). Nobody knows.", "Traceback (most recent call last). Nobody knows."),
+    ],
+)
+def test_what_is_told_keeps_its_values(told, expected):
+    assert sentences_of("zh").say(told) == expected
+    assert sentences_of("en").say(told) == told
+
+
+def test_phases_are_named():
+    phase = sentences_of("zh").phase
+    assert phase("train") == "训练"
+    assert phase("samples: answers before training") == "样例:训练前的回答"
+    assert phase("load: Qwen2, lora, fp32") == "加载:Qwen2, lora, fp32"
+    assert phase("something else") == "something else"
+    assert sentences_of("en").phase("samples: answers before training") == "samples: answers before training"
+    assert PHASE in words_of("zh").texts
 
 
 @pytest.mark.parametrize(

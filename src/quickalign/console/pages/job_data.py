@@ -14,6 +14,7 @@ from starlette.routing import Route
 from quickalign.console import logs
 from quickalign.console.guard import page
 from quickalign.console.job_view import head, samples
+from quickalign.console.pulse import Pulse
 from quickalign.console.visit import Visit
 
 _EVENTS = 200
@@ -30,7 +31,7 @@ def _news(visit: Visit) -> Response:
     reached = events[-1].sequence if events else after
     parts = {}
     if not seen.startswith(pulse.head):
-        parts["job-head"] = visit.render("parts/job_head.html", **head(visit, job))
+        parts["job-head"] = _head(visit, pulse)
     answer: dict[str, Any] = {
         "seen": pulse.mark if reached >= pulse.event else pulse.head,
         "state": str(job.state),
@@ -51,6 +52,14 @@ def _news(visit: Visit) -> Response:
                 "job-samples": visit.render("parts/samples.html", samples=samples(visit, job), job=job),
             }
     return JSONResponse(answer)
+
+
+def _head(visit: Visit, pulse: Pulse) -> str:
+    def render() -> str:
+        return visit.render("parts/job_head.html", **head(visit, pulse.job))
+
+    reader = (visit.words.tag, visit.session.csrf if visit.session else "")
+    return visit.shared.pulses.rendered_head(pulse, reader, render)
 
 
 def _series(visit: Visit) -> Response:

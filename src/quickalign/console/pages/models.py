@@ -1,6 +1,8 @@
 """The gallery of model cards, and each card."""
 
+import json
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -10,15 +12,16 @@ from quickalign.console.guard import page
 from quickalign.console.sample import SAMPLE_TRAIN, first_settings
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import JobCreate, TrainRequest
-from quickalign.core.wire.system import ModelSummary
+from quickalign.core.wire.system import ModelDetail, ModelSummary
 
 _SIZES = {"small": (0, 2e9), "medium": (2e9, 10e9), "large": (10e9, float("inf"))}
 
 
 def _gallery(visit: Visit) -> Response:
     asked = {name: visit.query(name) for name in ("text", "method", "provider", "family", "size", "fits")}
-    cards = visit.platform.models.list(text=asked["text"] or None, method=asked["method"] or None)
     everything = visit.platform.models.list()
+    narrowed = {name: asked[name] or None for name in ("text", "method")}
+    cards = visit.platform.models.list(**narrowed) if any(narrowed.values()) else everything
     memory, kind = largest_device(visit)
     shown = [(card, best_fit(card, memory)) for card in cards if _matches(card, asked)]
     if asked["fits"]:
@@ -47,14 +50,26 @@ def _card(visit: Visit) -> Response:
         fit=best_fit(card, memory),
         code=snippets.all_of(request, str(visit.request.base_url).split("/console")[0]),
         sample=SAMPLE_TRAIN,
+        has_jupyter=visit.platform.notebooks.has_jupyter,
     )
 
 
 def _notebook(visit: Visit) -> Response:
     card = visit.platform.models.get(visit.path("name"))
-    text = notebook.make(example_request(card.name, embedded=card.embedded))
+    text = json.dumps(_notebook_of(card), indent=1, ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="{card.name}.ipynb"'}
     return Response(text, media_type="application/x-ipynb+json", headers=headers)
+
+
+def _open_notebook(visit: Visit) -> Response:
+    """Put the notebook into the operator's Jupyter, and say where it is."""
+    card = visit.platform.models.get(visit.path("name"))
+    address = visit.platform.notebooks.open(card.name, _notebook_of(card))
+    return visit.page("parts/notebook_link.html", where=address, name=unquote(address.rpartition("/")[2]))
+
+
+def _notebook_of(card: ModelDetail) -> dict[str, Any]:
+    return notebook.make(example_request(card.name, embedded=card.embedded))
 
 
 def example_request(model: str, *, embedded: bool) -> JobCreate:
@@ -65,7 +80,7 @@ def example_request(model: str, *, embedded: bool) -> JobCreate:
 
 def largest_device(visit: Visit) -> tuple[int, str]:
     """The memory of the largest device that jobs run on, in bytes, and its kind: a GPU where there is one."""
-    devices = visit.platform.system().devices
+    devices = visit.platform.devices
     cards = [device for device in devices if device.kind == "cuda"]
     best = max(cards or devices, key=lambda device: device.total_bytes)
     return best.total_bytes, best.kind
@@ -90,4 +105,5 @@ ROUTES = (
     Route("/models", page(_gallery)),
     Route("/models/{name}", page(_card)),
     Route("/models/{name}/notebook.ipynb", page(_notebook)),
+    Route("/models/{name}/notebook", page(_open_notebook), methods=["POST"]),
 )

@@ -35,7 +35,6 @@ def _form(visit: Visit) -> Response:
     begin = _begin(visit)
     card = _card(visit, begin.model)
     schema = card.hyperparameters if card else _any_schema(visit)
-    info = visit.platform.system()
     return visit.page(
         "train.html",
         begin=begin,
@@ -43,7 +42,7 @@ def _form(visit: Visit) -> Response:
         cards=visit.platform.models.list(),
         groups=options_form.groups(schema),
         files=visit.platform.files.list(limit=_FILES_SHOWN).items,
-        gpus=[device for device in info.devices if device.kind == "cuda"],
+        gpus=[device for device in visit.platform.devices if device.kind == "cuda"],
         sample={"train": SAMPLE_TRAIN, "validation": SAMPLE_VALIDATION},
         formats=[name for name in get_args(DataFormat) if name != "auto"],
     )

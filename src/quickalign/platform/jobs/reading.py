@@ -1,5 +1,6 @@
 """What a run leaves while it goes, read for those who follow it: logs, metrics, checkpoints, artefacts."""
 
+import json
 import os
 import threading
 from collections import OrderedDict
@@ -13,7 +14,8 @@ from quickalign.core.errors import NotFoundError
 from quickalign.core.wire.jobs import Checkpoint, LogChunk, MetricsPage
 
 MetricsKind = Literal["steps", "evaluations"]
-_FILES: dict[MetricsKind, str] = {"steps": "metrics.jsonl", "evaluations": "evaluations.jsonl"}
+STEPS_FILE = "metrics.jsonl"
+_FILES: dict[MetricsKind, str] = {"steps": STEPS_FILE, "evaluations": "evaluations.jsonl"}
 _MAX_LOG = 4 << 20
 _MAX_LINES = 10_000
 _KEPT_FILES = 256
@@ -44,7 +46,7 @@ def read_metrics(output: Path, kind: MetricsKind, offset: int, limit: int, *, ov
     """Lines from number `offset` (from 0) on. A run that went back to a checkpoint writes the same lines again."""
     offset, limit = max(0, offset), max(1, min(limit, _MAX_LINES))
     lines = _LINES.read(output / _FILES[kind], offset, limit + 1)
-    items = tuple(map(orjson.loads, lines[:limit]))
+    items = _objects(lines[:limit])
     # not validated: of ten thousand lines as the run wrote them that would take longer than to read them
     return MetricsPage.model_construct(
         items=items, next_offset=offset + len(items), complete=over and len(lines) <= limit
@@ -92,14 +94,32 @@ def _metrics_at(output: Path, step: int) -> dict[str, float]:
     if step < 1:
         return {}
     lines = _LINES.read(output / _FILES["steps"], step - 1, 1)
-    values: dict[str, Any] = orjson.loads(lines[0]) if lines else {}
+    values = parsed(lines[0]) if lines else {}
     kept = {name: float(value) for name, value in values.items() if isinstance(value, int | float) and name != "step"}
     for line in _LINES.read(output / _FILES["evaluations"], 0, _MAX_LINES):
-        evaluation = orjson.loads(line)
+        evaluation = parsed(line)
         if evaluation.get("step") == step:
             numbers = {name: value for name, value in evaluation.items() if isinstance(value, int | float)}
             kept |= {f"validation_{name}": float(value) for name, value in numbers.items() if name != "step"}
     return kept
+
+
+def _objects(lines: list[bytes]) -> tuple[dict[str, Any], ...]:
+    try:
+        found = tuple(map(orjson.loads, lines))
+    except orjson.JSONDecodeError:
+        return tuple(map(parsed, lines))
+    return found if all(isinstance(one, dict) for one in found) else tuple(map(parsed, lines))
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """The values of a line. NaN and Infinity, which other writers than ours leave, count as missing; a line that is no
+    object is an empty one, so that those behind it keep their numbers."""
+    try:
+        value = json.loads(line, parse_constant=lambda _: None)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _whole_characters(content: bytes) -> bytes:

@@ -21,12 +21,12 @@ from quickalign.platform.executors.base import Executor
 from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import Inputs
-from quickalign.platform.jobs import kinds, moves, reading, references, requests
+from quickalign.platform.jobs import kinds, metric_columns, moves, reading, references, requests
 from quickalign.platform.jobs.labels import has_label
 from quickalign.platform.jobs.making import Maker
 from quickalign.platform.jobs.reading import MetricsKind
 from quickalign.platform.jobs.records import to_event, to_jobs
-from quickalign.platform.queue.view import Queue
+from quickalign.platform.queue.view import Queue, QueueView
 from quickalign.platform.services.usage import Usage
 
 S = JobState
@@ -129,7 +129,7 @@ class Jobs:
             if after is not None:
                 query = query.where(JobRow.number < _row(session, after).number)
             rows = session.scalars(query).all()
-            items = to_jobs(session, rows[:wanted], self._queue.view(session))
+            items = to_jobs(session, rows[:wanted], self._view(session, rows[:wanted]))
         return Page(items=items, next=items[-1].id if len(rows) > wanted else None)
 
     def cancel(self, job_id: str) -> Job:
@@ -228,6 +228,11 @@ class Jobs:
         over = self._is_over(job_id)
         return reading.read_metrics(self._home.output(job_id), kind, offset, limit, over=over)
 
+    def metric_columns(self, job_id: str, names: Sequence[str]) -> metric_columns.MetricColumns | None:
+        """The lines of a long run's metrics so far, as columns; None where only `metrics` can read them."""
+        over = self._is_over(job_id)
+        return metric_columns.read_columns(self._home.output(job_id), names, over=over)
+
     def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
         """Checkpoints on disk, oldest first."""
         self._is_over(job_id)
@@ -282,7 +287,12 @@ class Jobs:
             return JobState(str(state)).is_final
 
     def _job(self, session: Session, row: JobRow) -> Job:
-        return to_jobs(session, [row], self._queue.view(session))[0]
+        return to_jobs(session, [row], self._view(session, [row]))[0]
+
+    def _view(self, session: Session, rows: Sequence[JobRow]) -> QueueView:
+        """The queue where one of these waits in it; it need not be looked at for others."""
+        waits = any(row.state == S.QUEUED for row in rows)
+        return self._queue.view(session) if waits else QueueView()
 
     def _changed(self) -> None:
         self._queue.changed()

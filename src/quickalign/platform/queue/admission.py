@@ -94,6 +94,7 @@ def admit(queue: Iterable[Waiting], found: list[Load], now: float) -> tuple[list
     places: list[Place] = []
     reasons: dict[str, Reason] = {}
     blocked: set[bool] = set()
+    told: dict[tuple[bool, int], Reason] = {}
     for job in queue:
         if job.retry_at is not None and job.retry_at > now:
             reasons[job.id] = Reason(
@@ -103,8 +104,10 @@ def admit(queue: Iterable[Waiting], found: list[Load], now: float) -> tuple[list
         on_gpu = job.gpus > 0
         load = None if on_gpu in blocked else _room(job, found)
         if load is None:
+            # from the first that waits on, nothing more of its kind starts, and what the others wait for stays
             blocked.add(on_gpu)
-            reasons[job.id] = _reason(job, found)
+            key = (on_gpu, job.memory_bytes)
+            reasons[job.id] = told[key] if key in told else told.setdefault(key, _reason(job, found))
             continue
         load.add(job.id, job.memory_bytes)
         places.append(Place(job.id, load.device.index if on_gpu else None))

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
@@ -24,19 +24,35 @@ _STARTING = Reason(code="next", message="It is about to start.")
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """Position (from 1) and reason of each waiting job, in order."""
+    """Position (from 1) of each waiting job, in order, and why it waits where that is known.
 
-    entries: dict[str, QueueEntry]
+    A thousand jobs may wait while somebody looks at one of them: what travels is made of those that are asked for.
+    """
+
+    positions: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
+    jobs: Sequence[tuple[Waiting, int]] = ()
 
     def position(self, job_id: str) -> int | None:
         """Its place; None where it does not wait."""
-        entry = self.entries.get(job_id)
-        return entry.position if entry else None
+        return self.positions.get(job_id)
 
     def reason(self, job_id: str) -> Reason | None:
-        """Why it waits."""
-        entry = self.entries.get(job_id)
-        return entry.reason if entry else None
+        """Why it waits; None where it does not."""
+        return self.reasons.get(job_id, _STARTING) if job_id in self.positions else None
+
+    def entries(self) -> tuple[QueueEntry, ...]:
+        """All of the queue, as it travels."""
+        return tuple(
+            QueueEntry(
+                job=job.id,
+                position=position,
+                priority=priority,
+                resources=Resources(gpus=job.gpus, memory_bytes=job.memory_bytes),
+                reason=self.reasons.get(job.id, _STARTING),
+            )
+            for position, (job, priority) in enumerate(self.jobs, 1)
+        )
 
 
 def waiting(session: Session) -> list[tuple[Waiting, int]]:
@@ -51,9 +67,7 @@ def newcomer(session: Session, row: JobRow) -> QueueView:
     """A view of one job that was just queued: what is before it is counted, not read."""
     before = or_(JobRow.priority > row.priority, and_(JobRow.priority == row.priority, JobRow.number < row.number))
     position = 1 + (session.scalar(select(func.count()).where(JobRow.state == JobState.QUEUED, before)) or 0)
-    needed = Resources(gpus=row.gpus, memory_bytes=row.memory_bytes)
-    entry = QueueEntry(job=row.id, position=position, priority=row.priority, resources=needed, reason=_NEW)
-    return QueueView({row.id: entry})
+    return QueueView({row.id: position}, {row.id: _NEW})
 
 
 def current_loads(session: Session, devices: tuple[Device, ...]) -> list[Load]:
@@ -76,7 +90,7 @@ class Queue:
     def __init__(self, devices: tuple[Device, ...], clock: Callable[[], float]) -> None:
         self._devices, self._clock = devices, clock
         self._lock = threading.Lock()
-        self._view = QueueView({})
+        self._view = QueueView()
         self._made = float("-inf")
 
     def changed(self) -> None:
@@ -95,14 +109,5 @@ class Queue:
     def _make(self, session: Session) -> QueueView:
         jobs = waiting(session)
         _, reasons = admit((job for job, _ in jobs), current_loads(session, self._devices), self._clock())
-        entries = {
-            job.id: QueueEntry(
-                job=job.id,
-                position=position,
-                priority=priority,
-                resources=Resources(gpus=job.gpus, memory_bytes=job.memory_bytes),
-                reason=reasons.get(job.id, _STARTING),
-            )
-            for position, (job, priority) in enumerate(jobs, 1)
-        }
-        return QueueView(entries)
+        positions = {job.id: position for position, (job, _) in enumerate(jobs, 1)}
+        return QueueView(positions, reasons, jobs)

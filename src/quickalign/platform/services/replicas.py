@@ -131,8 +131,11 @@ class Replicas:
             revision.engine, revision.precision, revision.context = told.engine, told.precision, told.context
             revision.weights_bytes, revision.proven = told.weights_bytes, True
             revision.proof = {"checks": [check.model_dump() for check in told.proof or ()]}
-            message = f"A replica of revision {seen.revision} is ready after {entry.now - since:.1f} seconds"
-            entry.tell(f"{message}: {told.engine}, {told.precision}.", to=str(R.READY))
+            entry.tell(
+                f"A replica of revision {seen.revision} is ready after {entry.now - since:.1f} seconds: "
+                f"{told.engine}, {told.precision}.",
+                to=str(R.READY),
+            )
         reach("services.ready_said")
         self._checked[seen.id] = self._clock()
         return True
