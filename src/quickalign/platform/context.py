@@ -106,6 +106,7 @@ class Platform:
             devices=devices,
             clock=clock,
             server=server,
+            on_cluster=False,
             probe=probe,
             changed=queue.changed,
         )

@@ -34,10 +34,14 @@ def make_services(
     devices: tuple[Device, ...],
     clock: Callable[[], float],
     server: tuple[str, ...],
+    on_cluster: bool,
     probe: Probe,
     changed: Callable[[], None],
 ) -> tuple[ServiceReconciler, Services]:
-    """The loop that moves services along, and what can be asked of them. `changed` is told when devices are freed."""
+    """The loop that moves services along, and what can be asked of them.
+
+    `on_cluster` says that `server` makes replicas on a cluster; `changed` is told when devices are freed.
+    """
     routes, ledger = Routes(database, secrets, clock), Ledger(config, database, clock)
     endings = Endings(home=home, config=config, executor=executor, ledger=ledger, routes=routes, clock=clock)
     replicas = Replicas(
@@ -55,7 +59,7 @@ def make_services(
         config=config,
         database=database,
         executor=executor,
-        starter=Starter(home, config, executor, secrets, server),
+        starter=Starter(home, config, executor, secrets, server, on_cluster=on_cluster),
         replicas=replicas,
         endings=endings,
         routes=routes,
@@ -74,6 +78,7 @@ def make_services(
         endpoints=routes,
         tokens=ServiceTokens(config, database, secrets, routes, clock),
         devices=devices,
+        on_cluster=on_cluster,
         clock=clock,
         wake=reconciler.wake,
     )
