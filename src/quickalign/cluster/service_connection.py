@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from quickalign.cluster.service_keeper import NAMESPACE
 from quickalign.cluster.service_spec import ServiceSpec
@@ -12,6 +13,7 @@ from quickalign.core.errors import OptionError, UnavailableError
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where Ray tells a job's program the environment of all that it starts."""
+_CONNECT_SECONDS = 10.0
 
 
 class ClusterAwayError(UnavailableError):
@@ -32,8 +34,17 @@ def connect(spec: ServiceSpec) -> str:
         from ray import serve  # noqa: F401 - whether that part is installed
     except ImportError:
         raise OptionError("Services on a cluster need Ray.", "Install it: pip install 'quickalign[ray]'.") from None
+    address = os.environ.get("RAY_ADDRESS", spec.cluster) if spec.cluster == "auto" else spec.cluster
     try:
-        ray.init(address=spec.cluster, namespace=NAMESPACE, logging_level="warning")
+        _knock(address)
+        ray.init(address=address, namespace=NAMESPACE, logging_level="warning")
     except (ConnectionError, RuntimeError, OSError) as error:
-        raise ClusterAwayError(f"The cluster {spec.cluster} cannot be reached: {error}") from None
+        raise ClusterAwayError(f"The cluster {address} cannot be reached: {error}.") from None
     return str(ray.util.get_node_ip_address())
+
+
+def _knock(address: str) -> None:
+    """Refuse an address at which nobody listens at once; Ray would try it for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()

@@ -100,4 +100,4 @@ async def _end(spec: ServiceSpec, application: Application, keeping: asyncio.Tas
             await application.delete()
             await watching.forget(spec.application)
     except Exception as error:
-        _log.warning("%s is left to its keeper: %s", spec.application, error or type(error).__name__)
+        _log.warning("%s is left to its keeper: %s", spec.application, str(error) or type(error).__name__)

@@ -8,6 +8,7 @@ Its engine has a process of its own, as everywhere, which ends when this one doe
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ async def _open(spec: ServiceSpec) -> Opened:
     from quickalign.serve.lean import leave_out
 
     leave_out("torch")  # the engine's process computes; this one has the tokenizer
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch is as it should be
     from quickalign.serve.engines.registry import resolve_engine
     from quickalign.serve.process import Child
 

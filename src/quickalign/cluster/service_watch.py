@@ -15,8 +15,8 @@ from quickalign.cluster.service_leases import BEAT_SECONDS
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
-_CALL_SECONDS = 5.0
-SILENCE_SECONDS = 15.0
+_CALL_SECONDS = 10.0
+SILENCE_SECONDS = 20.0
 """How long a cluster may say nothing before it counts as lost."""
 
 
@@ -26,7 +26,7 @@ async def beat(application: str) -> None:
         try:
             await _told("hear", application)
         except Exception as error:  # the watch finds out whether all of the cluster is gone
-            _log.warning("The keeper of applications does not answer: %s", error or type(error).__name__)
+            _log.warning("The keeper of applications does not answer: %s", str(error) or type(error).__name__)
         await asyncio.sleep(BEAT_SECONDS)
 
 
