@@ -26,9 +26,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run: `command` in `folder`. `device` is the GPU's index, None for the CPU.
+    """What to run: `command` in `folder`. `device` is the GPU's index on this machine, None for the CPU.
 
-    `results` and `copy_to` say what is copied where when the command has ended well.
+    `results` and `copy_to` say what is copied where when the command has ended well. `workers` is the number of
+    processes that the command spreads over a cluster by itself; `cpus`, `gpus` and `memory_bytes` are what each of
+    them takes where a cluster finds the place (0: nothing is reserved).
     """
 
     command: tuple[str, ...]
@@ -36,6 +38,10 @@ class Launch:
     device: int | None = None
     results: Path | None = None
     copy_to: str | None = None
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: int = 0
+    memory_bytes: int = 0
 
 
 class Phase(Enum):
