@@ -47,12 +47,14 @@ class Launch:
 class Phase(Enum):
     """Where an attempt stands.
 
-    WAITING: nobody has claimed it yet, and somebody still may. RUNNING: its process lives. FINISHED: it ended by itself
+    WAITING: nobody has claimed it yet, and somebody still may. PENDING: likewise, and a cluster has it and says what it
+    waits for, so that it is not late. RUNNING: its process lives. FINISHED: it ended by itself
     and said how. NEVER_RAN: it did not begin and never will. VANISHED: it was there and is gone without a word.
     UNKNOWN: cannot be decided now; nothing may be started or killed for it.
     """
 
     WAITING = "waiting"
+    PENDING = "pending"
     RUNNING = "running"
     FINISHED = "finished"
     NEVER_RAN = "never_ran"
@@ -101,4 +103,4 @@ class Executor(Protocol):
         """The log files of the job's attempts, oldest first; all but the last are complete."""
 
     def recover(self, attempt: Attempt) -> Recovery:
-        """Settle an attempt that is WAITING: it has begun after all, it never will from now on, or all is lost."""
+        """Settle an attempt that is WAITING or PENDING: it has begun after all, it never will from now on, or all is lost."""
