@@ -36,7 +36,7 @@ from quickalign.platform.registry import Registry
 from quickalign.platform.services.health import Probe, is_well
 from quickalign.platform.services.make import make_services
 from quickalign.platform.services.secrets import Secrets
-from quickalign.platform.services.starting import SERVER
+from quickalign.platform.services.starting import CLUSTER_SERVER, SERVER
 from quickalign.platform.services.usage import Usage
 from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
@@ -108,7 +108,7 @@ class Platform:
             devices=devices,
             clock=clock,
             server=server,
-            on_cluster=False,
+            on_cluster=config.executor == "ray",
             probe=probe,
             changed=queue.changed,
         )
@@ -136,7 +136,7 @@ class Platform:
         clock: Callable[[], float] = time.time,
         trainer: tuple[str, ...] = kinds.PROGRAMS["train"],
         replicas: Executor | None = None,
-        server: tuple[str, ...] = SERVER,
+        server: tuple[str, ...] | None = None,
         probe: Probe = is_well,
     ) -> "Platform":
         """Take the home's lock, bring its database to the newest schema, and remove what a killed server left over.
@@ -150,7 +150,7 @@ class Platform:
             clock: seconds since 1970.
             trainer: the command that trains, to which the specification's path is added.
             replicas: what runs replicas of services, likewise.
-            server: the command that serves, to which the specification's path is added.
+            server: the command that serves, to which the specification's path is added, in place of what the settings name.
             probe: whether a replica is well.
 
         Raises:
@@ -184,7 +184,7 @@ class Platform:
             clock=clock,
             trainer=trainer,
             replicas=replicas or machines.replicas,
-            server=server,
+            server=server or (CLUSTER_SERVER if settings.executor == "ray" else SERVER),
             probe=probe,
         )
         try:

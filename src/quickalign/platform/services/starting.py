@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from quickalign.platform.services.sources import Frozen
 SERVER = (sys.executable, "-m", "quickalign.serve")
 CLUSTER_SERVER = (sys.executable, "-m", "quickalign.cluster.service")
 """What serves where services run on a cluster: a program that takes what `SERVER` does, and how many replicas."""
+_PROGRAM_BYTES = 256 << 20
 _PASSED_ON = ("engine", "precision", "system_prompt", "context", "max_concurrency", "max_waiting")
 
 
@@ -79,6 +80,8 @@ class Starter:
                 f"The replica {replica_id} cannot be made ready: {error.strerror or error}.", "Make room on the disk."
             ) from None
         launch = Launch(command=(*self._server, str(inside / "spec.json")), folder=folder, device=room.device)
+        if self._on_cluster:  # its replicas reserve what they take; the program before them computes nothing
+            launch = replace(launch, device=None, cpus=0.0, memory_bytes=_PROGRAM_BYTES)
         self._executor.submit(attempt, launch)
 
     def _cluster_values(self, attempt: Attempt, replica_id: str, spec: RevisionSpec, room: Room) -> dict[str, Any]:
