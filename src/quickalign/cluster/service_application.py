@@ -18,6 +18,7 @@ from quickalign.cluster.service_spec import ServiceSpec
 from quickalign.serve.http.errors import ApiError
 
 T = TypeVar("T")
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
 _FAILED = "The replica failed at this request; its log says why."
 _CALLS = ThreadPoolExecutor(8, thread_name_prefix="cluster")
 """Threads that wait for the cluster: not the event loop's own, whose end would wait for a cluster that is gone."""
@@ -117,9 +118,11 @@ class Application:
         from ray import serve
 
         # Replicas are asked by this program alone, which looks at tokens; no port of Ray Serve's opens them.
-        serve.start(proxy_location="Disabled")
+        serve.start(proxy_location="Disabled", logging_config=_QUIET)
         made = serve.deployment(**deployment.options(self._spec))(ModelReplica)
-        target = serve.RunTarget(made.bind(_values(self._spec)), name=self._spec.application, route_prefix=None)
+        target = serve.RunTarget(
+            made.bind(_values(self._spec)), name=self._spec.application, route_prefix=None, logging_config=_QUIET
+        )
         serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
     def _look(self) -> Look:

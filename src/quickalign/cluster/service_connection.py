@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 
@@ -35,6 +36,7 @@ def connect(spec: ServiceSpec) -> str:
     except ImportError:
         raise OptionError("Services on a cluster need Ray.", "Install it: pip install 'quickalign[ray]'.") from None
     address = os.environ.get("RAY_ADDRESS", spec.cluster) if spec.cluster == "auto" else spec.cluster
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         _knock(address)
         ray.init(address=address, namespace=NAMESPACE, logging_level="warning")

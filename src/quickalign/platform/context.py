@@ -150,7 +150,7 @@ class Platform:
             clock: seconds since 1970.
             trainer: the command that trains, to which the specification's path is added.
             replicas: what runs replicas of services, likewise.
-            server: the command that serves, to which the specification's path is added, in place of what the settings name.
+            server: the command that serves, likewise; the path of its specification is added to it.
             probe: whether a replica is well.
 
         Raises:
