@@ -43,7 +43,7 @@ def test_other_bounds_are_another_revision(stage):
     wider = service.revisions[0].spec.model_copy(update={"autoscaling": Autoscaling(max=8)})
     stage.services.update(service.id, ServiceUpdate(spec=wider))
     stage.tick()
-    names = {spec_of(run)["application"] for run in stage.world.alive()}
+    names = {spec_of(run)["application"] for run in stage.world.runs.values()}
     assert len(names) == 2
     stage.all_ready()
     stage.tick()
