@@ -3,18 +3,24 @@
 import asyncio
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import openai
 import pytest
 
 from quickalign.api.app import make_app
 from quickalign.core.program import AWAY
+from quickalign.core.wire.services import Autoscaling, RevisionSpec, ServiceCreate, ServiceState, Source
+from quickalign.platform.config import Config
+from quickalign.platform.context import Platform
 from quickalign.platform.services.routes import Upstream
 from tests.support.cluster_services import TOKEN, processes, program, start, wait_for
 from tests.support.gateways import FakeEndpoints, running
 from tests.support.platforms import open_stub
+from tests.support.ray_cluster import TOKEN as CLUSTER_TOKEN
 from tests.support.ray_cluster import ray_cluster
-from tests.support.replicas import MODEL, running_replica
+from tests.support.replicas import ENVIRONMENT, MODEL, running_replica
+from tests.support.service_rounds import BRISK, drive_to
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ASK = [{"role": "user", "content": "Could you please hurt me?"}]
@@ -25,8 +31,11 @@ SLOTS = {"max_concurrency": 4, "max_waiting": 2}
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster(2, cpus=2) as found:
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        with ray_cluster(2, cpus=2) as found:
+            yield found
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +115,7 @@ def test_updates_and_a_killed_replica_fail_no_answer_but_its_own(cluster, tmp_pa
     endpoints = FakeEndpoints()
     platform = open_stub(tmp_path / "home")
     with (
+        ExitStack() as later,
         program(tmp_path / "old", cluster.address, "updated-1", autoscaling=two, **SLOTS) as old,
         running(make_app(platform, endpoints=endpoints)) as address,
     ):
@@ -114,33 +124,28 @@ def test_updates_and_a_killed_replica_fail_no_answer_but_its_own(cluster, tmp_pa
         async def play():
             over, ended = asyncio.Event(), []
             clients = [asyncio.create_task(_ask(address, over, ended)) for _ in range(CLIENTS)]
-            killed = await _kill_one(old, ended)
-            with program(tmp_path / "new", cluster.address, "updated-2", autoscaling=two, **SLOTS) as new:
-                endpoints.change("tiny", replicas=(Upstream("new", 2, new.endpoint, TOKEN, 12),))
-                await asyncio.to_thread(wait_for, lambda: endpoints.open_requests("old") == 0, 120, "the old is left")
-                assert await asyncio.to_thread(old.end) == 0
-                seen = len(ended)
-                while len(ended) < seen + CLIENTS:
-                    await asyncio.sleep(0.05)
-                over.set()
-                await asyncio.gather(*clients)
-            return killed, ended
+            await _so(lambda: len(ended) >= CLIENTS, "all clients had answers")
+            old.replicas()[0].send_signal(signal.SIGKILL)
+            fresh = program(tmp_path / "new", cluster.address, "updated-2", autoscaling=two, **SLOTS)
+            new = await asyncio.to_thread(later.enter_context, fresh)
+            endpoints.change("tiny", replicas=(Upstream("new", 2, new.endpoint, TOKEN, 12),))
+            await _so(lambda: endpoints.open_requests("old") == 0, "the old revision is left")
+            assert await asyncio.to_thread(old.end) == 0
+            seen = len(ended)
+            await _so(lambda: len(ended) >= seen + CLIENTS, "all clients had answers of the new revision")
+            over.set()
+            await asyncio.gather(*clients)
+            return ended
 
-        killed, ended = asyncio.run(play())
+        ended = asyncio.run(play())
     platform.close()
-    others = [how for how in ended if how not in ("whole", "replica_lost")]
-    assert others == []
-    assert ended.count("whole") > CLIENTS
-    assert 0 < ended.count("replica_lost") <= killed
+    assert [how for how in ended if how not in ("whole", "replica_lost")] == []
+    assert ended.count("whole") > 2 * CLIENTS
+    assert 0 < ended.count("replica_lost") <= CLIENTS
 
 
-async def _kill_one(old, ended):
-    """Kill one of the replicas while all clients stream; returns how many streams it can have had at most."""
-    while len(ended) < CLIENTS:
-        await asyncio.sleep(0.05)
-    old.replicas()[0].send_signal(signal.SIGKILL)
-    await asyncio.to_thread(wait_for, lambda: old.health()["replicas"] == 2, 180, "the replica is replaced")
-    return CLIENTS
+async def _so(so, what):
+    await asyncio.to_thread(wait_for, so, 240, what)
 
 
 def test_a_killed_program_leaves_an_application_that_is_taken_away(cluster, tmp_path):
@@ -148,6 +153,32 @@ def test_a_killed_program_leaves_an_application_that_is_taken_away(cluster, tmp_
         assert len(left.replicas()) == 1
         left.end(signal.SIGKILL)
         wait_for(lambda: not left.replicas(), 120, "the application goes")
+
+
+def test_a_platform_runs_its_services_there(cluster, tmp_path):
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_text(CLUSTER_TOKEN)
+    settings = BRISK.model_dump(exclude={"ray", "cpu_jobs", "gpu_jobs", "executor", "service_start_seconds"})
+    ray = {"address": cluster.url, "token_file": file}
+    platform = Platform.open(
+        tmp_path / "home", config=Config.model_validate(settings | {"executor": "ray", "ray": ray})
+    )
+    try:
+        spec = RevisionSpec(source=Source(model=MODEL), engine="transformers", autoscaling=Autoscaling(max=2))
+        made = platform.services.create(ServiceCreate(name="tiny", spec=spec))
+        service = drive_to(platform, made, ServiceState.RUNNING, seconds=400)
+        assert [check.passed for check in service.revisions[0].proof] == [True] * 4
+        (upstream,) = platform.services.endpoints.find("tiny").replicas
+        asked = openai.OpenAI(base_url=f"{upstream.base_url}/v1", api_key=upstream.token, max_retries=0)
+        assert asked.chat.completions.create(model="default", messages=ASK, max_tokens=4).choices[0].finish_reason
+        assert len(processes(f"ray::ServeReplica:quickalign-{service.replicas[0].id}")) == 1
+        platform.services.delete("tiny")
+        gone = drive_to(platform, made, ServiceState.DELETED, seconds=200)
+        assert len(gone.removal.processes) >= 3, "wrapper, program and replica"
+        assert processes(f"ray::ServeReplica:quickalign-{service.replicas[0].id}") == []
+    finally:
+        platform.close()
 
 
 def test_what_is_ended_leaves_nothing(cluster, scaled):
