@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quickalign.core import atomic
 from quickalign.core.errors import StorageError
-from quickalign.core.wire.jobs import Kind, NewJob
+from quickalign.core.wire.jobs import Kind, NewJob, Resources
 from quickalign.platform.db.tables import InputRow
 from quickalign.platform.executors.base import Attempt, Executor, Launch
 from quickalign.platform.files.blobs import Blobs
@@ -24,8 +24,10 @@ class Starter:
     ) -> None:
         self._home, self._blobs, self._executor, self._programs = home, blobs, executor, programs
 
-    def start(self, attempt: Attempt, request: NewJob, inputs: list[InputRow], device: int | None) -> None:
-        """Begin the attempt.
+    def start(
+        self, attempt: Attempt, request: NewJob, inputs: list[InputRow], device: int | None, taken: Resources
+    ) -> None:
+        """Begin the attempt on `device` of this machine, or wherever a cluster has what is `taken`.
 
         Raises:
             StorageError: the home has no room, or an input is gone.
@@ -47,6 +49,8 @@ class Starter:
             device=device,
             results=kinds.results_of(request, output),
             copy_to=request.output,
+            gpus=taken.gpus,
+            memory_bytes=taken.memory_bytes,
         )
         self._executor.submit(attempt, launch)
 
