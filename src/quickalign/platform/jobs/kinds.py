@@ -13,6 +13,7 @@ from quickalign.core.errors import QuickalignError
 from quickalign.core.wire import evaluations
 from quickalign.core.wire.jobs import AnyJobCreate, EvaluationCreate, JobCreate, Kind, NewJob, Resources
 from quickalign.hub.cards import find_card
+from quickalign.platform.config import Config
 from quickalign.platform.devices import Device
 from quickalign.platform.inputs import Inputs
 from quickalign.platform.jobs import requests
@@ -39,14 +40,15 @@ def parse(values: dict[str, Any]) -> NewJob:
     return _ANY.validate_python(values)
 
 
-def check(request: NewJob, inputs: Inputs) -> None:
+def check(request: NewJob, inputs: Inputs, config: Config) -> None:
     """Refuse what no job can do, by the rules of its kind.
 
     Raises:
         OptionError, ModelError, AccessError: with the field at fault.
     """
     if isinstance(request, JobCreate):
-        requests.check_spec(request.spec, inputs)
+        parameters = requests.check_spec(request.spec, inputs)
+        requests.check_workers(request.spec, parameters, request.workers, config)
         return
     if isinstance(request, EvaluationCreate):
         evaluations.check(request.spec)
@@ -74,8 +76,15 @@ def resources(request: NewJob, references: Sequence[Reference], devices: tuple[D
     """
     if isinstance(request, JobCreate):
         parameters = options.parse(request.spec.hyperparameters)
-        return needs.resources(request.spec.model, parameters, request.gpus, devices)
+        pieces = request.workers if request.spec.strategy == "fsdp2" else 1
+        needed = needs.resources(request.spec.model, parameters, request.gpus, devices, pieces)
+        return needed.model_copy(update={"workers": request.workers})
     return needs.for_two_copies(base_name(request, references), request.gpus, devices)
+
+
+def workers(request: NewJob) -> int:
+    """How many processes do the job together."""
+    return request.workers if isinstance(request, JobCreate) else 1
 
 
 def base_name(request: NewJob, references: Sequence[Reference]) -> str:
