@@ -45,7 +45,7 @@ class RayCluster:
         os.environ["RAY_TMPDIR"] = str(self._folder)  # so that neither other clusters here nor /tmp/ray are touched
         self._gcs_port, self._dashboard_port = _free_port(), _free_port()
         self._share = {"num_cpus": cpus, "memory": memory_bytes, "object_store_memory": 80 << 20}
-        from ray.cluster_utils import Cluster  # noqa: PLC0415 - after the environment is set
+        from ray.cluster_utils import Cluster
 
         self._cluster: Any = Cluster(initialize_head=False)
         self.start_head()
@@ -125,9 +125,9 @@ class RayCluster:
 
     def _takes_jobs(self) -> bool:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/api/jobs/", b'{"entrypoint": "true"}', headers)  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/api/jobs/", b'{"entrypoint": "true"}', headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - a fixed address
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

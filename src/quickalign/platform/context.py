@@ -14,10 +14,10 @@ from quickalign.platform.access_keys import AccessKeys
 from quickalign.platform.config import Config
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import KeyRow
-from quickalign.platform.devices import Device, find_devices
+from quickalign.platform.devices import Device
 from quickalign.platform.estimates import Estimates
 from quickalign.platform.executors.base import Executor
-from quickalign.platform.executors.local import LocalExecutor
+from quickalign.platform.executors.machines import Machines, find_machines
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
@@ -56,6 +56,7 @@ class Platform:
         database: Database,
         config: Config,
         *,
+        machines: Machines,
         executor: Executor,
         devices: tuple[Device, ...],
         clock: Callable[[], float],
@@ -66,6 +67,7 @@ class Platform:
     ) -> None:
         self.home, self.config = home, config
         self._lock, self._database, self._clock = lock, database, clock
+        self._machines = machines
         blobs = Blobs(home)
         self.files = Files(database, blobs, config, clock)
         inputs = Inputs(home, config, blobs, self.files.content)
@@ -142,38 +144,45 @@ class Platform:
             home: the state folder, made where it does not exist.
             database_url: a PostgreSQL database in place of SQLite in the home.
             config: in place of the home's config.toml.
-            executor: what runs jobs in place of this machine.
+            executor: what runs jobs in place of what the settings name.
             devices: what there is in place of what is found.
             clock: seconds since 1970.
             trainer: the command that trains, to which the specification's path is added.
-            replicas: what runs replicas of services in place of this machine.
+            replicas: what runs replicas of services, likewise.
             server: the command that serves, to which the specification's path is added.
             probe: whether a replica is well.
 
         Raises:
             ConflictError: another server has this home. StorageError: it cannot be written, or is damaged.
-            OptionError: its config.toml cannot be used. UnavailableError: the database does not answer.
+            OptionError: its config.toml, or the cluster that it names, cannot be used. AccessError: the cluster refuses
+            its token. UnavailableError: the database does not answer.
         """
         places = Home(home.expanduser().absolute())
         places.make()
         lock = HomeLock(places)
         try:
             settings = config or configs.load(places.root)
-            database = Database(places, database_url)
+            machines = find_machines(settings, places, devices)
         except BaseException:
             lock.release()
             raise
-        found = find_devices(settings.cpu_jobs, settings.gpu_jobs) if devices is None else devices
+        try:
+            database = Database(places, database_url)
+        except BaseException:
+            machines.close()
+            lock.release()
+            raise
         platform = cls(
             places,
             lock,
             database,
             settings,
-            executor=executor or LocalExecutor(places.jobs),
-            devices=found,
+            machines=machines,
+            executor=executor or machines.jobs,
+            devices=machines.devices,
             clock=clock,
             trainer=trainer,
-            replicas=replicas or LocalExecutor(places.services),
+            replicas=replicas or machines.replicas,
             server=server,
             probe=probe,
         )
@@ -195,6 +204,7 @@ class Platform:
         """Let go of everything; jobs and services go on running."""
         self.reconciler.stop()
         self.service_reconciler.stop()
+        self._machines.close()
         self._database.close()
         self._lock.release()
 

@@ -103,4 +103,5 @@ class Executor(Protocol):
         """The log files of the job's attempts, oldest first; all but the last are complete."""
 
     def recover(self, attempt: Attempt) -> Recovery:
-        """Settle an attempt that is WAITING or PENDING: it has begun after all, it never will from now on, or all is lost."""
+        """Settle an attempt that is WAITING or PENDING: it has begun after all, it never will from now on, or all is
+        lost."""

@@ -69,7 +69,7 @@ def _gpus(gpus: int | None, devices: tuple[Device, ...]) -> int:
 
 def _check_room(model: str, how: str, needed: int, gpus: int, devices: tuple[Device, ...], remedy: str) -> None:
     kind = "cuda" if gpus else "cpu"
-    room = max(device.total_bytes for device in devices if device.kind == kind)
+    room = max(device.most_bytes for device in devices if device.kind == kind)
     if needed > room:
         place = "the largest GPU here has" if gpus else "this machine has"
         raise CapacityError(
