@@ -3,7 +3,7 @@
 To whoever starts it, it is `python -m quickalign.train SPEC.json`: the same lines, files and exit codes, and the same
 answer to SIGTERM. It waits until all workers have a place at once. Where one is lost, all begin anew at the last
 checkpoint. `--cpus`, `--gpus` and `--memory BYTES` are what each worker takes; `--address` is the cluster's, by default
-the one that this program runs in.
+the one that this program runs in, and `local` is one of this machine alone, for the time of the run.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class _Fit(threading.Thread):
 class Driver:
     """Takes one run from its specification to its end."""
 
-    def __init__(self, spec: Path, workers: int, share: Share) -> None:
+    def __init__(self, spec: Path, output: Path, workers: int, share: Share) -> None:
+        self._output = output
         self._spec, self._workers, self._share = spec.absolute(), workers, share
         token = secrets.token_hex(8)
         links = self._spec.parent / LINKS
@@ -118,8 +119,11 @@ class Driver:
 
     def _say(self, reason: str | None, said: str | None) -> str | None:
         if reason and reason != said:
+            from quickalign.train.journal import Journal  # noqa: PLC0415 - loads PyTorch, and is seldom needed
+
             sys.stdout.write(f"[workers] {reason}\n")
             sys.stdout.flush()
+            Journal(self._output).phase("workers", reason)
         return reason
 
     def _outcome(self, training: _Fit) -> int:
@@ -144,7 +148,8 @@ def main(arguments: list[str]) -> int:
         spec = specs.load(asked.spec)
         check_distribution(spec.strategy, spec.hyperparameters, asked.workers)
         connect(asked.address)
-        return Driver(asked.spec, asked.workers, Share(asked.cpus, asked.gpus, asked.memory)).drive()
+        share = Share(asked.cpus, asked.gpus, asked.memory)
+        return Driver(asked.spec, spec.output, asked.workers, share).drive()
     except QuickalignError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -42,6 +42,8 @@ class Share:
 def connect(address: str | None) -> None:
     """Connect this process to the cluster at `address`, or to the one that started it.
 
+    `local` starts one of this machine, for as long as this process lives.
+
     Raises:
         OptionError: Ray is not installed. UnavailableError: the cluster does not answer.
     """
@@ -53,6 +55,8 @@ def connect(address: str | None) -> None:
         raise OptionError("Training on a cluster needs Ray.", "Install it: pip install 'quickalign[ray]'.") from None
     settings: dict[str, Any] = {"runtime_env": {"env_vars": {_SHUTDOWN: _SHUTDOWN_SECONDS}}}
     where = address or os.environ.get("RAY_ADDRESS") or "auto"
+    if where == "local":
+        settings["include_dashboard"] = False
     try:
         ray.init(address=where, logging_level="warning", **settings)
     except (ConnectionError, RuntimeError, OSError) as error:
@@ -92,7 +96,9 @@ def fit(workers: int, share: Share, config: dict[str, Any], storage: Path) -> No
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    places = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    # the lease is the mark by which an executor knows what its attempt has started
+    names = ("PYTHONPATH", "QUICKALIGN_LEASE")
+    carried = {name: os.environ[name] for name in names if name in os.environ}
     TorchTrainer(
         work,
         train_loop_config=config,
@@ -101,7 +107,7 @@ def fit(workers: int, share: Share, config: dict[str, Any], storage: Path) -> No
             name="ray",
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=RESTARTS),
-            worker_runtime_env={"env_vars": places},
+            worker_runtime_env={"env_vars": carried},
         ),
     ).fit()
 

@@ -29,6 +29,9 @@ PROGRAMS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 )
 """The command of each kind, to which the specification's path is added."""
 
+SPREAD = (sys.executable, "-m", "quickalign.cluster.train")
+"""The command that trains on several workers of a cluster."""
+
 EXPORTED = "model"
 """The exported folder in an export's folder of results."""
 
@@ -118,3 +121,14 @@ def program_spec(request: NewJob, paths: dict[str, str], output: Path) -> dict[s
 def arguments(request: NewJob, spec: Path, output: Path) -> tuple[str, ...]:
     """What the program is called with: a training run leaves its news where its results are, the others are told."""
     return (str(spec),) if isinstance(request, JobCreate) else (str(spec), str(output))
+
+
+def spread(spec: Path, taken: Resources, cpus: float) -> tuple[str, ...]:
+    """The command that trains on several workers of a cluster, each with `cpus` and what is `taken`."""
+    # with a GPU the memory is the card's, and a cluster counts that of its machines
+    memory = 0 if taken.gpus else taken.memory_bytes
+    asked = {"workers": taken.workers, "cpus": cpus, "gpus": taken.gpus, "memory": memory}
+    options = (
+        text for name, value in asked.items() for text in (f"--{name}", f"{value:g}" if name == "cpus" else str(value))
+    )
+    return (*SPREAD, str(spec), *options)
