@@ -6,8 +6,8 @@
 Four things take the same optimiser batches: one process alone on one core; two such processes at once, each on its own
 core and with nothing to do with the other; two workers of a local Ray cluster with whole weights (ddp); and two with
 weights in pieces (fsdp2). The second says what two cores of this machine are worth together; what lies between it and
-the workers is the exchange and the uneven halves of a batch. Times are those of a run's steps after the first three, by its
-own metrics. Results are printed, and written as JSON to `benchmarks/results/`.
+the workers is the exchange and the uneven halves of a batch. Times are those of a run's steps after the first three, by
+its own metrics. Results are printed, and written as JSON to `benchmarks/results/`.
 """
 
 import argparse

@@ -185,7 +185,7 @@ def test_each_way_to_save_memory_saves_memory():
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_pieces_of_the_layers_are_counted(method):
-    whole = _demand(HALF_BILLION, METHODS[method])
+    whole = _demand(HALF_BILLION, METHODS[method], device_kind="cuda")
     cut = replace(whole, pieces=4)
     parts, resident = predict(whole), memory._resident(cut)
     layers = (4 if whole.full else 2) * HALF_BILLION.linear_parameters
@@ -194,6 +194,6 @@ def test_pieces_of_the_layers_are_counted(method):
     assert memory._put_together(whole) == 0
     assert memory._put_together(cut) > 0
     if method == "full":
-        assert sum(predict(cut).values()) < 0.8 * sum(parts.values())
+        assert sum(predict(cut).values()) < 0.7 * sum(parts.values())
     at_the_end = memory._whole_again(cut)
     assert at_the_end["the whole model"] > base_bytes(whole)
