@@ -77,7 +77,7 @@ class Platform:
             config=config,
             database=database,
             executor=executor,
-            starter=Starter(home, blobs, executor, {**kinds.PROGRAMS, "train": trainer}),
+            starter=Starter(home, blobs, executor, {**kinds.PROGRAMS, "train": trainer}, config.ray.cpus),
             queue=queue,
             devices=devices,
             clock=clock,
