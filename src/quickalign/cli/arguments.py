@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from quickalign.core import options as option_rules
+from quickalign.core.distribution import Distribution
 from quickalign.core.errors import OptionError
 from quickalign.core.spec import BadRows, DataFormat, RunSpec
 
@@ -32,6 +33,7 @@ Preference = Annotated[
 BadRowsOption = Annotated[BadRows, typer.Option("--bad-rows", help=_ABOUT["bad_rows"])]
 SampleTokens = Annotated[int, typer.Option("--sample-tokens", min=0, max=4096, help=_ABOUT["sample_tokens"])]
 ClosingRows = Annotated[int, typer.Option("--closing-rows", min=0, max=1000, help=_ABOUT["closing_rows"])]
+StrategyOption = Annotated[Distribution, typer.Option("--strategy", help=_ABOUT["strategy"])]
 SamplePrompts = Annotated[
     list[str] | None,
     typer.Option("--sample-prompt", help=f"May be repeated. {_ABOUT['sample_prompts']}", show_default=False),
@@ -72,7 +74,8 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
 
 def default_output(spec: RunSpec) -> Path:
     """The folder of a run that was given none: the same for the same command, another one for other settings."""
-    asked = spec.model_dump_json(exclude={"output", "resume"})
+    named = {"output", "resume"} | ({"strategy"} if spec.strategy == "ddp" else set())
+    asked = spec.model_dump_json(exclude=named)
     digest = hashlib.sha256(asked.encode()).hexdigest()[:6]
     model = Path(spec.model.rstrip("/")).name or "model"
     return Path("runs") / f"{model}-{spec.hyperparameters.training_strategy}-{digest}"

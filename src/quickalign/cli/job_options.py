@@ -35,6 +35,17 @@ Gpus = Annotated[
         rich_help_panel=_JOB,
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=1024,
+        help="Processes that train together, each with its GPUs; more than 1 needs a server with a cluster.",
+        show_default=False,
+        rich_help_panel=_JOB,
+    ),
+]
 Priority = Annotated[
     int | None,
     typer.Option(

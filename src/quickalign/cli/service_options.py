@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
-from quickalign.core.wire.services import EngineChoice, RevisionSpec, ServiceCreate, Source, Weights
+from quickalign.core.wire.services import Autoscaling, EngineChoice, RevisionSpec, ServiceCreate, Source, Weights
 
 _HOW = "How it is served"
 _LIMITS = "Limits"
+_CLUSTER = "On a cluster"
 
 
 def _about(kind: type[Any], name: str) -> str:
@@ -99,7 +101,54 @@ IdleStop = Annotated[
         rich_help_panel=_LIMITS,
     ),
 ]
+MinReplicas = Annotated[
+    int | None,
+    typer.Option(
+        "--min-replicas", min=0, help=_about(Autoscaling, "min"), show_default=False, rich_help_panel=_CLUSTER
+    ),
+]
+MaxReplicas = Annotated[
+    int | None,
+    typer.Option(
+        "--max-replicas", min=1, help=_about(Autoscaling, "max"), show_default=False, rich_help_panel=_CLUSTER
+    ),
+]
+OngoingRequests = Annotated[
+    int | None,
+    typer.Option(
+        "--ongoing-requests",
+        min=1,
+        help=_about(Autoscaling, "ongoing_requests"),
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
+]
+QuietSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--quiet-seconds",
+        min=1,
+        help=_about(Autoscaling, "quiet_seconds"),
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
+]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated.", show_default=False)
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once instead of waiting.")]
+
+
+def autoscaling(
+    least: int | None, most: int | None, ongoing_requests: int | None, quiet_seconds: float | None
+) -> dict[str, Any] | None:
+    """What the options of autoscaling say together; None where none was given.
+
+    Raises:
+        OptionError: one of them was given without the most replicas.
+    """
+    given = {"min": least, "max": most, "ongoing_requests": ongoing_requests, "quiet_seconds": quiet_seconds}
+    found = {name: value for name, value in given.items() if value is not None}
+    if found and most is None:
+        raise OptionError("Autoscaling needs its upper bound.", "Add --max-replicas N.")
+    return found or None

@@ -10,6 +10,8 @@ from quickalign.core.errors import OptionError, QuickalignError
 
 CRASHED = 70
 """The exit code for what no error of `core.errors` describes."""
+AWAY = 75
+"""The exit code that says: nothing is wrong with what was asked for, but the cluster that it needs is not there."""
 
 
 def run_program(work: Callable[..., None], arguments: list[str], *, most: int = 1) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quickalign.core import options
+from quickalign.core.distribution import Distribution
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 
@@ -45,6 +46,10 @@ class RunSpec(BaseModel):
         ge=0,
         le=1000,
         description="Rows of the sample set that end a run without validation data; 0: no closing evaluation.",
+    )
+    strategy: Distribution = Field(
+        default="ddp",
+        description="How several workers share the weights: ddp holds them whole in each, fsdp2 in pieces.",
     )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters, description="All training options.")
 

@@ -3,8 +3,9 @@
 import ipaddress
 import tomllib
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from quickalign.core import paths
 from quickalign.core.errors import OptionError
@@ -18,6 +19,37 @@ SAMPLE_MIRROR = {
     f"{_SAMPLE}/sampled_test.json": "assets:sample/heldout.json",
 }
 """The sample data of PAI-QuickStart, which only its cloud can read, and what stands in for it here."""
+
+
+class RayConfig(BaseModel):
+    """The Ray cluster that runs jobs and services, where `executor` is "ray"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str | None = Field(
+        default=None,
+        description='The cluster\'s dashboard, such as "http://head:8265"; "local" starts a cluster here, for trying.',
+    )
+    token_file: Path | None = Field(
+        default=None, description="A file with the cluster's token, readable by its owner only."
+    )
+    python: str | None = Field(
+        default=None, description="The interpreter on the nodes that has quickalign; the server's own path by default."
+    )
+    jobs: int = Field(default=100, ge=1, description="Jobs that the cluster is given at once; Ray finds their places.")
+    cpus: float = Field(default=1, gt=0, description="CPUs that a job reserves, and so the threads it computes with.")
+    card_gb: float | None = Field(
+        default=None, gt=0, description="The memory of the cluster's GPUs, where none is there when the server starts."
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        address = self.address
+        if address is not None and address != "local" and not address.startswith(("http://", "https://")):
+            raise ValueError('address must be "local", or begin with http:// or https://')
+        if address == "local" and self.token_file is not None:
+            raise ValueError("token_file is for a cluster that exists; a local one makes its own token")
+        return self
 
 
 class Config(BaseModel):
@@ -46,6 +78,10 @@ class Config(BaseModel):
         default=SAMPLE_MIRROR,
         description="URIs (with * and ?) and what is read in their place: another URI, a path, or assets:<file>.",
     )
+    executor: Literal["local", "ray"] = Field(
+        default="local", description='What runs jobs and services: this machine, or a Ray cluster ("ray", see `[ray]`).'
+    )
+    ray: RayConfig = Field(default=RayConfig(), description="The Ray cluster; see the cluster guide.")
     cpu_jobs: int = Field(default=1, ge=0, description="CPU jobs at once; 0 lets them wait.")
     gpu_jobs: int = Field(default=1, ge=1, description="Jobs at once on each GPU, where their memory allows.")
     start_seconds: float = Field(default=120, gt=0, description="A job that has not begun by then is started again.")
@@ -83,6 +119,18 @@ class Config(BaseModel):
     )
     jupyter_token_file: Path | None = Field(default=None, description="A file that holds that server's token.")
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.executor == "local" and "ray" in self.model_fields_set:
+            raise ValueError('[ray] is set, but nothing uses it: set executor = "ray", or remove it')
+        if self.executor == "ray":
+            if self.ray.address is None:
+                raise ValueError('executor = "ray" needs ray.address: a dashboard\'s address, or "local"')
+            here = sorted({"cpu_jobs", "gpu_jobs"} & self.model_fields_set)
+            if here:
+                raise ValueError(f'{here[0]} is of this machine and says nothing with executor = "ray": set ray.jobs')
+        return self
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
@@ -118,9 +166,11 @@ def load(home: Path) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"]) or None
+        said = first["msg"].removeprefix("Value error, ")
+        where = f"{file}: {name}" if name else str(file)
         raise OptionError(
-            f"{file}: {name}: {first['msg']}.", "Correct the file; the server guide lists all settings.", field=name
+            f"{where}: {said}.", "Correct the file; the server guide lists all settings.", field=name
         ) from None
     return config
 

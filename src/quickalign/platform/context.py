@@ -15,10 +15,11 @@ from quickalign.platform.config import Config
 from quickalign.platform.db.changes import Topic
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import KeyRow
-from quickalign.platform.devices import Device, find_devices
+from quickalign.platform.devices import Device
 from quickalign.platform.estimates import Estimates
 from quickalign.platform.executors.base import Executor
 from quickalign.platform.executors.local import LocalExecutor
+from quickalign.platform.executors.machines import Machines, find_machines
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.files.service import Files
 from quickalign.platform.home import Home
@@ -39,7 +40,7 @@ from quickalign.platform.registry import Registry
 from quickalign.platform.services.health import Probe, is_well
 from quickalign.platform.services.make import make_services
 from quickalign.platform.services.secrets import Secrets
-from quickalign.platform.services.starting import SERVER
+from quickalign.platform.services.starting import CLUSTER_SERVER, SERVER
 from quickalign.platform.services.usage import Usage
 from quickalign.platform.system import System
 from quickalign.platform.tokens import Tokens
@@ -62,6 +63,7 @@ class Platform:
         database: Database,
         config: Config,
         *,
+        machines: Machines,
         executor: Executor,
         devices: tuple[Device, ...],
         clock: Callable[[], float],
@@ -72,6 +74,7 @@ class Platform:
     ) -> None:
         self.home, self.config = home, config
         self._lock, self._database, self._clock = lock, database, clock
+        self._machines = machines
         self._lease = Lease(database) if database.is_shared else None
         self._executor = executor
         self._swept = time.monotonic()
@@ -84,7 +87,7 @@ class Platform:
             config=config,
             database=database,
             executor=executor,
-            starter=Starter(home, blobs, executor, {**kinds.PROGRAMS, "train": trainer}),
+            starter=Starter(home, blobs, executor, {**kinds.PROGRAMS, "train": trainer}, config.ray.cpus),
             queue=queue,
             devices=devices,
             clock=clock,
@@ -116,6 +119,7 @@ class Platform:
             devices=devices,
             clock=clock,
             server=server,
+            on_cluster=config.executor == "ray",
             probe=probe,
             changed=queue.changed,
             leadership=self._lease,
@@ -146,7 +150,7 @@ class Platform:
         clock: Callable[[], float] = time.time,
         trainer: tuple[str, ...] = kinds.PROGRAMS["train"],
         replicas: Executor | None = None,
-        server: tuple[str, ...] = SERVER,
+        server: tuple[str, ...] | None = None,
         probe: Probe = is_well,
     ) -> "Platform":
         """Take the home's lock, bring its database to the newest schema, and remove what a killed server left over.
@@ -157,35 +161,42 @@ class Platform:
             home: the state folder, made where it does not exist.
             database_url: a PostgreSQL database in place of SQLite in the home.
             config: in place of the home's config.toml.
-            executor: what runs jobs in place of this machine.
+            executor: what runs jobs in place of what the settings name.
             devices: what there is in place of what is found.
             clock: seconds since 1970.
             trainer: the command that trains, to which the specification's path is added.
-            replicas: what runs replicas of services in place of this machine.
-            server: the command that serves, to which the specification's path is added.
+            replicas: what runs replicas of services, likewise.
+            server: the command that serves, likewise; the path of its specification is added to it.
             probe: whether a replica is well.
 
         Raises:
             ConflictError: another server has this home, or is where this one cannot help it. StorageError: the home
                 cannot be written, or is damaged.
-            OptionError: its config.toml cannot be used. UnavailableError: the database does not answer.
+            OptionError: its config.toml, or the cluster that it names, cannot be used. AccessError: the cluster refuses
+            its token. UnavailableError: the database does not answer.
         """
         places = Home(home.expanduser().absolute())
         places.make()
         settings = config or configs.load(places.root)
         lock, database = _take(places, database_url)
-        found = find_devices(settings.cpu_jobs, settings.gpu_jobs) if devices is None else devices
+        try:
+            machines = find_machines(settings, places, devices)
+        except BaseException:
+            database.close()
+            lock.release()
+            raise
         platform = cls(
             places,
             lock,
             database,
             settings,
-            executor=executor or LocalExecutor(places.jobs),
-            devices=found,
+            machines=machines,
+            executor=executor or machines.jobs,
+            devices=machines.devices,
             clock=clock,
             trainer=trainer,
-            replicas=replicas or LocalExecutor(places.services),
-            server=server,
+            replicas=replicas or machines.replicas,
+            server=server or (CLUSTER_SERVER if settings.executor == "ray" else SERVER),
             probe=probe,
         )
         try:
@@ -219,6 +230,7 @@ class Platform:
             self._watch.stop()
         if self._lease:
             self._lease.release()
+        self._machines.close()
         self._database.close()
         self._lock.release()
 

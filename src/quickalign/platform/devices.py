@@ -13,13 +13,23 @@ _SECONDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU, or this machine's processor with its memory. `slots` is how many jobs it takes at once."""
+    """A GPU, or this machine's processor with its memory. `slots` is how many jobs it takes at once.
+
+    `largest_bytes` is there where it stands for those of many machines, with `total_bytes` together: what the largest
+    of them has. Who fits where is not decided here then.
+    """
 
     kind: Literal["cpu", "cuda"]
     index: int
     name: str
     total_bytes: int
     slots: int
+    largest_bytes: int | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """What one job can have at most."""
+        return self.total_bytes if self.largest_bytes is None else self.largest_bytes
 
 
 def find_devices(cpu_jobs: int, gpu_jobs: int) -> tuple[Device, ...]:

@@ -10,7 +10,7 @@ from quickalign.platform.config import Config
 from quickalign.platform.devices import Device
 from quickalign.platform.files.preview import named
 from quickalign.platform.inputs import FIELDS, Inputs
-from quickalign.platform.jobs.requests import check_spec, run_spec
+from quickalign.platform.jobs.requests import check_spec, check_workers, run_spec
 from quickalign.platform.programs.run import run_program
 from quickalign.platform.queue.needs import resources
 
@@ -29,15 +29,19 @@ class Estimates:
             for GPUs that are not there; UnavailableError: planning took too long.
         """
         parameters = check_spec(request.spec, self._inputs)
+        check_workers(request.spec, parameters, request.workers, self._config)
         if request.gpus:
             resources(request.spec.model, parameters, request.gpus, self._devices)
         with tempfile.TemporaryDirectory(prefix="quickalign-estimate-") as folder:
             paths = {field: path for field in FIELDS if (path := self._path(request, field, Path(folder)))}
             spec = Path(folder) / "spec.json"
             spec.write_text(json.dumps(run_spec(request.spec, paths, str(Path(folder) / "output"))), encoding="utf-8")
-            found = run_program("quickalign.train", {}, self._config.estimate_seconds, "--plan", str(spec))
+            found = run_program(
+                "quickalign.train", {}, self._config.estimate_seconds, "--plan", str(spec), str(request.workers)
+            )
         plan: dict[str, Any] = found["plan"]
-        needed = Resources(gpus=int(plan["device_kind"] == "cuda"), memory_bytes=plan["predicted_peak_bytes"])
+        peak, on_gpu = plan["predicted_peak_bytes"], int(plan["device_kind"] == "cuda")
+        needed = Resources(gpus=on_gpu, memory_bytes=peak, workers=request.workers)
         return Estimate(plan=plan, report=found["report"] | {"uri": request.spec.train}, resources=needed)
 
     def _path(self, request: EstimateRequest, field: str, folder: Path) -> str | None:

@@ -15,6 +15,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 class Sight(Enum):
@@ -42,6 +43,15 @@ def boot_id() -> str:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return str(int(psutil.boot_time()))
+
+
+@cache
+def place() -> str:
+    """Where process ids mean what they mean here: this boot, and this container."""
+    try:
+        return f"{boot_id()}/{_PID_NAMESPACE.readlink().name}"
+    except OSError:  # not Linux
+        return boot_id()
 
 
 def identify(pid: int) -> Identity | None:
@@ -93,6 +103,13 @@ def members(leader: Identity, mark: str) -> tuple[Identity, ...]:
     return tuple(found)
 
 
+def marked(mark: str) -> tuple[Identity, ...]:
+    """The processes here that were given the variable `mark`, whoever began them; not this one."""
+    folders = (folder for folder in Path("/proc").glob("[0-9]*") if int(folder.name) != os.getpid())
+    found = (identify(int(folder.name)) for folder in folders if _was_given(folder, mark))
+    return tuple(one for one in found if one is not None)
+
+
 def _session(pid: int) -> int:
     try:
         return os.getsid(pid)
@@ -118,6 +135,8 @@ def resident_bytes(processes: Iterable[Identity]) -> int:
     """The memory that these processes hold; those that are gone count nothing."""
     total = 0
     for one in processes:
+        if one.boot_id != boot_id():
+            continue  # on another machine
         try:
             total += psutil.Process(one.pid).memory_info().rss
         except psutil.Error:

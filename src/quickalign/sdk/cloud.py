@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quickalign.core.errors import OptionError
+from quickalign.core.wire.jobs import MOST_WORKERS
 
 _OWN_PROGRAM = "a job runs quickalign's own training program and never code that comes with a request"
 _NO_CLOUD = "a job runs on the machine of the server, where there is nothing of the kind"
@@ -54,7 +55,7 @@ def refuse(arguments: Mapping[str, Any], refused: Mapping[str, str] = REFUSED, w
 def gpus_of(
     instance_type: str | None, instance_spec: Any, instance_count: int | None, *, spec_name: str = "instance_spec"
 ) -> int | None:
-    """How many GPUs a job or a replica asks for; None leaves it to the server.
+    """How many GPUs a job in one process, or a replica, asks for; None leaves it to the server.
 
     Args:
         instance_type: `cpu`, `gpu:2`, or an ECS type that names its GPUs.
@@ -67,9 +68,32 @@ def gpus_of(
     """
     if instance_count not in (None, 1):
         raise OptionError(
-            f"instance_count={instance_count} cannot be honoured: a job runs on one machine.",
+            f"instance_count={instance_count} cannot be honoured: only training spreads over several workers.",
             "Leave it out.",
         )
+    return gpus_of_instance(instance_type, instance_spec, spec_name=spec_name)
+
+
+def workers_of(instance_count: int | None) -> int:
+    """How many workers a job that trains asks for.
+
+    Raises:
+        OptionError: it is no number of workers.
+    """
+    count = 1 if instance_count is None else instance_count
+    if not 1 <= count <= MOST_WORKERS:
+        raise OptionError(
+            f"instance_count={instance_count} is no number of workers.", f"Give a number from 1 to {MOST_WORKERS}."
+        )
+    return count
+
+
+def gpus_of_instance(instance_type: str | None, instance_spec: Any, *, spec_name: str = "instance_spec") -> int | None:
+    """How many GPUs one instance has; None leaves it to the server.
+
+    Raises:
+        OptionError: it says something that cannot be honoured.
+    """
     if instance_type is not None and instance_spec is not None:
         raise OptionError(f"instance_type={instance_type!r} and {spec_name} exclude each other.", "Give one of them.")
     if instance_type is not None:

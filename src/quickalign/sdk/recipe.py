@@ -39,7 +39,8 @@ class ModelTrainingRecipe:
         model_channel_name: the name in `inputs` that replaces the model.
         hyperparameters: options by the names of the reference page; those left out have their defaults.
         instance_type: `cpu`, `gpu:N`, or an ECS type that names its GPUs; None takes what the server has.
-        instance_count: 1 at most.
+        instance_count: workers that train together, each an instance; more than 1 needs a server with a cluster.
+        strategy: how they share the weights: `ddp` (whole in each) or `fsdp2` (in pieces).
         instance_spec: `{"gpu": N}`.
         labels: up to 16 labels of your own.
         default_training_inputs: what `train()` without inputs trains on; by default the sample preference set.
@@ -79,6 +80,7 @@ class ModelTrainingRecipe:
         sample_prompts: tuple[str, ...] = (),
         sample_tokens: int = 128,
         closing_rows: int = 16,
+        strategy: str = "ddp",
         session: Session | None = None,
         **unsupported: Any,
     ) -> None:
@@ -95,7 +97,8 @@ class ModelTrainingRecipe:
         self.model_uri = os.fspath(model_uri) if model_uri is not None else None
         self.method = method
         self.model_channel_name = model_channel_name
-        self.gpus = cloud.gpus_of(instance_type, instance_spec, instance_count)
+        self.gpus = cloud.gpus_of_instance(instance_type, instance_spec)
+        self.workers = cloud.workers_of(instance_count)
         self.labels = dict(labels or {})
         self.base_job_name = base_job_name or "modeltrainingrecipe"
         self.priority = priority
@@ -110,6 +113,7 @@ class ModelTrainingRecipe:
             "sample_prompts": tuple(sample_prompts),
             "sample_tokens": sample_tokens,
             "closing_rows": closing_rows,
+            "strategy": strategy,
         }
         self._jobs: list[TrainingJob] = []
         if model_provider in ("pai", "quickstart") and model_uri is None:
@@ -165,7 +169,9 @@ class ModelTrainingRecipe:
         Raises:
             QuickalignError: for the same reasons as `train`.
         """
-        return self.session.server.estimate(EstimateRequest(spec=self._spec(inputs), gpus=self.gpus))
+        return self.session.server.estimate(
+            EstimateRequest(spec=self._spec(inputs), gpus=self.gpus, workers=self.workers)
+        )
 
     def wait(self, interval: float = 5, show_logs: bool = True, all_jobs: bool = False) -> TrainingJob:
         """Wait for the latest job, or for all of them without their logs; returns the latest.
@@ -207,7 +213,7 @@ class ModelTrainingRecipe:
             instance_count: replicas.
             resource_config: the same as `{"gpu": N}`.
             options: `engine`, `precision`, `weights`, `system_prompt`, `context`, `max_concurrency`, `max_waiting`,
-                `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`.
+                `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`; `autoscaling` on a cluster.
             wait: whether to return only when it answers.
             labels: up to 16 labels of your own; those of the recipe when None.
             serializer: of the predictor.
@@ -244,6 +250,7 @@ class ModelTrainingRecipe:
         output = self._output(outputs, name)
         values: dict[str, Any] = {"name": name, "spec": self._spec(inputs), "metadata": labels}
         values |= {"priority": self.priority, "max_retries": self.max_retries, "output": output, "gpus": self.gpus}
+        values["workers"] = self.workers
         return checked(JobCreate, {key: value for key, value in values.items() if value is not None})
 
     def _spec(self, inputs: Mapping[str, Place] | None) -> TrainRequest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import httpx
 from pydantic import BaseModel, ConfigDict
@@ -58,6 +59,10 @@ class Proof(BaseModel):
                     f"The replica does not serve what was trained: {check.name}: {check.seen}",
                     "Export the run again, or serve it with engine=transformers.",
                 )
+
+    def told(self) -> list[dict[str, Any]]:
+        """The checks as they are written down."""
+        return [check.model_dump(mode="json") for check in self.checks]
 
 
 def probe_prompts(prompts: Prompts) -> tuple[tuple[int, ...], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -65,11 +65,23 @@ class ServeSpec(BaseModel):
     prove: bool = Field(default=True, description="Check before the replica is ready that it serves what was trained.")
 
 
+S = TypeVar("S", bound=ServeSpec)
+
+
 def load(path: Path) -> ServeSpec:
     """Read a spec file.
 
     Raises:
         OptionError: it cannot be read, is no JSON, or holds a value that cannot be.
+    """
+    return parse(read(path), str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The values in a spec file, unchecked.
+
+    Raises:
+        OptionError: it cannot be read, or is no JSON object.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -79,13 +91,22 @@ def load(path: Path) -> ServeSpec:
         raise OptionError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(values, dict):
         raise OptionError(f"{path} must hold a JSON object, not {type(values).__name__}.")
-    return parse(values, str(path))
+    return values
 
 
 def parse(values: dict[str, Any], name: str = "serve") -> ServeSpec:
     """Validate the values of a spec; `name` is used in errors."""
+    return validated(ServeSpec, values, name)
+
+
+def validated(kind: type[S], values: dict[str, Any], name: str) -> S:
+    """The same for a spec that says more than `ServeSpec`.
+
+    Raises:
+        OptionError: a value that cannot be.
+    """
     try:
-        spec = ServeSpec.model_validate(values)
+        spec = kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

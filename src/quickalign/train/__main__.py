@@ -1,6 +1,7 @@
 """`python -m quickalign.train SPEC.json`: a run as a plain program, with plain lines on standard output.
 
-`python -m quickalign.train --plan SPEC.json` prints the plan and the data report as one JSON object and trains nothing.
+`python -m quickalign.train --plan SPEC.json [WORKERS]` prints plan and data report as one JSON object and trains
+nothing; WORKERS is how many processes the run is to have.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def main(arguments: list[str]) -> int:
     planning = arguments[:1] == ["--plan"]
     try:
         rest = arguments[1:] if planning else arguments
-        if len(rest) != 1:
+        if not 1 <= len(rest) <= 1 + planning:
             raise OptionError("Exactly one argument is expected: the run specification's JSON file.")
         spec = specs.load(Path(rest[0]))
-        return _plan(spec) if planning else _run(spec)
+        return _plan(spec, int(rest[1]) if rest[1:] else None) if planning else _run(spec)
     except QuickalignError as error:
         sys.stderr.write(f"error: {error}\n")
         if planning:
@@ -61,11 +62,11 @@ def _run(spec: RunSpec) -> int:
     return 0
 
 
-def _plan(spec: RunSpec) -> int:
+def _plan(spec: RunSpec, workers: int | None) -> int:
     with uncollected():
         from quickalign.train.run import plan  # noqa: PLC0415
 
-    found, report = plan(spec)
+    found, report = plan(spec, workers=workers)
     answer = {"plan": found.to_json(), "report": report.model_dump(mode="json")}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0

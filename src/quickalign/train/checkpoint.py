@@ -61,15 +61,19 @@ def save(
     policy: Policy,
     tokenizer: PreTrainedTokenizerBase,
     manifest: Manifest,
+    weights: dict[str, Tensor] | None,
     optimizer: dict[str, Tensor],
     random_states: list[Tensor],
     state: dict[str, Any],
     keep: int,
 ) -> Path:
-    """Write the checkpoint of `step` atomically, then delete all but the newest `keep`."""
+    """Write the checkpoint of `step` atomically, then delete all but the newest `keep`.
+
+    `weights` are the trained ones by the names of `policy.trainable`, where the model itself has only pieces of them.
+    """
     target = folder_of(output) / f"step-{step:08d}"
     with atomic.folder(target) as folder:
-        export(policy, tokenizer, folder / policy.kind, manifest)
+        export(policy, tokenizer, folder / policy.kind, manifest, weights)
         save_file(optimizer, folder / "optimizer.safetensors")
         save_file({str(rank): value for rank, value in enumerate(random_states)}, folder / "random.safetensors")
         text = json.dumps({**state, "step": step}, indent=1, sort_keys=True)
@@ -109,17 +113,31 @@ def load_random_state(checkpoint: Checkpoint, rank: int) -> Tensor:
     return load_file(checkpoint.folder / "random.safetensors")[str(rank)]
 
 
-def export(policy: Policy, tokenizer: PreTrainedTokenizerBase, folder: Path, manifest: Manifest) -> str:
+def export(
+    policy: Policy,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    manifest: Manifest,
+    weights: dict[str, Tensor] | None = None,
+) -> str:
     """Write the trained adapter (PEFT layout) or model (Hugging Face layout) with its tokenizer, template and manifest.
+
+    Args:
+        policy: the model in training.
+        tokenizer: its tokenizer.
+        folder: where to.
+        manifest: what `quickalign.json` says.
+        weights: the trained weights by the names of `policy.trainable`; those of the model when None.
 
     Returns:
         The SHA-256 of the weights.
     """
     with atomic.folder(folder) as temporary:
         if isinstance(policy.model, PeftModel):
-            _save_adapter(policy.model, temporary, manifest.base.source)
+            _save_adapter(policy.model, temporary, manifest.base.source, weights)
         elif isinstance(policy.model, PreTrainedModel):
-            policy.model.save_pretrained(temporary)
+            state = None if weights is None else _buffers(policy.model) | weights
+            policy.model.save_pretrained(temporary, state_dict=state)
         tokenizer.save_pretrained(temporary)
         digest = weights_sha256(temporary)
         manifests.write(temporary, manifest.model_copy(update={"weights_sha256": digest}))
@@ -136,9 +154,16 @@ def weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+def _buffers(model: PreTrainedModel) -> dict[str, Tensor]:
+    """What a saved model holds besides its parameters."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in parameters}
+
+
+def _save_adapter(model: PeftModel, folder: Path, base: str, weights: dict[str, Tensor] | None) -> None:
     """PEFT's layout, with lists sorted: PEFT writes sets in random order, and equal runs must give equal files."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+    state: dict[str, Tensor] = get_peft_model_state_dict(model, state_dict=weights)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config["default"].to_dict()
     config["base_model_name_or_path"] = base

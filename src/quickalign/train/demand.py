@@ -32,6 +32,7 @@ class Demand:
         micro: the largest micro-batch.
         packing: whether micro-batches are packed and scored by the one-pass head.
         checkpointing: whether activations are recomputed.
+        pieces: into how many pieces over the processes the layers' weights are cut; 1 holds them whole.
     """
 
     shape: ModelShape
@@ -41,6 +42,7 @@ class Demand:
     micro: Micro
     packing: bool
     checkpointing: bool
+    pieces: int = 1
 
     @property
     def compute_bytes(self) -> int:

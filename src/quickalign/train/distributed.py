@@ -7,7 +7,7 @@ different number of micro-batches, and one reduction per optimiser step is both 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -23,7 +23,8 @@ class Processes:
     """The processes of this run; a single process where it was not started by `accelerate launch` or `torchrun`."""
 
     def __init__(self, *, cpu: bool = False) -> None:
-        self._state = PartialState(cpu=cpu) if cpu else PartialState()
+        # without being told, accelerate takes several processes on CPUs for so many runs of one
+        self._state = PartialState(cpu=cpu or not torch.cuda.is_available())
 
     @property
     def rank(self) -> int:
@@ -73,6 +74,13 @@ class Processes:
         """Run `work` in the main process, then in the others; for work that the main process leaves on disk."""
         with self._state.main_process_first():
             return work()
+
+    def from_main(self, work: Callable[[], T]) -> T:
+        """What `work` gives in the main process, in all of them: one answer, also where folders lag behind."""
+        values = [work() if self.is_main else None]
+        if self.world_size > 1:
+            dist.broadcast_object_list(values, src=0)
+        return cast("T", values[0])
 
     def gather(self, value: Any) -> list[Any]:
         """`value` of every process, in the order of their numbers, on all of them."""

@@ -13,12 +13,14 @@ from quickalign.train.objective import SUMS, Objective
 from quickalign.train.observer import Evaluation
 from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.scoring.reference import evaluating
+from quickalign.train.weights import Weights
 
 CHUNK_ROWS = 32
 
 
 def evaluate(
     policy: Policy,
+    weights: Weights,
     objective: Objective,
     rows: Sequence[EncodedRow],
     processes: Processes,
@@ -28,11 +30,15 @@ def evaluate(
     """Measure all `rows`, shared among the processes, without dropout or gradient."""
     sums = torch.zeros(len(SUMS), dtype=torch.float64, device=processes.device)
     mine = range(processes.rank, len(rows), processes.world_size)
+    chunks = [mine[start : start + CHUNK_ROWS] for start in range(0, len(mine), CHUNK_ROWS)]
+    idle = weights.idle_passes(lambda: sum(len(objective.scorer.cut([rows[i] for i in part])) for part in chunks))
     with torch.no_grad(), evaluating(policy.model), autocast(policy, processes.device):
-        for start in range(0, len(mine), CHUNK_ROWS):
-            chunk = [rows[i] for i in mine[start : start + CHUNK_ROWS]]
+        for part in chunks:
+            chunk = [rows[i] for i in part]
             for micro in objective.scorer.cut(chunk):
                 sums += objective.scores(policy.model, micro, chunk).sums
+        for _ in range(idle):
+            objective.idle(policy.model)
     values = dict(zip(SUMS, processes.sum(sums).tolist(), strict=True))
     count = values["rows"]
     pairs = parameters.training_strategy == "dpo"

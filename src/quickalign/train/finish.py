@@ -62,6 +62,10 @@ class Finish:
         self._prompts: tuple[SamplePrompt, ...] = ()
         self._before: list[str] = []
 
+    def use(self, setup: Setup) -> None:
+        """Go on with `setup`, in which the trained weights are whole."""
+        self._setup = setup
+
     def answer_before(self) -> None:
         """Answer the sample prompts with the untrained model; a resumed run keeps the answers of its start."""
         setup = self._setup

@@ -104,8 +104,7 @@ class Journal(Silent):
 
     def failed(self, error: QuickalignError) -> None:
         """Leave the whole message of what ended the run."""
-        values = {"message": str(error), "exit_code": error.exit_code, "kind": type(error).__name__}
-        self._replace(self._output / ERROR_FILE, values)
+        leave_error(self._output, error)
 
     def _event(self, kind: str, message: str, data: dict[str, Any] | None = None) -> None:
         line = {"created_at": time.time(), "kind": kind, "message": message, "data": data or {}}
@@ -116,13 +115,7 @@ class Journal(Silent):
         self._progress = self._progress.model_copy(update=changes)
         if now or time.monotonic() - self._told >= _STATUS_SECONDS:
             self._told = time.monotonic()
-            self._replace(self._output / STATUS_FILE, self._progress.model_dump())
-
-    def _replace(self, path: Path, values: dict[str, Any]) -> None:
-        """Replace a file as a whole. It is news, not results: there is no need to wait for the disk."""
-        temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-        temporary.write_bytes(orjson.dumps(values) + b"\n")
-        temporary.replace(path)
+            _replace(self._output / STATUS_FILE, self._progress.model_dump())
 
 
 class TaskJournal(Journal):
@@ -140,6 +133,19 @@ class TaskJournal(Journal):
     def result(self, values: dict[str, Any]) -> None:
         """Leave what was found; with it the program has done its work."""
         atomic.write_bytes(self._output / RESULT_FILE, orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def leave_error(output: Path, error: QuickalignError) -> None:
+    """Leave the whole message of what ended the run in the folder `output`."""
+    values = {"message": str(error), "exit_code": error.exit_code, "kind": type(error).__name__}
+    _replace(output / ERROR_FILE, values)
+
+
+def _replace(path: Path, values: dict[str, Any]) -> None:
+    """Replace a file as a whole. It is news, not results: there is no need to wait for the disk."""
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    temporary.write_bytes(orjson.dumps(values) + b"\n")
+    temporary.replace(path)
 
 
 def _drop_partial_line(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 import quickalign
 from quickalign.core.hyperparameters import Quantization
 from quickalign.train import resume
+from quickalign.train.checkpoint import checkpoints, load_weights
 from quickalign.train.device import reset_peak, resolve_precision
 from quickalign.train.distributed import Processes
 from quickalign.train.loop import Setup
@@ -19,22 +21,20 @@ from quickalign.train.objective import Objective
 from quickalign.train.observer import Observer
 from quickalign.train.prepare import Prepared
 from quickalign.train.scorers import make_reference, make_scorer
+from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.packed import PackedScorer
+from quickalign.train.scoring.parts import causal_model
 
 STORED_AS = {"none": "", "4bit": ", 4-bit NF4 with double quantisation", "8bit": ", LLM.int8"}
 
 
 def load(prepared: Prepared, observer: Observer, processes: Processes) -> Setup:
     """Load the base as the plan says and make it ready to train."""
-    parameters, plan = prepared.spec.hyperparameters, prepared.plan
+    parameters = prepared.spec.hyperparameters
     precision = resolve_precision(parameters.precision, prepared.device)
     observer.phase("load", f"{prepared.source.name}, {parameters.method}, {precision}")
     reset_peak(processes.device)
-    # Full fine-tuning keeps fp32 weights and computes under autocast: bf16 weights would swallow small updates.
-    dtype = torch.float32 if parameters.lora_dim == 0 else DTYPES[precision]
-    base = load_base(prepared.source.path, dtype=dtype, quantization=parameters.quantization, device=processes.device)
-    if parameters.quantization != "none":
-        keep_narrow(base, getattr(torch, prepared.shape.dtype))
-    policy = make_policy(base, parameters, precision=precision, checkpointing=plan.gradient_checkpointing)
+    policy = _load_policy(prepared, processes)
     observer.note(_sizes(policy, parameters.quantization))
     scorer = make_scorer(policy, prepared, processes, observer)
     reference = make_reference(policy, scorer, prepared, processes, observer)
@@ -47,10 +47,35 @@ def load(prepared: Prepared, observer: Observer, processes: Processes) -> Setup:
         rows=prepared.data.train,
         validation=validation if validation is not None else (),
         processes=processes,
-        plan=plan,
+        plan=prepared.plan,
         manifest=_manifest(prepared, policy, precision),
         identity=identity(prepared, processes),
     )
+
+
+def whole_again(setup: Setup, prepared: Prepared) -> Setup:
+    """The set-up after training, with all weights in the main process: it answers and measures alone.
+
+    Where the weights lie in pieces they are read from the last checkpoint; the pieces are let go of with `setup`.
+    """
+    if setup.spec.strategy == "ddp" or not setup.processes.is_main:
+        return setup
+    policy = _load_policy(prepared, setup.processes)
+    load_weights(policy, checkpoints(setup.spec.output)[-1])
+    if isinstance(setup.objective.scorer, PackedScorer):
+        use_packed_attention(causal_model(policy.model))
+    return replace(setup, policy=policy)
+
+
+def _load_policy(prepared: Prepared, processes: Processes) -> Policy:
+    parameters, plan = prepared.spec.hyperparameters, prepared.plan
+    precision = resolve_precision(parameters.precision, prepared.device)
+    # Full fine-tuning keeps fp32 weights and computes under autocast: bf16 weights would swallow small updates.
+    dtype = torch.float32 if parameters.lora_dim == 0 else DTYPES[precision]
+    base = load_base(prepared.source.path, dtype=dtype, quantization=parameters.quantization, device=processes.device)
+    if parameters.quantization != "none":
+        keep_narrow(base, getattr(torch, prepared.shape.dtype))
+    return make_policy(base, parameters, precision=precision, checkpointing=plan.gradient_checkpointing)
 
 
 def identity(prepared: Prepared, processes: Processes) -> dict[str, Any]:
@@ -62,6 +87,7 @@ def identity(prepared: Prepared, processes: Processes) -> dict[str, Any]:
         data=data.train.fingerprint,
         validation=data.validation.fingerprint if data.validation is not None else "",
         world_size=processes.world_size,
+        strategy=prepared.spec.strategy,
     )
 
 

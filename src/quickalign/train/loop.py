@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from quickalign.train.metrics import DisplacementAlarm, MetricsLog
 from quickalign.train.model import Policy
 from quickalign.train.objective import Objective
 from quickalign.train.observer import Observer, StepMetrics
-from quickalign.train.optimizer import load_state_tensors, make_optimizer, state_tensors
+from quickalign.train.optimizer import make_optimizer
 from quickalign.train.order import BatchOrder
 from quickalign.train.plan import Plan, with_speed
 from quickalign.train.schedule import learning_rate
 from quickalign.train.scoring.base import EncodedRow
-from quickalign.train.signals import StopRequest, stop_request
+from quickalign.train.signals import StopRequest, never, stop_request
 from quickalign.train.stepper import Stepper, StepSums
+from quickalign.train.weights import Weights, WholeWeights
 
 MEASURED_STEPS = 3
 
@@ -60,18 +61,15 @@ class Setup:
 
 
 class Loop:
-    """Trains a `Setup` from its start or from a checkpoint."""
+    """Trains a `Setup` from its start or from a checkpoint; `stop` says whether it is to save and stop."""
 
-    def __init__(self, setup: Setup, observer: Observer) -> None:
+    def __init__(self, setup: Setup, observer: Observer, stop: Callable[[], bool] = never) -> None:
         self._setup = setup
+        self._asked_to_stop = stop
         self._observer = observer
         self._parameters = parameters = setup.spec.hyperparameters
         self._processes = processes = setup.processes
         self._order = BatchOrder(len(setup.rows), parameters.rows_per_step * processes.world_size, parameters.seed)
-        self._optimizer = make_optimizer(setup.policy.trainable, parameters, processes.device)
-        self._stepper = Stepper(
-            setup.policy, setup.objective, self._optimizer, processes, parameters, setup.plan.precision
-        )
         self._alarm = DisplacementAlarm(parameters.dpo_beta)
         self.total_steps = self._order.total_steps(parameters)
         self._began = time.perf_counter()
@@ -85,16 +83,35 @@ class Loop:
             RunError: an invariant broke.
         """
         first = start.step if start else 0
+        self._make_ready(start)
         torch.manual_seed(self._parameters.seed + self._processes.rank)
         if start:
-            self._restore(start)
+            _set_random_state(checkpoints.load_random_state(start, self._processes.rank))
         log = MetricsLog(self._setup.spec.output, first) if self._processes.is_main else None
         try:
-            with stop_request() as stop:
+            with stop_request(self._asked_to_stop) as stop:
                 return self._run(first, log, stop)
         finally:
             if log:
                 log.close()
+
+    def _make_ready(self, start: Checkpoint | None) -> None:
+        setup, parameters, processes = self._setup, self._parameters, self._processes
+        if start:
+            checkpoints.load_weights(setup.policy, start)  # whole ones; they are cut into pieces afterwards
+        self._weights = _weights(setup)
+        self._optimizer = make_optimizer(self._weights.tensors, parameters, processes.device)
+        self._stepper = Stepper(
+            setup.policy,
+            self._weights,
+            setup.objective,
+            self._optimizer,
+            processes,
+            parameters,
+            setup.plan.precision,
+        )
+        if start:
+            self._restore(start)
 
     def _run(self, first: int, log: MetricsLog | None, stop: StopRequest) -> StepMetrics | None:
         if first == 0:
@@ -174,7 +191,9 @@ class Loop:
         setup = self._setup
         if not setup.validation:
             return
-        found = evaluate(setup.policy, setup.objective, setup.validation, self._processes, self._parameters, step)
+        found = evaluate(
+            setup.policy, self._weights, setup.objective, setup.validation, self._processes, self._parameters, step
+        )
         if log:
             log.evaluation(found)
         self._observer.evaluation(found)
@@ -183,6 +202,8 @@ class Loop:
         setup = self._setup
         setup.objective.flush()
         random_states = self._processes.gather(_random_state())
+        weights = self._weights.trained()
+        optimizer = self._weights.state(self._optimizer)
         if self._processes.is_main:
             checkpoints.save(
                 setup.spec.output,
@@ -190,7 +211,8 @@ class Loop:
                 policy=setup.policy,
                 tokenizer=setup.tokenizer,
                 manifest=setup.manifest.model_copy(update={"step": step}),
-                optimizer=state_tensors(self._optimizer, setup.policy.trainable),
+                weights=weights,
+                optimizer=optimizer,
                 random_states=random_states,
                 state={
                     "identity": setup.identity,
@@ -205,14 +227,11 @@ class Loop:
         return checkpoints.folder_of(setup.spec.output) / f"step-{step:08d}"
 
     def _restore(self, start: Checkpoint) -> None:
-        policy = self._setup.policy
-        checkpoints.load_weights(policy, start)
-        load_state_tensors(self._optimizer, policy.trainable, checkpoints.load_optimizer(start))
+        self._weights.load_state(self._optimizer, checkpoints.load_optimizer(start))
         self._alarm.load(start.state["alarm"])
         self._began_after = start.state["seconds"]
         if start.state["scaler"]:
             self._stepper.scaler.load_state_dict(start.state["scaler"])
-        _set_random_state(checkpoints.load_random_state(start, self._processes.rank))
 
 
 def choices(plan: Plan) -> dict[str, Any]:
@@ -224,6 +243,14 @@ def choices(plan: Plan) -> dict[str, Any]:
         "precision": plan.precision,
     }
     return decided if plan.reference == "none" else decided | {"reference": plan.reference}
+
+
+def _weights(setup: Setup) -> Weights:
+    if setup.spec.strategy == "ddp":
+        return WholeWeights(setup.policy, setup.processes)
+    from quickalign.train.sharded import ShardedWeights  # noqa: PLC0415 - half a second that only a sharded run should pay
+
+    return ShardedWeights(setup.policy, setup.processes)
 
 
 def _random_state() -> Tensor:

@@ -28,6 +28,8 @@ _TABLE_BYTES = 4 * (16 + 256 + 1)  # per 4-bit matrix: the NF4 code, the 8-bit c
 def predict(demand: Demand) -> dict[str, int]:
     """Bytes by part at the moment of the highest peak; the parts' sum is the predicted peak."""
     moments = [_loading(demand), _micro_batch(demand), _saving(demand)]
+    if demand.pieces > 1:
+        moments.append(_whole_again(demand))
     return max(moments, key=lambda parts: sum(parts.values()))
 
 
@@ -65,18 +67,42 @@ def optimizer_bytes(demand: Demand) -> int:
 def _resident(demand: Demand) -> dict[str, int]:
     """What is there from the first update to the end."""
     trained = demand.trained_parameters
-    parts = {"runtime": CPU_RUNTIME if demand.device_kind == "cpu" else CUDA_RUNTIME}
-    parts["base weights"] = base_bytes(demand)
-    if not demand.full:
-        parts["adapter"] = 4 * trained
-    parts["optimizer"] = optimizer_bytes(demand)
-    parts["gradients"] = 4 * trained
+    parts = _weights(demand)
+    parts["optimizer"] = _held(demand, optimizer_bytes(demand))
+    parts["gradients"] = _held(demand, 4 * trained)
     return parts
+
+
+def _weights(demand: Demand) -> dict[str, int]:
+    parts = {"runtime": CPU_RUNTIME if demand.device_kind == "cpu" else CUDA_RUNTIME}
+    inside = (4 if demand.full else demand.compute_bytes) * demand.shape.linear_parameters
+    whole = base_bytes(demand)
+    parts["base weights"] = whole if demand.pieces == 1 else whole - inside + inside // demand.pieces
+    if not demand.full:
+        parts["adapter"] = _held(demand, 4 * demand.trained_parameters)
+    return parts
+
+
+def _held(demand: Demand, trained: int) -> int:
+    """What one process holds of `trained` bytes that lie as the trained weights do; only layers are cut into pieces."""
+    if not demand.full:
+        return trained // demand.pieces
+    inside = trained * demand.shape.linear_parameters // demand.shape.parameters
+    return trained - inside + inside // demand.pieces
+
+
+def _put_together(demand: Demand) -> int:
+    """Layers that are whole for a moment: the one at work, the next one, and the message they come in; with all weights
+    trained also a layer's gradient and the message that it goes in."""
+    if demand.pieces == 1:
+        return 0
+    layer = demand.shape.linear_parameters // demand.shape.layers
+    return layer * (3 * 4 + 2 * 4 if demand.full else 3 * demand.compute_bytes)
 
 
 def _loading(demand: Demand) -> dict[str, int]:
     """The base, and the largest matrix on its way to it, once as stored and once in fp32."""
-    parts = {name: size for name, size in _resident(demand).items() if name in ("runtime", "base weights")}
+    parts = {"runtime": _weights(demand)["runtime"], "base weights": base_bytes(demand)}
     largest = max(inputs * outputs for inputs, outputs in projections(demand.shape).values())
     largest = max(largest, demand.shape.vocab * demand.shape.hidden)
     return parts | {"conversion": largest * (4 + DTYPE_BYTES[demand.shape.dtype])}
@@ -89,6 +115,8 @@ def _micro_batch(demand: Demand) -> dict[str, int]:
     work = max(head_bytes(demand), working_bytes(demand))
     parts["activations"] = kept
     parts["head and working memory"] = work
+    if together := _put_together(demand):
+        parts["layers put together"] = together
     if demand.device_kind == "cpu":
         parts["fragmentation"] = int(CPU_FRAGMENTATION[demand.parameters.quantization] * (kept + work))
     return parts
@@ -102,4 +130,14 @@ def _saving(demand: Demand) -> dict[str, int]:
     if demand.device_kind == "cuda":
         return _resident(demand)
     left = _micro_batch(demand)["fragmentation"]
-    return _resident(demand) | {"checkpoint": optimizer_bytes(demand), "fragmentation": left}
+    copied = optimizer_bytes(demand)
+    if demand.pieces > 1:  # the main process puts weights and state together
+        copied += _held(demand, copied) + 4 * demand.trained_parameters
+    return _resident(demand) | {"checkpoint": copied, "fragmentation": left}
+
+
+def _whole_again(demand: Demand) -> dict[str, int]:
+    """At the end the main process loads the whole model, beside its pieces, to answer and to measure."""
+    loading = _loading(demand)
+    adapter = 0 if demand.full else 4 * demand.trained_parameters
+    return _weights(demand) | {"the whole model": loading["base weights"] + loading["conversion"] + adapter}

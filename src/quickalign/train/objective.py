@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.data.encode import EncodedPair
 from quickalign.train.losses import PairLogps, preference_losses
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, Scorer
-from quickalign.train.scoring.reference import Reference
+from quickalign.train.scoring.reference import LiveReference, Reference
 
 # What `Scores.sums` holds, in this order; each is a sum over rows, except `answer_tokens` and `tokens`.
 SUMS: Final = (
@@ -66,6 +68,15 @@ class Objective:
         if self.per_token:
             return _sft_scores(policy, micro)
         return self._dpo_scores(policy, reference, micro)
+
+    def idle(self, model: nn.Module) -> Tensor:
+        """The passes of a micro-batch over a made-up row, which counts for nothing: 0, with a gradient of zeros."""
+        token = np.zeros(1, dtype=np.int32)
+        rows = [EncodedPair(0, token, token, token)]
+        micro = self.scorer.cut(rows)[0]
+        if isinstance(self._reference, LiveReference):
+            self._reference.logps(model, micro, rows)
+        return 0.0 * self.scorer.logps(model, micro).sums.sum()
 
     def flush(self) -> None:
         """See `Reference.flush`."""

@@ -98,7 +98,8 @@ def make_plan(spec: RunSpec, shape: ModelShape, lengths: np.ndarray, device: Dev
         OptionError: an option that was set by hand cannot be honoured on this device or for this model.
     """
     parameters = spec.hyperparameters
-    situation = Situation(shape, lengths, device, world_size)
+    pieces = world_size if spec.strategy == "fsdp2" else 1
+    situation = Situation(shape, lengths, device, world_size, pieces)
     settled = settle(parameters, situation)
     fits = settled.peak <= device.available_bytes
     return Plan(

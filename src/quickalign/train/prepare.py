@@ -32,8 +32,8 @@ class Prepared:
     plan: Plan
 
 
-def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Processes) -> Prepared:
-    """Find the model, encode the data into `folder`, and plan.
+def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Processes, workers: int) -> Prepared:
+    """Find the model, encode the data into `folder`, and plan for so many `workers`.
 
     Raises:
         ModelError, DataError, StorageError, OptionError: with the reason.
@@ -45,7 +45,7 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     device = find_device()
     shape = read_shape(source.path)
     observer.phase("plan")
-    made = make_plan(spec, shape, data.train.lengths, device, world_size=processes.world_size)
+    made = make_plan(spec, shape, data.train.lengths, device, world_size=workers)
     observer.plan(made)
     return Prepared(spec, source, shape, tokenizer, data, device, made)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quickalign.core import atomic
+from quickalign.core.distribution import Distribution
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
@@ -18,13 +19,16 @@ FREE = frozenset({"eval_steps", "save_steps", "save_total_limit", "validation_sp
 DECIDED = frozenset({"packing", "token_budget", "gradient_checkpointing", "precision", "reference"})
 
 
-def identity(parameters: Hyperparameters, *, model: str, data: str, validation: str, world_size: int) -> dict[str, Any]:
+def identity(
+    parameters: Hyperparameters, *, model: str, data: str, validation: str, world_size: int, strategy: Distribution
+) -> dict[str, Any]:
     """What must be equal for a checkpoint to belong to a run; `model`, `data` and `validation` are fingerprints.
 
     A validation split changes which rows are trained on, and shows in `data`.
     """
     options = {name: value for name, value in parameters.model_dump().items() if name not in FREE | DECIDED}
-    return {"model": model, "data": data, "validation": validation, "world_size": world_size, "options": options}
+    whose = {"model": model, "data": data, "validation": validation}
+    return whose | {"world_size": world_size, "strategy": strategy, "options": options}
 
 
 def last_checkpoint(spec: RunSpec) -> Checkpoint | None:
@@ -83,6 +87,8 @@ def ensure_same_run(now: dict[str, Any], checkpoint: Checkpoint) -> None:
     ]
     if before["world_size"] != now["world_size"]:
         differences.append(f"there were {before['world_size']} processes and are {now['world_size']}")
+    if (asked := now["strategy"]) != (began := before.get("strategy", "ddp")):
+        differences.append(f"strategy was {began} and is {asked}")
     if differences:
         raise OptionError(
             f"{checkpoint.folder} is a checkpoint of another run: {'; '.join(differences)}.",

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from quickalign.core import atomic
+from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
 from quickalign.core.spec import RunSpec
 from quickalign.data.report import DataReport
@@ -26,26 +28,38 @@ from quickalign.train import resume
 from quickalign.train.checkpoint import Checkpoint
 from quickalign.train.distributed import Processes
 from quickalign.train.finish import Finish, read_result
-from quickalign.train.load import identity, load
+from quickalign.train.load import identity, load, whole_again
 from quickalign.train.loop import Loop
 from quickalign.train.observer import Observer, RunResult, Silent
 from quickalign.train.plan import Plan, ensure_fits
 from quickalign.train.prepare import Prepared, prepare_run
+from quickalign.train.signals import never
 
 
-def plan(spec: RunSpec, observer: Observer | None = None) -> tuple[Plan, DataReport]:
-    """What `run(spec)` would need and do; loads no weights and leaves nothing behind.
+def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None) -> tuple[Plan, DataReport]:
+    """What `run(spec)` would need and do in `workers` processes; loads no weights and leaves nothing behind.
 
     Raises:
         QuickalignError: for the same reasons as `run`, except that a plan that does not fit is returned.
     """
+    processes = Processes()
+    workers = workers or processes.world_size
+    check_distribution(spec.strategy, spec.hyperparameters, workers)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
-        prepared = prepare_run(spec, Path(folder), observer or Silent(), Processes())
+        prepared = prepare_run(spec, Path(folder), observer or Silent(), processes, workers)
         return prepared.plan, prepared.data.report
 
 
-def run(spec: RunSpec, observer: Observer | None = None) -> RunResult:
+def run(
+    spec: RunSpec, observer: Observer | None = None, *, stop: Callable[[], bool] = never, patience: float = 0.0
+) -> RunResult:
     """Train as `spec` says, going on from the last checkpoint where there is one.
+
+    Args:
+        spec: the run.
+        observer: told what happens.
+        stop: asked before each step whether to save and stop, besides the signals that say so.
+        patience: seconds to wait for another process that is training in the same folder.
 
     Raises:
         OptionError: options that cannot be honoured here; DataError: rows that cannot be used; ModelError: no such
@@ -53,24 +67,26 @@ def run(spec: RunSpec, observer: Observer | None = None) -> RunResult:
     """
     processes = Processes()
     if not processes.is_main:
-        return _run(spec, Silent(), processes)
+        return _run(spec, Silent(), processes, stop)
     spec.output.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(spec.output / ".lock").acquire(timeout=0):
-            return _run(spec, observer or Silent(), processes)
+        with FileLock(spec.output / ".lock").acquire(timeout=patience):
+            return _run(spec, observer or Silent(), processes, stop)
     except Timeout:
         raise OptionError(
             f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
         ) from None
 
 
-def _run(spec: RunSpec, observer: Observer, processes: Processes) -> RunResult:
+def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable[[], bool]) -> RunResult:
     began = time.perf_counter()
-    checkpoint = resume.last_checkpoint(spec)
+    checkpoint = processes.from_main(lambda: resume.last_checkpoint(spec))
     parameters = resume.with_choices(spec.hyperparameters, checkpoint)
     spec = spec.model_copy(update={"hyperparameters": parameters})
-    prepared = prepare_run(spec, spec.output / "data", observer, processes)
+    check_distribution(spec.strategy, parameters, processes.world_size)
+    prepared = prepare_run(spec, spec.output / "data", observer, processes, processes.world_size)
     ensure_fits(prepared.plan)
+    _ensure_precision(prepared)
     if finished := _go_on(prepared, checkpoint, observer, processes):
         return finished
     if processes.is_main:
@@ -79,15 +95,22 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes) -> RunResult:
     finish = Finish(setup, prepared, observer)
     finish.answer_before()
     observer.phase("train")
-    Loop(setup, observer).run(checkpoint)
+    Loop(setup, observer, stop).run(checkpoint)
     earlier = checkpoint.state["seconds"] if checkpoint else 0.0
     seconds = earlier + time.perf_counter() - began
+    finish.use(whole_again(setup, prepared))
+    del setup  # with it what pieces of the weights there were
     finish.write(resumed_from=checkpoint.step if checkpoint else 0, seconds=seconds)
-    result = read_result(spec.output)
+    result = processes.from_main(lambda: read_result(spec.output))
     if result is None:
         raise RunError(f"{spec.output} holds no result although the run ended; is it a shared folder?")
     observer.done(result)
     return result
+
+
+def _ensure_precision(prepared: Prepared) -> None:
+    if prepared.spec.strategy == "fsdp2" and prepared.plan.precision == "fp16":
+        raise no_fp16(f"the best that {prepared.plan.device} has")
 
 
 def _go_on(
@@ -97,7 +120,7 @@ def _go_on(
     if checkpoint is None:
         return None
     resume.ensure_same_run(identity(prepared, processes), checkpoint)
-    finished = read_result(prepared.spec.output)
+    finished = processes.from_main(lambda: read_result(prepared.spec.output))
     if finished is None:
         observer.note(f"Going on from step {checkpoint.step} ({checkpoint.folder}).")
         return None

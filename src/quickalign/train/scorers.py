@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quickalign.core.errors import OptionError
+from quickalign.train.answer import adapter_off
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.observer import Observer
@@ -45,7 +46,8 @@ def make_reference(
     """Where reference log-probs come from; None for objectives without a reference.
 
     An adapter is switched off, live or once per row. Full fine-tuning changes the model itself, so all rows are scored
-    first; what is in the cache already is not computed again.
+    first; what is in the cache already is not computed again. So are those of weights that will be cut into pieces:
+    then all processes must compute at the same time, and which rows are in the cache differs between them.
     """
     if prepared.spec.hyperparameters.reference_free:
         return None
@@ -56,13 +58,13 @@ def make_reference(
     write = cache.has_room()
     if not write:
         observer.warning(f"The reference cache {cache.folder} is full; nothing is added to it in this run.")
-    if policy.adapter:
+    if policy.adapter and prepared.spec.strategy == "ddp":
         return CachedReference(LiveReference(scorer), cache.open(identity), write=write)
     observer.phase("reference", "log-probs of all rows under the model as it is")
     rows = _all_rows(prepared)
     # Each process scores its share; without a cache on disk to meet in, each scores all.
     mine = rows[processes.rank :: processes.world_size] if write else rows
-    with autocast(policy, processes.device):
+    with autocast(policy, processes.device), adapter_off(policy.model):
         reference = precompute(
             policy.model,
             scorer,
@@ -84,7 +86,7 @@ def _cache_identity(prepared: Prepared, scorer: Scorer, processes: Processes) ->
     """
     parameters, plan = prepared.spec.hyperparameters, prepared.plan
     rows = plan.token_budget if plan.packing else parameters.per_device_train_batch_size
-    return {
+    found = {
         "model": prepared.source.fingerprint,
         "precision": plan.precision,
         "quantization": parameters.quantization,
@@ -92,6 +94,8 @@ def _cache_identity(prepared: Prepared, scorer: Scorer, processes: Processes) ->
         "data": prepared.data.train.fingerprint,
         "order": f"seed {parameters.seed}, {parameters.rows_per_step} x {processes.world_size}",
     }
+    # with pieces an adapter's reference is computed beforehand, in micro-batches of another cut
+    return found if prepared.spec.strategy == "ddp" else found | {"strategy": prepared.spec.strategy}
 
 
 def _all_rows(prepared: Prepared) -> list[EncodedRow]:

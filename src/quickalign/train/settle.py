@@ -30,12 +30,14 @@ ReferenceChoice = Literal["live", "cached", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes."""
+    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes, and
+    into how many pieces each layer's weights are cut."""
 
     shape: ModelShape
     lengths: np.ndarray
     device: Device
     world_size: int
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _try(
     tried = []
     for budget, checkpointing in candidates:
         work = works[budget]
-        demand = Demand(shape, parameters, precision, kind, work.largest, budget > 0, checkpointing)
+        demand = Demand(shape, parameters, precision, kind, work.largest, budget > 0, checkpointing, situation.pieces)
         tried.append(_Candidate(budget, checkpointing, work, predict(demand)))
     return tried
 

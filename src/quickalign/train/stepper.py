@@ -16,6 +16,7 @@ from quickalign.train.model import Policy, autocast
 from quickalign.train.objective import SUMS, Objective
 from quickalign.train.optimizer import set_learning_rate
 from quickalign.train.scoring.base import EncodedRow, MicroBatch
+from quickalign.train.weights import Weights
 
 # How far the log-ratios may be from 0 before the first update, relative to the log-prob: rounding, never a wrong model.
 STEP_0_TOLERANCE = {"fp64": 1e-9, "fp32": 1e-4, "bf16": 2e-2, "fp16": 2e-2}
@@ -47,6 +48,7 @@ class Stepper:
     def __init__(
         self,
         policy: Policy,
+        weights: Weights,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         processes: Processes,
@@ -55,11 +57,11 @@ class Stepper:
     ) -> None:
         self._policy = policy
         self._objective = objective
+        self._weights = weights
         self._optimizer = optimizer
         self._processes = processes
         self._parameters = parameters
         self._precision = precision
-        self._trainable = list(policy.trainable.values())
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=precision == "fp16")
 
     def step(
@@ -81,11 +83,10 @@ class Stepper:
         sums, deviation = self._backward(micros, rows, divisor)
         if first:
             self._check_step_0(deviation)
-        self._processes.sum_gradients(self._trainable)
+        self._weights.collect()
         if self.scaler.is_enabled():
             self.scaler.unscale_(self._optimizer)
-        limit = self._parameters.max_grad_norm or math.inf
-        grad_norm = torch.nn.utils.clip_grad_norm_(self._trainable, limit)
+        grad_norm = self._weights.clip(self._parameters.max_grad_norm)
         values = self._on_host(sums, grad_norm, stop)
         skipped = self._update(values, learning_rate)
         named = dict(zip(SUMS, values, strict=False))
@@ -103,13 +104,18 @@ class Stepper:
         """Accumulate gradients; returns the summed `SUMS` and the largest deviation, on the device."""
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self._processes.device)
         deviation = torch.zeros((), dtype=torch.float64, device=self._processes.device)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._weights.clear()
+        idle = self._weights.idle_passes(lambda: len(micros))
         for micro in micros:
             with autocast(self._policy, self._processes.device):
                 scores = self._objective.scores(self._policy.model, micro, rows)
             self.scaler.scale(scores.loss / divisor.to(scores.loss.dtype)).backward()
             sums += scores.sums
             deviation = torch.maximum(deviation, scores.deviation)
+        for _ in range(idle):
+            with autocast(self._policy, self._processes.device):
+                nothing = self._objective.idle(self._policy.model)
+            nothing.backward()
         return sums, deviation
 
     def _on_host(self, sums: Tensor, grad_norm: Tensor, stop: bool) -> list[float]:

@@ -42,9 +42,9 @@ def _changes(model: str, parameters: Hyperparameters, situation: Situation) -> I
     longest = int((situation.lengths[:, 0] + (situation.lengths[:, 1:] - 1).sum(axis=1)).max())
     if parameters.token_budget > longest:
         yield {"token_budget": longest}, "Smaller packed micro-batches; the result stays the same."
-    if parameters.lora_dim == 0:
+    if parameters.lora_dim == 0 and situation.pieces == 1:
         yield {"lora_dim": 32, "load_in_4bit": True}, "Trains an adapter on a 4-bit base instead of all weights."
-    elif parameters.quantization != "4bit":
+    elif parameters.quantization != "4bit" and situation.pieces == 1:
         yield {"load_in_4bit": True, "load_in_8bit": False}, "Keeps the base in 4 bits."
     widths = situation.lengths[:, 0] + situation.lengths[:, 1:].max(axis=1)
     shorter = max(int(np.quantile(widths, _KEPT_SHARE, method="higher")), 8)

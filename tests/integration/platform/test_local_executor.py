@@ -75,7 +75,7 @@ class TestLocalExecutor(ExecutorContract):
     def test_what_cannot_be_decided_is_left_alone(self, home, executor, begun, monkeypatch):
         attempt = begun(OBEDIENT)
         self.wait(executor, attempt, Phase.RUNNING)
-        monkeypatch.setattr("quickalign.platform.executors.local.look", lambda identity: Sight.UNKNOWN)
+        monkeypatch.setattr("quickalign.platform.executors.files.look", lambda identity: Sight.UNKNOWN)
         assert executor.observe(attempt).phase is Phase.UNKNOWN
 
     def test_a_process_that_only_the_lock_betrays_is_not_gone(self, home, executor, begun):

@@ -50,6 +50,19 @@ def test_deploy_waits_until_it_answers_and_says_how_to_go_on(cli, api, run_folde
     assert [out.index(part) for part in order] == sorted(out.index(part) for part in order)
 
 
+def test_bounds_of_replicas_on_a_cluster(cli, api):
+    given = ("--max-replicas", "4", "--min-replicas", "0", "--ongoing-requests", "6", "--quiet-seconds", "60")
+    assert cli("deploy", "job-1", "--name", "s", *given)[0] == 0
+    bounds = {"min": 0, "max": 4, "ongoing_requests": 6, "quiet_seconds": 60}
+    assert api.services.asked[0]["spec"]["autoscaling"] == bounds
+    code, _, err = cli("deploy", "job-1", "--name", "t", "--min-replicas", "2")
+    assert code == 2
+    assert "Add --max-replicas N." in err
+    api.services.add(service("first"))
+    assert cli("services", "update", "first", "--max-replicas", "2")[0] == 0
+    assert api.services.asked[-1]["spec"]["autoscaling"]["max"] == 2
+
+
 def test_deploy_takes_jobs_cards_and_every_option(cli, api):
     code, _, _ = cli(
         "deploy", "job-1", "--name", "s", "--checkpoint", "4", "--engine", "transformers", "--precision", "fp32",

@@ -12,7 +12,7 @@ from quickalign.core.errors import (
 )
 from quickalign.core.wire.jobs import JobState as S
 from quickalign.platform.devices import Device
-from quickalign.platform.jobs import reconciler
+from quickalign.platform.jobs import kinds, reconciler
 from tests.support.fake_executor import FakeExecutor
 from tests.support.platforms import FAST, cpu, open_stub, stub_job
 
@@ -296,6 +296,29 @@ def test_wrong_requests_say_what_is_wrong(platform, data):
     with pytest.raises(OptionError, match="one GPU"):
         platform.jobs.create(stub_job(data, gpus=2))
     assert platform.jobs.list().items == ()
+
+
+def test_workers_need_a_cluster_and_weights_in_pieces_need_workers(platform, data):
+    with pytest.raises(OptionError, match='executor = "ray"') as caught:
+        platform.jobs.create(stub_job(data, workers=2))
+    assert caught.value.field == "workers"
+    request = stub_job(data)
+    pieces = request.model_copy(update={"spec": request.spec.model_copy(update={"strategy": "fsdp2"})})
+    with pytest.raises(OptionError, match="has one") as caught:
+        platform.jobs.create(pieces)
+    assert caught.value.field == "spec.strategy"
+
+
+def test_several_workers_are_started_by_the_program_that_spreads(tmp_path, data):
+    job = stub_job(data, workers=4)
+    taken = kinds.resources(job, (), (Device("cpu", 0, "cpu", 64 << 30, 4),))
+    assert taken.workers == kinds.workers(job) == 4
+    command = kinds.spread(tmp_path / "spec.json", taken, 0.5)
+    memory = str(taken.memory_bytes)
+    assert command[2:4] == ("quickalign.cluster.train", str(tmp_path / "spec.json"))
+    assert command[4:] == ("--workers", "4", "--cpus", "0.5", "--gpus", "0", "--memory", memory)
+    on_gpus = kinds.spread(tmp_path / "spec.json", taken.model_copy(update={"gpus": 1}), 1.0)
+    assert on_gpus[-4:] == ("--gpus", "1", "--memory", "0")
 
 
 def test_what_can_never_fit_is_refused_at_once(tmp_path, world, data):

@@ -63,6 +63,7 @@ def test_every_argument_reaches_its_place(api, trained):
         "context": 64,
         "max_concurrency": 3,
         "max_waiting": 0,
+        "autoscaling": {"min": 0, "max": 2, "ongoing_requests": 4, "quiet_seconds": 60},
         "requests_per_minute": 60,
         "concurrency": 2,
         "idle_stop_seconds": 90,
@@ -72,7 +73,7 @@ def test_every_argument_reaches_its_place(api, trained):
     sent = api.services.asked[0]
     assert sent["spec"] == {
         "source": {"job": trained.latest_job.id, "checkpoint": 7},
-        **{name: options[name] for name in list(OPTIONS)[:7]},
+        **{name: options[name] for name in list(OPTIONS)[:8]},
     }
     assert sent["limits"] == {"requests_per_minute": 60, "concurrency": 2}
     assert (sent["replicas"], sent["gpus"], sent["idle_stop_seconds"]) == (3, 2, 90)
@@ -97,6 +98,7 @@ def test_what_cannot_be_honoured_is_refused_with_the_reason(api, trained, name):
         ({"options": {"engine": "magic"}}, "engine='magic' is not possible"),
         ({"options": {"context": 1}}, "context=1 is not possible"),
         ({"options": {"concurrency": 0}}, "concurrency=0 is not possible"),
+        ({"options": {"autoscaling": {"min": 3, "max": 2}}}, "min is 3 and max is 2"),
         ({"instance_count": 0}, "replicas=0 is not possible"),
         ({"resource_config": {"cpu": 2}}, "resource_config.cpu=2 cannot be honoured"),
         ({"instance_type": "cpu", "resource_config": {"gpu": 1}}, "resource_config exclude each other"),

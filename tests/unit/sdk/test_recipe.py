@@ -57,9 +57,11 @@ def test_a_job_is_what_was_asked_for(api, remote):
             "sample_prompts": [],
             "sample_tokens": 128,
             "closing_rows": 16,
+            "strategy": "ddp",
             "hyperparameters": DPO,
         },
         "output": "s3://b/out",
+        "workers": 1,
         "gpus": 2,
         "priority": 3,
         "metadata": {"team": "a"},
@@ -123,7 +125,7 @@ def test_the_session_s_bucket_and_workspace_are_honoured(api, remote):
         ({"hyperparameters": {"dpo_beta": 0.3}}, "has no effect with training_strategy='sft'"),
         ({"hyperparameters": {"lora_dim": 0}, "method": "LoRA_LLM"}, "method='LoRA_LLM' and lora_dim=0 exclude"),
         ({"method": "RLHF"}, "no training method"),
-        ({"instance_count": 2}, "instance_count=2 cannot be honoured"),
+        ({"instance_count": 0}, "instance_count=0 is no number of workers"),
         ({"instance_type": "big"}, "instance_type='big' does not say how many GPUs"),
         ({"model_provider": "acme"}, "model_provider='acme'"),
         ({"model_name": None}, "needs a model"),
@@ -134,6 +136,12 @@ def test_mistakes_are_named_before_anything_is_sent(api, remote, values, sentenc
     with pytest.raises(OptionError, match=sentence):
         recipe(remote, **values)
     assert not api.requests
+
+
+def test_workers_and_how_they_share_the_weights_are_sent(api, remote):
+    recipe(remote, instance_count=4, instance_type="gpu", strategy="fsdp2").train({"train": "file-1"}, wait=False)
+    sent = api.sent()
+    assert (sent["workers"], sent["gpus"], sent["spec"]["strategy"]) == (4, 1, "fsdp2")
 
 
 @pytest.mark.parametrize("name", cloud.REFUSED)

@@ -17,6 +17,7 @@ from quickalign.core import options
 from quickalign.data.encode import EncodedPair
 from quickalign.hub.cards import find_card
 from quickalign.hub.shape import ModelShape, shape_of
+from quickalign.train import memory
 from quickalign.train.activations import head_bytes, kept_bytes
 from quickalign.train.demand import Demand, Micro
 from quickalign.train.memory import base_bytes, optimizer_bytes, predict
@@ -180,3 +181,19 @@ def test_each_way_to_save_memory_saves_memory():
     assert need("lora", checkpointing=True) < need("lora")
     assert need("lora") < need("lora", packing=False)
     assert need("lora", precision="bf16") < need("lora", precision="fp32")
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_pieces_of_the_layers_are_counted(method):
+    whole = _demand(HALF_BILLION, METHODS[method], device_kind="cuda")
+    cut = replace(whole, pieces=4)
+    parts, resident = predict(whole), memory._resident(cut)
+    layers = (4 if whole.full else 2) * HALF_BILLION.linear_parameters
+    assert resident["base weights"] == pytest.approx(base_bytes(whole) - 0.75 * layers, abs=4)
+    assert resident["optimizer"] < (0.6 if whole.full else 0.26) * optimizer_bytes(whole)
+    assert memory._put_together(whole) == 0
+    assert memory._put_together(cut) > 0
+    if method == "full":
+        assert sum(predict(cut).values()) < 0.7 * sum(parts.values())
+    at_the_end = memory._whole_again(cut)
+    assert at_the_end["the whole model"] > base_bytes(whole)

@@ -7,7 +7,7 @@ from quickalign.api.pai.call import WORKSPACE, Call, Refused, invalid, missing, 
 from quickalign.core import options
 from quickalign.core.errors import NotFoundError
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.core.wire.jobs import Job, JobCreate, JobState, TrainRequest
+from quickalign.core.wire.jobs import MOST_WORKERS, Job, JobCreate, JobState, TrainRequest
 from quickalign.platform.objects.outputs import LABEL
 
 S = JobState
@@ -59,7 +59,11 @@ def create(call: Call) -> dict[str, Any]:
         hyperparameters=_hyperparameters(call, method),
     )
     request = JobCreate(
-        name=call.text("TrainingJobName"), spec=spec, gpus=_gpus(call), metadata=call.pairs("Labels") | _output(call)
+        name=call.text("TrainingJobName"),
+        spec=spec,
+        gpus=_gpus(call),
+        workers=_workers(call),
+        metadata=call.pairs("Labels") | _output(call),
     )
     return {"TrainingJobId": call.platform.jobs.create(request).id}
 
@@ -194,16 +198,28 @@ def _output(call: Call) -> dict[str, str]:
     return label
 
 
-def _gpus(call: Call) -> int | None:
+def _resource(call: Call) -> dict[str, Any]:
     asked = call.body.get("ComputeResource") or {}
     if not isinstance(asked, dict):
         raise invalid("ComputeResource", asked, "it must be an object")
+    return asked
+
+
+def _workers(call: Call) -> int:
+    asked = _resource(call)
+    count = asked.get("EcsCount", asked.get("InstanceCount")) or 1
+    if count != 1 and call.platform.config.executor == "local":
+        raise unsupported("ComputeResource.EcsCount", count, "a job runs on one machine")
+    if not isinstance(count, int) or not 1 <= count <= MOST_WORKERS:
+        raise invalid("ComputeResource.EcsCount", count, f"it must be a number from 1 to {MOST_WORKERS}")
+    return count
+
+
+def _gpus(call: Call) -> int | None:
+    asked = _resource(call)
     for name in ("ResourceId", "SpotSpec"):
         if asked.get(name):
             raise unsupported(f"ComputeResource.{name}", asked[name], _NO_CLOUD)
-    count = asked.get("EcsCount", asked.get("InstanceCount")) or 1
-    if count != 1:
-        raise unsupported("ComputeResource.EcsCount", count, "a job runs on one machine")
     kind = asked.get("EcsSpec")
     if kind is None:
         return None
@@ -232,5 +248,5 @@ def _shown(call: Call, job: Job) -> dict[str, Any]:
         ],
         "OutputChannels": [{"Name": "model", "OutputUri": f"oss://{label}"}] if label else [],
         "Labels": [{"Key": key, "Value": value} for key, value in job.metadata.items() if key != LABEL],
-        "ComputeResource": {"EcsCount": 1, "EcsSpec": "gpu:1" if job.resources.gpus else "cpu"},
+        "ComputeResource": {"EcsCount": job.resources.workers, "EcsSpec": "gpu:1" if job.resources.gpus else "cpu"},
     }

@@ -50,6 +50,10 @@ def deploy(
     requests_per_minute: serve.RequestsPerMinute = None,
     concurrency: serve.Concurrency = None,
     idle_stop: serve.IdleStop = None,
+    min_replicas: serve.MinReplicas = None,
+    max_replicas: serve.MaxReplicas = None,
+    ongoing_requests: serve.OngoingRequests = None,
+    quiet_seconds: serve.QuietSeconds = None,
     label: serve.Labels = None,
     detach: serve.Detach = False,
     json: take.AsJson = False,
@@ -74,6 +78,7 @@ def deploy(
         "requests_per_minute": requests_per_minute,
         "concurrency": concurrency,
         "idle_stop_seconds": idle_stop,
+        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds),
     }
     labels = take.pairs("--label", label)
     session = connect()

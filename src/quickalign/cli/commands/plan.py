@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from quickalign.train.plan import Plan
 
 
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, max=1024, help="Processes that would train together, on machines like this.")
+]
+
+
 @with_hyperparameters
 def plan(
     model: take.Model,
@@ -30,6 +35,8 @@ def plan(
     safe_rlhf_preference: take.Preference = "better",
     bad_rows: take.BadRowsOption = "error",
     model_revision: take.Revision = None,
+    workers: Workers = 1,
+    strategy: take.StrategyOption = "ddp",
     json: take.AsJson = False,
     options: dict[str, Any],
 ) -> None:
@@ -49,11 +56,12 @@ def plan(
         data_format=data_format,
         safe_rlhf_preference=safe_rlhf_preference,
         bad_rows=bad_rows,
+        strategy=strategy,
     )
     with messages().status("Planning", spinner="dots"):
         from quickalign.train.run import plan as make_plan
 
-        found, report = make_plan(spec)
+        found, report = make_plan(spec, workers=workers)
     if json:
         write_json({"plan": found.to_json(), "data_report": report})
     else:

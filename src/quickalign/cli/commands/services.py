@@ -122,6 +122,10 @@ def update(
     requests_per_minute: serve.RequestsPerMinute = None,
     concurrency: serve.Concurrency = None,
     idle_stop: serve.IdleStop = None,
+    min_replicas: serve.MinReplicas = None,
+    max_replicas: serve.MaxReplicas = None,
+    ongoing_requests: serve.OngoingRequests = None,
+    quiet_seconds: serve.QuietSeconds = None,
     label: serve.Labels = None,
     detach: serve.Detach = False,
     json: take.AsJson = False,
@@ -148,6 +152,7 @@ def update(
         "requests_per_minute": requests_per_minute,
         "concurrency": concurrency,
         "idle_stop_seconds": idle_stop,
+        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds),
         "metadata": take.pairs("--label", label) or None,
     }
     session = connect()

@@ -56,11 +56,13 @@ def train(
     sample_prompt: take.SamplePrompts = None,
     sample_tokens: take.SampleTokens = 128,
     closing_rows: take.ClosingRows = 16,
+    strategy: take.StrategyOption = "ddp",
     model_revision: take.Revision = None,
     local: Local = False,
     detach: make.Detach = False,
     name: make.Name = None,
     gpus: make.Gpus = None,
+    workers: make.Workers = None,
     priority: make.Priority = None,
     max_retries: make.Retries = None,
     label: make.Labels = None,
@@ -89,8 +91,9 @@ def train(
         "sample_prompts": tuple(sample_prompt or ()),
         "sample_tokens": sample_tokens,
         "closing_rows": closing_rows,
+        "strategy": strategy,
     }
-    job = make.job_values(name, gpus, priority, max_retries, label)
+    job = {**make.job_values(name, gpus, priority, max_retries, label), "workers": workers}
     if local:
         make.refuse_for_local(job, detach=detach)
         again = "never" if resume is False else "auto"

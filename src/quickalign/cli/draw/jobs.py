@@ -127,6 +127,8 @@ def _facts(job: Job, checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[str, R
 
 def _resources(job: Job) -> str:
     where = count(job.resources.gpus, "GPU") if job.resources.gpus else "CPU"
+    if job.resources.workers > 1:
+        where = f"{job.resources.workers} workers, {where} each"
     memory = f", {size(job.resources.memory_bytes)} each process" if job.resources.memory_bytes else ""
     return where + memory
 

@@ -10,7 +10,15 @@ from rich.text import Text
 
 from quickalign.cli.draw import parts
 from quickalign.cli.words import count, duration, printable, rate, size
-from quickalign.core.wire.services import Revision, Service, ServiceMetrics, ServiceState, ServiceToken, Source
+from quickalign.core.wire.services import (
+    Autoscaling,
+    Revision,
+    Service,
+    ServiceMetrics,
+    ServiceState,
+    ServiceToken,
+    Source,
+)
 
 _STYLES = {
     ServiceState.PENDING: "label",
@@ -138,6 +146,8 @@ def _facts(service: Service, endpoint: str) -> Iterator[tuple[str, RenderableTyp
         yield "engine", _engine(revision)
     if revision.weights_bytes:
         yield "weights", size(revision.weights_bytes)
+    if revision.spec.autoscaling:
+        yield "scales", _scaling(revision.spec.autoscaling)
     if revision.proof:
         yield "proof", _proof(revision)
     if len(service.revisions) > 1:
@@ -187,6 +197,12 @@ def _limits(service: Service) -> str:
     if service.idle_stop_seconds:
         found.append(f"stops after {duration(service.idle_stop_seconds)} without a request")
     return ", ".join(found)
+
+
+def _scaling(bounds: Autoscaling) -> str:
+    each = count(bounds.ongoing_requests, "open request")
+    most = count(bounds.max, "replica")
+    return f"from {bounds.min} to {most}, by {each} each, down after {duration(bounds.quiet_seconds)}"
 
 
 def _figures(metrics: ServiceMetrics) -> Iterator[tuple[str, RenderableType]]:

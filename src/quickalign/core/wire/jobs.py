@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from quickalign.core.distribution import Distribution
 from quickalign.core.errors import OptionError
 from quickalign.core.spec import BadRows, DataFormat
 from quickalign.core.wire.base import Name, Timestamp, Wire
@@ -12,6 +13,9 @@ from quickalign.core.wire.evaluations import EvaluateRequest
 from quickalign.core.wire.exports import ExportRequest
 
 Kind = Literal["train", "evaluate", "export"]
+
+MOST_WORKERS = 1024
+"""The most processes of one job."""
 
 
 class JobState(StrEnum):
@@ -55,6 +59,9 @@ class TrainRequest(Wire):
     sample_prompts: tuple[str, ...] = Field(default=(), max_length=64)
     sample_tokens: int = Field(default=128, ge=0, le=4096)
     closing_rows: int = Field(default=16, ge=0, le=1000, description="Rows of the closing evaluation; 0 leaves it out.")
+    strategy: Distribution = Field(
+        default="ddp", description="How several workers share the weights: ddp holds them whole, fsdp2 in pieces."
+    )
     hyperparameters: dict[str, Any] = Field(default={}, description="Options by the names of the reference page.")
 
 
@@ -63,6 +70,7 @@ class Resources(Wire):
 
     gpus: int = Field(default=0, ge=0, le=64)
     memory_bytes: int = Field(default=0, ge=0, description="Device memory by the estimate, for each process.")
+    workers: int = Field(default=1, ge=1, description="Processes that train together, each with these GPUs.")
 
 
 class JobRequest(Wire):
@@ -81,6 +89,12 @@ class JobCreate(JobRequest):
 
     kind: Literal["train"] = "train"
     spec: TrainRequest
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_WORKERS,
+        description="Processes that train together on a cluster; `gpus` is what each of them uses.",
+    )
 
 
 class EvaluationCreate(JobRequest):
@@ -219,6 +233,7 @@ class EstimateRequest(Wire):
 
     spec: TrainRequest
     gpus: int | None = None
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
 
 
 class Estimate(Wire):

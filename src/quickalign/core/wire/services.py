@@ -48,6 +48,25 @@ class Source(Wire):
         return self
 
 
+class Autoscaling(Wire):
+    """How many replicas a cluster keeps: as many as the open requests need, between two bounds."""
+
+    min: int = Field(default=1, ge=0, le=1000, description="Replicas that stay; 0 keeps none while nobody asks.")
+    max: int = Field(ge=1, le=1000, description="The most replicas.")
+    ongoing_requests: int = Field(
+        default=8, ge=1, le=1024, description="Open requests that one replica should have; more make more replicas."
+    )
+    quiet_seconds: float = Field(
+        default=300, ge=1, le=86_400, description="How long there must be less to do before a replica goes."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Autoscaling":
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min} and max is {self.max}; min must not be above max")
+        return self
+
+
 class RevisionSpec(Wire):
     """What an update can change: the model and how it is computed. A change makes a new revision."""
 
@@ -59,6 +78,9 @@ class RevisionSpec(Wire):
     context: int | None = Field(default=None, ge=8, le=1_048_576, description="Tokens of prompt and answer together.")
     max_concurrency: int = Field(default=16, ge=1, le=1024, description="Answers a replica computes at once.")
     max_waiting: int = Field(default=64, ge=0, le=100_000, description="Answers that may wait; beyond them 429.")
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="On a cluster: how many replicas there are. Without it, one."
+    )
 
 
 class Limits(Wire):

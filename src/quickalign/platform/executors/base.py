@@ -26,9 +26,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run: `command` in `folder`. `device` is the GPU's index, None for the CPU.
+    """What to run: `command` in `folder`. `device` is the GPU's index on this machine, None for the CPU.
 
-    `results` and `copy_to` say what is copied where when the command has ended well.
+    `results` and `copy_to` say what is copied where when the command has ended well. `workers` is the number of
+    processes that the command spreads over a cluster by itself; `cpus`, `gpus` and `memory_bytes` are what each of
+    them takes where a cluster finds the place (0: nothing is reserved).
     """
 
     command: tuple[str, ...]
@@ -36,17 +38,23 @@ class Launch:
     device: int | None = None
     results: Path | None = None
     copy_to: str | None = None
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: int = 0
+    memory_bytes: int = 0
 
 
 class Phase(Enum):
     """Where an attempt stands.
 
-    WAITING: nobody has claimed it yet, and somebody still may. RUNNING: its process lives. FINISHED: it ended by itself
+    WAITING: nobody has claimed it yet, and somebody still may. PENDING: likewise, and a cluster has it and says what it
+    waits for, so that it is not late. RUNNING: its process lives. FINISHED: it ended by itself
     and said how. NEVER_RAN: it did not begin and never will. VANISHED: it was there and is gone without a word.
     UNKNOWN: cannot be decided now; nothing may be started or killed for it.
     """
 
     WAITING = "waiting"
+    PENDING = "pending"
     RUNNING = "running"
     FINISHED = "finished"
     NEVER_RAN = "never_ran"
@@ -95,4 +103,5 @@ class Executor(Protocol):
         """The log files of the job's attempts, oldest first; all but the last are complete."""
 
     def recover(self, attempt: Attempt) -> Recovery:
-        """Settle an attempt that is WAITING: it has begun after all, it never will from now on, or all is lost."""
+        """Settle an attempt that is WAITING or PENDING: it has begun after all, it never will from now on, or all is
+        lost."""

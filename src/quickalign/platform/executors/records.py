@@ -1,13 +1,13 @@
-"""The files of an attempt, shared by the local executor and its wrapper.
+"""The files of an attempt, shared by the executors and their wrapper.
 
 lease.json     what the server wants run, and its token
 wrapper.json   the claim: made by link, so that the wrapper and a server that gives up cannot both win
 heartbeat      touched while the wrapper lives
+stop, kill     what the server asks a wrapper that may be on another machine
 stdout.log     what the command said
 exit.json      how it ended; written last
 """
 
-import contextlib
 import json
 import os
 import tempfile
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from quickalign.platform.processes import Identity
 
 LEASE, CLAIM, HEARTBEAT, LOG, EXIT = "lease.json", "wrapper.json", "heartbeat", "stdout.log", "exit.json"
+STOP, KILL = "stop", "kill"
 RUN_LOCK = "run.lock"
 """In the job's folder: held through an inherited descriptor by the wrapper and by everything it starts."""
 
@@ -27,8 +28,21 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Share(_Record):
+    """What a cluster reserves for the command itself; a command that spreads workers reserves theirs by itself."""
+
+    cpus: float = 0.0
+    gpus: int = 0
+    memory_bytes: int = 0
+
+
 class Lease(_Record):
-    """What to run, and for whom."""
+    """What to run, and for whom.
+
+    With `fence_seconds` the wrapper ends its command when it could not touch its heartbeat for so long: somebody who
+    sees nothing else may have given it up. One that `yields` stops when what started it is gone, because its
+    GPU is somebody else's then. `share` is what a cluster reserves for it.
+    """
 
     job: str
     attempt: int
@@ -38,16 +52,23 @@ class Lease(_Record):
     environment: dict[str, str] = {}
     results: str | None = None
     copy_to: str | None = None
+    fence_seconds: float | None = None
+    yields: bool = False
+    share: Share | None = None
 
 
 class Claim(_Record):
-    """Who runs the attempt: a wrapper with its trainer, or nobody ever because the server revoked it."""
+    """Who runs the attempt: a wrapper with its trainer, or nobody ever because the server revoked it.
+
+    `place` is where their process ids mean something.
+    """
 
     attempt: int
     lease_token: str
     revoked: bool = False
     wrapper: Identity | None = None
     child: Identity | None = None
+    place: str | None = None
 
 
 class Exit(_Record):
@@ -92,10 +113,13 @@ def replace(path: Path, record: _Record) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def touch(path: Path) -> None:
-    """Set the file's time to now; a full disk must not end a job for want of a heartbeat."""
-    with contextlib.suppress(OSError):
+def touch(path: Path) -> bool:
+    """Set the file's time to now, and make it where it is not; whether that could be done."""
+    try:
         path.touch()
+    except OSError:
+        return False
+    return True
 
 
 def _write_beside(path: Path, record: _Record) -> Path:

@@ -1,7 +1,8 @@
 """`python -m quickalign.platform.executors.wrapper FOLDER TOKEN`: runs one attempt and writes down how it ended.
 
-It leads a session of its own, so that nothing that ends the server ends it. What it starts dies with it: the kernel is
-asked to (`prctl`), and both hold the job's lock, which no later attempt gets before the last of them is gone.
+It leads a session of its own, so that nothing that ends the server ends it; `--apart` makes one, where what starts it
+does not. What it starts dies with it: the kernel is asked to (`prctl`), and both hold the job's lock, which no later
+attempt gets before the last of them is gone.
 """
 
 import contextlib
@@ -22,10 +23,12 @@ from quickalign.platform.crashpoints import reach
 from quickalign.platform.executors import records
 from quickalign.platform.executors.records import Claim, Exit, Lease
 from quickalign.platform.executors.results import copy_results
-from quickalign.platform.processes import Identity, identify
+from quickalign.platform.executors.watch import Watch
+from quickalign.platform.processes import Identity, identify, place
 
-CRASHED = 70
-_BEAT_SECONDS = 1.0
+CRASHED, UNSEEN = 70, 71
+APART = "--apart"
+_LOOK_SECONDS = 0.5
 _LOCK_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 
@@ -49,6 +52,11 @@ class _Signals:
         self.child = child
         self._pass_on()
 
+    def ask(self) -> None:
+        """The command should stop, as if a signal had said so."""
+        self._asked = True
+        self._pass_on()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
         if self.copying:
@@ -64,15 +72,20 @@ class _Signals:
 
 def main(arguments: list[str]) -> int:
     """Run the attempt in the folder of the first argument, if its lease still has the token of the second."""
+    if APART in arguments and (code := _part()) is not None:
+        return code
     folder, token = Path(arguments[0]), arguments[1]
     signals = _Signals()
+    if APART in arguments and not folder.is_dir():
+        print(f"{folder} is not there on this node: the home must lie on a disk that all nodes share.", file=sys.stderr)  # noqa: T201
+        return UNSEEN
     lease = records.read(folder / records.LEASE, Lease)
     if lease is None or lease.lease_token != token:
         return 0
     with _run_lock(folder.parent.parent / records.RUN_LOCK) as lock:
         reach("wrapper.before_claim")
         me = identify(os.getpid())
-        claim = Claim(attempt=lease.attempt, lease_token=token, wrapper=me)
+        claim = Claim(attempt=lease.attempt, lease_token=token, wrapper=me, place=place())
         if lock is None or not records.create(folder / records.CLAIM, claim):
             return 0
         reach("wrapper.claimed")
@@ -102,26 +115,37 @@ def _run(folder: Path, lease: Lease, claim: Claim, lock: int, signals: _Signals)
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
-                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509 - this process has one thread
+                preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 - this process has one thread so far
             )
         except OSError as error:
             return CRASHED, f"{lease.command[0]} cannot be started: {error.strerror or error}."
     reach("wrapper.spawned")
     records.replace(folder / records.CLAIM, claim.model_copy(update={"child": _identity(child.pid)}))
     signals.started(child)
-    code = _wait(child, folder / records.HEARTBEAT)
+    watch = Watch(folder, lease)
+    watch.start()
+    code = _wait(child, watch, signals, claim.wrapper)
     reach("wrapper.child_ended")
     if code == 0 and lease.copy_to and lease.results:
-        return _copy(Path(lease.results), lease.copy_to, signals)
-    return code, None
+        watch.copying = True
+        code, message = _copy(Path(lease.results), lease.copy_to, signals)
+    else:
+        message = watch.condemned if code == -signal.SIGKILL else None
+    watch.end()
+    return code, message
 
 
-def _wait(child: subprocess.Popen[bytes], heartbeat: Path) -> int:
+def _wait(child: subprocess.Popen[bytes], watch: Watch, signals: _Signals, me: Identity | None) -> int:
     while True:
         try:
-            return child.wait(timeout=_BEAT_SECONDS)
+            return child.wait(timeout=_LOOK_SECONDS)
         except subprocess.TimeoutExpired:
-            records.touch(heartbeat)
+            watch.look()
+        if watch.condemned:
+            child.kill()
+            watch.kill(me)
+        elif watch.asked:
+            signals.ask()
 
 
 def _copy(results: Path, target: str, signals: _Signals) -> tuple[int, str | None]:
@@ -134,6 +158,25 @@ def _copy(results: Path, target: str, signals: _Signals) -> tuple[int, str | Non
     except QuickalignError as error:
         return error.exit_code, f"The run is finished, but its results cannot be copied to {target}: {error}"
     return 0, None
+
+
+def _part() -> int | None:
+    """Go on in a process with a session of its own (None), while this one waits for it: the code of its end.
+
+    What started this process kills the session that it made when it ends itself; the run should not end with it.
+    """
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        return None
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @contextmanager
@@ -156,15 +199,15 @@ def _run_lock(path: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _dies_with(parent: int) -> Callable[[], None]:
-    """What the command's process does before it begins: ask the kernel to kill it when this process dies."""
+def dies_with(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
+    """What a new process does before it begins: ask the kernel to send it the signal when `parent` dies."""
     try:
         prctl = ctypes.CDLL(None, use_errno=True).prctl
     except (OSError, AttributeError):  # not Linux; the lock still keeps a second run away
         return lambda: None
 
     def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent:  # it died before the kernel was asked
             os._exit(CRASHED)
 

@@ -13,6 +13,7 @@ from quickalign.core.errors import QuickalignError
 from quickalign.core.wire import evaluations
 from quickalign.core.wire.jobs import AnyJobCreate, EvaluationCreate, JobCreate, Kind, NewJob, Resources
 from quickalign.hub.cards import find_card
+from quickalign.platform.config import Config
 from quickalign.platform.devices import Device
 from quickalign.platform.inputs import Inputs
 from quickalign.platform.jobs import requests
@@ -28,6 +29,9 @@ PROGRAMS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 )
 """The command of each kind, to which the specification's path is added."""
 
+SPREAD = (sys.executable, "-m", "quickalign.cluster.train")
+"""The command that trains on several workers of a cluster."""
+
 EXPORTED = "model"
 """The exported folder in an export's folder of results."""
 
@@ -39,14 +43,15 @@ def parse(values: dict[str, Any]) -> NewJob:
     return _ANY.validate_python(values)
 
 
-def check(request: NewJob, inputs: Inputs) -> None:
+def check(request: NewJob, inputs: Inputs, config: Config) -> None:
     """Refuse what no job can do, by the rules of its kind.
 
     Raises:
         OptionError, ModelError, AccessError: with the field at fault.
     """
     if isinstance(request, JobCreate):
-        requests.check_spec(request.spec, inputs)
+        parameters = requests.check_spec(request.spec, inputs)
+        requests.check_workers(request.spec, parameters, request.workers, config)
         return
     if isinstance(request, EvaluationCreate):
         evaluations.check(request.spec)
@@ -74,8 +79,15 @@ def resources(request: NewJob, references: Sequence[Reference], devices: tuple[D
     """
     if isinstance(request, JobCreate):
         parameters = options.parse(request.spec.hyperparameters)
-        return needs.resources(request.spec.model, parameters, request.gpus, devices)
+        pieces = request.workers if request.spec.strategy == "fsdp2" else 1
+        needed = needs.resources(request.spec.model, parameters, request.gpus, devices, pieces)
+        return needed.model_copy(update={"workers": request.workers})
     return needs.for_two_copies(base_name(request, references), request.gpus, devices)
+
+
+def workers(request: NewJob) -> int:
+    """How many processes do the job together."""
+    return request.workers if isinstance(request, JobCreate) else 1
 
 
 def base_name(request: NewJob, references: Sequence[Reference]) -> str:
@@ -109,3 +121,14 @@ def program_spec(request: NewJob, paths: dict[str, str], output: Path) -> dict[s
 def arguments(request: NewJob, spec: Path, output: Path) -> tuple[str, ...]:
     """What the program is called with: a training run leaves its news where its results are, the others are told."""
     return (str(spec),) if isinstance(request, JobCreate) else (str(spec), str(output))
+
+
+def spread(spec: Path, taken: Resources, cpus: float) -> tuple[str, ...]:
+    """The command that trains on several workers of a cluster, each with `cpus` and what is `taken`."""
+    # with a GPU the memory is the card's, and a cluster counts that of its machines
+    memory = 0 if taken.gpus else taken.memory_bytes
+    asked = {"workers": taken.workers, "cpus": cpus, "gpus": taken.gpus, "memory": memory}
+    options = (
+        text for name, value in asked.items() for text in (f"--{name}", f"{value:g}" if name == "cpus" else str(value))
+    )
+    return (*SPREAD, str(spec), *options)

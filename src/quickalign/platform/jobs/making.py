@@ -82,7 +82,7 @@ class Maker:
         return made
 
     def _checked(self, request: NewJob) -> tuple[Reference, ...]:
-        kinds.check(request, self._inputs)
+        kinds.check(request, self._inputs, self._config)
         if request.output is not None:
             self._inputs.check_output(request.output)
         with self._database.read() as session:

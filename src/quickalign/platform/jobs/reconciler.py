@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from quickalign.core.errors import QuickalignError, UnavailableError
-from quickalign.core.wire.jobs import JobState, Reason
+from quickalign.core.wire.jobs import JobState, Reason, Resources
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.db.engine import Database
@@ -36,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 _ACTIVE = tuple(str(state) for state in (S.STARTING, S.RUNNING, S.PAUSING, S.CANCELLING, S.RESUMING))
 _SILENT_SECONDS = 120.0
 _STALLED_SECONDS = 60.0
+_PENDING = "The cluster has no room for it yet."
 
 
 class Reconciler:
@@ -145,6 +146,8 @@ class Reconciler:
                 return
             case Phase.WAITING:
                 self._wait(seen, attempt)
+            case Phase.PENDING:
+                self._pend(seen, attempt, observed)
             case Phase.RUNNING:
                 self._running(seen, attempt, observed)
             case Phase.NEVER_RAN:
@@ -171,6 +174,22 @@ class Reconciler:
             self._never_ran(seen)
         elif answer is Recovery.FAIL:
             self._lost(seen)
+
+    def _pend(self, seen: Seen, attempt: Attempt, observed: Observation) -> None:
+        """The cluster has the attempt but no room for it: say so, and give it time from now."""
+        if seen.state is not S.STARTING:
+            if self._executor.recover(attempt) is not Recovery.REATTACH:
+                self._never_ran(seen)
+            return
+        reason = Reason(code="waiting_for_cluster", message=observed.message or _PENDING).model_dump(exclude_none=True)
+        limit = self._config.start_seconds
+        with self._database.read() as session:
+            row = session.execute(select(JobRow.reason, JobRow.deadline_at).where(JobRow.id == seen.id)).one_or_none()
+        if row is None or (row[0] == reason and (row[1] or 0.0) - self._clock() > limit / 2):
+            return
+        with self._database.write() as session:
+            if current := moves.still(session, seen):
+                current.reason, current.deadline_at = reason, self._clock() + limit
 
     def _running(self, seen: Seen, attempt: Attempt, observed: Observation) -> None:
         if seen.state is S.STARTING:
@@ -295,13 +314,13 @@ class Reconciler:
             session.add(
                 AttemptRow(job=row.number, attempt=number, lease_token=token, device=place.device, started_at=now)
             )
-            request = kinds.parse(row.request)
+            request, taken = kinds.parse(row.request), Resources(gpus=row.gpus, memory_bytes=row.memory_bytes)
             inputs = list(session.scalars(select(InputRow).where(InputRow.job == row.number)))
         reach("reconciler.announced")
         self._queue.changed()
         attempt = Attempt(place.id, number, token)
         try:
-            self._starter.start(attempt, request, inputs, place.device)
+            self._starter.start(attempt, request, inputs, place.device, taken)
         except QuickalignError as error:
             self._not_started(Seen(place.id, S.STARTING, number, token, request.kind), attempt, error)
         reach("reconciler.started")

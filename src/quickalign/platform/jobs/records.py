@@ -35,7 +35,7 @@ def _job(row: JobRow, inputs: dict[str, str], queue: QueueView) -> Job:
         spec=request.spec,
         inputs=inputs,
         output=request.output,
-        resources=Resources(gpus=row.gpus, memory_bytes=row.memory_bytes),
+        resources=Resources(gpus=row.gpus, memory_bytes=row.memory_bytes, workers=kinds.workers(request)),
         priority=row.priority,
         metadata=dict(row.labels),
         max_retries=row.max_retries,

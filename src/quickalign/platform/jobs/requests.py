@@ -5,11 +5,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from quickalign.core import options
+from quickalign.core.distribution import check_distribution
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
 from quickalign.core.wire.jobs import NewJob, TrainRequest
 from quickalign.hub.cards import find_card
+from quickalign.platform.config import Config
 from quickalign.platform.inputs import Inputs
 
 
@@ -33,6 +35,26 @@ def check_spec(spec: TrainRequest, inputs: Inputs) -> Hyperparameters:
         error.field, error.value = "spec.model", spec.model
         raise
     return parameters
+
+
+def check_workers(spec: TrainRequest, parameters: Hyperparameters, workers: int, config: Config) -> None:
+    """Refuse workers that there is no place for, and weights that cannot be shared among them as asked.
+
+    Raises:
+        OptionError: with the field at fault.
+    """
+    if workers > 1 and config.executor == "local":
+        raise OptionError(
+            f"workers={workers} is not possible: this server runs each job on its own machine, as one process.",
+            'Set workers to 1, or let a Ray cluster run jobs: executor = "ray" in config.toml.',
+            field="workers",
+            value=workers,
+        )
+    try:
+        check_distribution(spec.strategy, parameters, workers)
+    except QuickalignError as error:
+        error.field = f"spec.{error.field}"
+        raise
 
 
 def run_spec(spec: TrainRequest, paths: dict[str, str], output: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quickalign.core import atomic
 from quickalign.core.errors import StorageError
-from quickalign.core.wire.jobs import Kind, NewJob
+from quickalign.core.wire.jobs import Kind, NewJob, Resources
 from quickalign.platform.db.tables import InputRow
 from quickalign.platform.executors.base import Attempt, Executor, Launch
 from quickalign.platform.files.blobs import Blobs
@@ -20,12 +20,20 @@ class Starter:
     """Starts attempts. Everything it writes is the same each time, so that it may be done again after a crash."""
 
     def __init__(
-        self, home: Home, blobs: Blobs, executor: Executor, programs: Mapping[Kind, tuple[str, ...]] = kinds.PROGRAMS
+        self,
+        home: Home,
+        blobs: Blobs,
+        executor: Executor,
+        programs: Mapping[Kind, tuple[str, ...]] = kinds.PROGRAMS,
+        worker_cpus: float = 1.0,
     ) -> None:
         self._home, self._blobs, self._executor, self._programs = home, blobs, executor, programs
+        self._worker_cpus = worker_cpus
 
-    def start(self, attempt: Attempt, request: NewJob, inputs: list[InputRow], device: int | None) -> None:
-        """Begin the attempt.
+    def start(
+        self, attempt: Attempt, request: NewJob, inputs: list[InputRow], device: int | None, taken: Resources
+    ) -> None:
+        """Begin the attempt on `device` of this machine, or wherever a cluster has what is `taken`.
 
         Raises:
             StorageError: the home has no room, or an input is gone.
@@ -41,12 +49,20 @@ class Starter:
             raise StorageError(
                 f"The job {attempt.job} cannot be made ready: {error.strerror or error}.", "Make room on the disk."
             ) from None
+        workers = kinds.workers(request)
+        command = (*self._programs[request.kind], *kinds.arguments(request, folder / "spec.json", output))
+        if workers > 1:
+            taken = taken.model_copy(update={"workers": workers})
+            command = kinds.spread(folder / "spec.json", taken, self._worker_cpus)
         launch = Launch(
-            command=(*self._programs[request.kind], *kinds.arguments(request, folder / "spec.json", output)),
+            command=command,
             folder=folder,
             device=device,
             results=kinds.results_of(request, output),
             copy_to=request.output,
+            workers=workers,
+            gpus=taken.gpus,
+            memory_bytes=taken.memory_bytes,
         )
         self._executor.submit(attempt, launch)
 

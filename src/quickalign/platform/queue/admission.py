@@ -51,7 +51,9 @@ class Load:
         return not (self.jobs or self.services) or self.has_memory(memory_bytes)
 
     def has_memory(self, memory_bytes: int) -> bool:
-        """Whether that much is free; what a service needs, as it takes no slot."""
+        """Whether that much is free; what a service needs, as it takes no slot. A cluster finds that out by itself."""
+        if self.device.largest_bytes is not None:
+            return True
         return self.memory_bytes + memory_bytes <= self.device.total_bytes
 
     def add(self, job: str, memory_bytes: int) -> None:

@@ -12,8 +12,12 @@ from quickalign.platform.devices import Device
 _COPIES, _BYTES, _PROCESS_BYTES = 2, 4, 500_000_000
 
 
-def resources(model: str, parameters: Hyperparameters, gpus: int | None, devices: tuple[Device, ...]) -> Resources:
-    """GPUs and device memory of a training job; no memory is reserved for a model without a card.
+def resources(
+    model: str, parameters: Hyperparameters, gpus: int | None, devices: tuple[Device, ...], pieces: int = 1
+) -> Resources:
+    """GPUs and device memory of each process of a training job; no memory is reserved for a model without a card.
+
+    `pieces` is into how many the weights are cut over the processes; each still loads the base whole.
 
     Raises:
         CapacityError: no device here can ever hold it.
@@ -21,6 +25,8 @@ def resources(model: str, parameters: Hyperparameters, gpus: int | None, devices
     """
     wanted = _gpus(gpus, devices)
     needed = _memory(model, parameters)
+    if pieces > 1:
+        needed = max(needed // pieces, (_BYTES if parameters.lora_dim == 0 else _BYTES // 2) * _weights(model))
     remedy = "Set load_in_4bit=true with lora_dim above 0, or take a smaller model."
     _check_room(model, f"by {parameters.method}", needed, wanted, devices, remedy)
     return Resources(gpus=wanted, memory_bytes=needed)
@@ -63,7 +69,7 @@ def _gpus(gpus: int | None, devices: tuple[Device, ...]) -> int:
 
 def _check_room(model: str, how: str, needed: int, gpus: int, devices: tuple[Device, ...], remedy: str) -> None:
     kind = "cuda" if gpus else "cpu"
-    room = max(device.total_bytes for device in devices if device.kind == kind)
+    room = max(device.most_bytes for device in devices if device.kind == kind)
     if needed > room:
         place = "the largest GPU here has" if gpus else "this machine has"
         raise CapacityError(

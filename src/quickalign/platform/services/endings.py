@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from quickalign.core.program import AWAY
 from quickalign.core.wire.jobs import Reason
 from quickalign.core.wire.services import ServiceState
 from quickalign.platform.config import Config
@@ -74,11 +75,12 @@ class Endings:
         if self._freed(seen, row) is None:
             return False
         reason, failed = self._why(seen, observed, said)
+        away = said is None and observed.exit_code == AWAY
         reach("services.crash_seen")
         with self._ledger.entry(seen) as entry:
             if entry is None:
                 return False
-            self._set_back(entry, reason, failed=failed)
+            self._set_back(entry, reason, failed=failed, away=away)
         reach("services.crash_said")
         return True
 
@@ -89,10 +91,11 @@ class Endings:
             return outcome.failure(code, words, self._home.services / seen.key, logs), True
         return outcome.crash(None if said else code, words, logs), False
 
-    def _set_back(self, entry: Entry, reason: Reason, *, failed: bool) -> None:
+    def _set_back(self, entry: Entry, reason: Reason, *, failed: bool, away: bool) -> None:
+        """Let it rest. Where only the cluster was away that says nothing against the replica, and is not counted."""
         replica, revision = entry.replica, entry.revision
         was_ready = replica.state == R.READY
-        crashes = 1 if was_ready else replica.crashes + 1
+        crashes = replica.crashes if away else 1 if was_ready else replica.crashes + 1
         hopeless = crashes > self._config.service_retries or (failed and not revision.proven)
         takes_over = entry.service.revision != replica.revision
         if hopeless and not was_ready and (takes_over or not entry.others_ready()):
@@ -101,7 +104,7 @@ class Endings:
             revision.reason = reason.model_copy(update={"message": reason.message + again}).model_dump(
                 exclude_none=True
             )
-        wait = min(self._config.retry_seconds * 2.0 ** (crashes - 1), self._config.retry_seconds_max)
+        wait = min(self._config.retry_seconds * 2.0 ** max(0, crashes - 1), self._config.retry_seconds_max)
         entry.move(
             R.BACKING_OFF, reason=reason, crashes=crashes, restarts=replica.restarts + 1, retry_at=entry.now + wait
         )

@@ -35,11 +35,15 @@ def make_services(
     devices: tuple[Device, ...],
     clock: Callable[[], float],
     server: tuple[str, ...],
+    on_cluster: bool,
     probe: Probe,
     changed: Callable[[], None],
     leadership: Leadership | None = None,
 ) -> tuple[ServiceReconciler, Services]:
-    """The loop that moves services along, and what can be asked of them. `changed` is told when devices are freed."""
+    """The loop that moves services along, and what can be asked of them.
+
+    `on_cluster` says that `server` makes replicas on a cluster; `changed` is told when devices are freed.
+    """
     leading = leadership or Sole()
     routes, ledger = Routes(database, secrets, clock), Ledger(config, Acting(database, leading), clock)
     endings = Endings(
@@ -66,7 +70,7 @@ def make_services(
         config=config,
         database=database,
         executor=executor,
-        starter=Starter(home, config, executor, secrets, server),
+        starter=Starter(home, config, executor, secrets, server, on_cluster=on_cluster),
         replicas=replicas,
         endings=endings,
         routes=routes,
@@ -86,6 +90,7 @@ def make_services(
         endpoints=routes,
         tokens=ServiceTokens(config, database, secrets, routes, clock),
         devices=devices,
+        on_cluster=on_cluster,
         clock=clock,
         wake=reconciler.wake,
     )

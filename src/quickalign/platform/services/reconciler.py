@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from quickalign.core.errors import QuickalignError
+from quickalign.core.errors import QuickalignError, UnavailableError
+from quickalign.core.program import AWAY
 from quickalign.core.wire.jobs import Reason
 from quickalign.core.wire.services import RevisionSpec, ServiceState
 from quickalign.platform import ids
@@ -36,7 +37,7 @@ from quickalign.platform.services.removal import Freed, remove_folder
 from quickalign.platform.services.replicas import Replicas
 from quickalign.platform.services.routes import Route, Routes
 from quickalign.platform.services.sources import Frozen
-from quickalign.platform.services.starting import Starter
+from quickalign.platform.services.starting import Room, Starter
 from quickalign.platform.services.states import AT_REST, UP, ReplicaState
 
 S, R = ServiceState, ReplicaState
@@ -266,12 +267,12 @@ class ServiceReconciler:
                 self._tell_waiting(seen, row, loads)
                 continue
             load.add_replica(service_id, row.memory_bytes)
-            self._start(seen, load.device.index if row.gpus else None)
+            self._start(seen, Room(load.device.index if row.gpus else None, row.gpus, row.memory_bytes))
             self._expecting = True
         if waiting:
             self._changed()
 
-    def _start(self, seen: SeenReplica, device: int | None) -> None:
+    def _start(self, seen: SeenReplica, room: Room) -> None:
         """Announce a start, then begin it."""
         token = random.token_hex(16)
         number = seen.attempt + 1
@@ -284,7 +285,7 @@ class ServiceReconciler:
             moves.change(service, now)
             moves.move_replica(
                 replica, R.STARTING, self._config, now,
-                attempt=number, lease_token=token, device=device, retry_at=None, processes=None,
+                attempt=number, lease_token=token, device=room.device, retry_at=None, processes=None,
             )  # fmt: skip
             message = f"A replica of revision {seen.revision} starts."
             data = {"replica": seen.id, "revision": seen.revision, "attempt": number}
@@ -296,7 +297,7 @@ class ServiceReconciler:
         started = SeenReplica(seen.id, seen.service, seen.revision, R.STARTING, number, token)
         spec, source = RevisionSpec.model_validate(revision.spec), Frozen.model_validate(revision.source)
         try:
-            self._starter.start(started.last_attempt, seen.id, name, spec, source, device)
+            self._starter.start(started.last_attempt, seen.id, name, spec, source, room)
         except QuickalignError as error:
             self._not_started(started, error)
         reach("services.started")
@@ -308,7 +309,8 @@ class ServiceReconciler:
         with self._database.read() as session:
             row = session.get(ReplicaRow, seen.id)
         if row is not None:
-            observed = Observation(Phase.FINISHED, exit_code=error.exit_code, message=str(error))
+            code = AWAY if isinstance(error, UnavailableError) else error.exit_code
+            observed = Observation(Phase.FINISHED, exit_code=code, message=str(error))
             self._endings.crashed(seen, row, observed)
 
     def _tell_waiting(self, seen: SeenReplica, row: ReplicaRow, loads: list[Load]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from quickalign.core.wire.jobs import Reason
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.db.service_tables import ReplicaRow
@@ -81,6 +82,8 @@ class Replicas:
                 return False
             case Phase.WAITING:
                 return self._unclaimed(seen, row)
+            case Phase.PENDING:
+                return self._pending(seen, row, observed)
             case Phase.NEVER_RAN:
                 return self._ledger.move(seen, R.WAITING, "A replica was not started after all, and waits again.")
             case Phase.RUNNING:
@@ -99,6 +102,15 @@ class Replicas:
         if answer is Recovery.REQUEUE and not late:
             return self._ledger.move(seen, R.WAITING, "A replica was not started after all, and waits again.")
         return self._endings.crashed(seen, row, Observation(Phase.VANISHED), said="It did not begin in time.")
+
+    def _pending(self, seen: SeenReplica, row: ReplicaRow, observed: Observation) -> bool:
+        """The cluster has no room for it yet: say so, and give it time from now."""
+        limit = self._config.service_start_seconds
+        reason = Reason(code="waiting_for_cluster", message=observed.message or "The cluster has no room for it yet.")
+        told = reason.model_dump(exclude_none=True)
+        if row.reason != told or (row.deadline_at or 0.0) - self._clock() < limit / 2:
+            self._ledger.note(seen, reason=told, deadline_at=self._clock() + limit)
+        return False
 
     def _running(self, seen: SeenReplica, row: ReplicaRow) -> bool:
         """The process lives: whether it is ready, by its own word and by its health."""
@@ -163,7 +175,7 @@ class Replicas:
 
     def _stopping(self, seen: SeenReplica, row: ReplicaRow) -> bool:
         phase = self._executor.observe(seen.last_attempt).phase if seen.attempt else Phase.NEVER_RAN
-        if phase is Phase.WAITING:
+        if phase in (Phase.WAITING, Phase.PENDING):
             settled = self._executor.recover(seen.last_attempt) is not Recovery.REATTACH
             return settled and self._endings.gone(seen, row)
         if phase is Phase.RUNNING:

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from quickalign.core.errors import QuickalignError
+from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.wire.services import RevisionSpec, ServiceState
 from quickalign.platform.config import Config
 from quickalign.platform.db.service_tables import RevisionRow, ServiceRow
@@ -39,6 +39,21 @@ def check_engine(spec: RevisionSpec) -> None:
     except QuickalignError as error:
         error.field, error.value = "spec.engine", spec.engine
         raise
+
+
+def check_scaling(spec: RevisionSpec, *, on_cluster: bool) -> None:
+    """Refuse autoscaling where services run on this machine alone.
+
+    Raises:
+        OptionError: with what can be done instead.
+    """
+    if spec.autoscaling is not None and not on_cluster:
+        raise OptionError(
+            "autoscaling is not possible: services run on this machine, and not on a cluster.",
+            "Set replicas to a number, or let the operator set executor = 'ray' in config.toml.",
+            field="spec.autoscaling",
+            value=spec.autoscaling.model_dump(),
+        )
 
 
 def get(session: Session, row: ServiceRow, number: int) -> RevisionRow:

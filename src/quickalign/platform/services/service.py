@@ -63,12 +63,14 @@ class Services:
         endpoints: Routes,
         tokens: ServiceTokens,
         devices: tuple[Device, ...],
+        on_cluster: bool,
         clock: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
         self.endpoints, self.tokens = endpoints, tokens
         self._home, self._config, self._database, self._executor = home, config, database, executor
         self._sources, self._usage, self._devices = sources, usage, devices
+        self._on_cluster = on_cluster
         self._clock, self._wake = clock, wake
 
     def create(self, request: ServiceCreate, *, idempotency_key: str | None = None) -> Service:
@@ -284,6 +286,7 @@ class Services:
 
     def _resolved(self, spec: RevisionSpec, gpus: int) -> tuple[Frozen, int]:
         revisions.check_engine(spec)
+        revisions.check_scaling(spec, on_cluster=self._on_cluster)
         with self._database.read() as session:
             source = self._sources.freeze(session, spec.source)
         return source, needs.memory_of(spec, source, gpus)

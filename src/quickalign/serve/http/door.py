@@ -7,17 +7,24 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quickalign.serve.http.errors import ApiError
-from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.spec import LOOPBACK
 
 MOST_BYTES = 32 << 20
 _OPEN = frozenset({"/health"})
 _COUNTED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/metrics"})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class Counting(Protocol):
+    """Where finished requests are counted."""
+
+    def request(self, path: str, status: int) -> None:
+        """Count a finished request."""
 
 
 class Door:
@@ -31,7 +38,7 @@ class Door:
         metrics: where requests are counted.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: Sequence[str], host: str, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Sequence[str], host: str, metrics: Counting) -> None:
         self._app = app
         self._digests = [_digest(token.encode()) for token in tokens]
         self._hosts = {*LOOPBACK, host}

@@ -1,0 +1,164 @@
+"""A Ray cluster of several nodes on this machine, whose nodes can be killed and whose head can be lost and replaced.
+
+Every node is a raylet of its own with one CPU by default. Requests need the cluster's token, which is this process's
+own, so that nobody else on this machine can run anything in it. `close` ends all by the handles it has kept.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HOST = "127.0.0.1"
+NODE = "127.0.0.2"
+"""The nodes' address. Ray takes 127.0.0.1 for a mistake and puts the machine's own in its place."""
+TOKEN = secrets.token_hex(32)
+_GIB = 1 << 30
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": TOKEN,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+}
+"""What this process and all that it starts has to have, from before the first import of Ray."""
+
+
+class RayCluster:
+    """A head and `nodes - 1` others. The head is like the others: it takes work as well."""
+
+    def __init__(self, nodes: int = 3, cpus: int = 1, memory_bytes: int = 2 * _GIB) -> None:
+        os.environ.update(ENVIRONMENT)
+        os.environ.pop("RAY_ADDRESS", None)
+        self._folder = Path(tempfile.mkdtemp(prefix="qa-"))  # short: names of sockets have 107 bytes
+        (self._folder / "ray").mkdir()
+        os.environ["RAY_TMPDIR"] = str(self._folder)  # so that neither other clusters here nor /tmp/ray are touched
+        self._gcs_port, self._dashboard_port = _free_port(), _free_port()
+        self._share = {"num_cpus": cpus, "memory": memory_bytes, "object_store_memory": 80 << 20}
+        from ray.cluster_utils import Cluster
+
+        self._cluster: Any = Cluster(initialize_head=False)
+        self.start_head()
+        for _ in range(nodes - 1):
+            self.add_node()
+
+    @property
+    def url(self) -> str:
+        """Where the dashboard answers, and with it Ray Jobs."""
+        return f"http://{HOST}:{self._dashboard_port}"
+
+    @property
+    def address(self) -> str:
+        """What a driver in this process connects to: `ray.init(address=...)`."""
+        return f"{NODE}:{self._gcs_port}"
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The nodes beside the head, oldest first."""
+        return sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
+
+    def start_head(self) -> None:
+        """Start the head, or a new one in place of one that was killed: it knows nothing of before."""
+        self._cluster.add_node(
+            **self._common(),
+            gcs_server_port=self._gcs_port,
+            include_dashboard=True,
+            dashboard_host=HOST,
+            dashboard_port=self._dashboard_port,
+            dashboard_agent_listen_port=_free_port(),
+        )
+        self.wait_for_jobs()
+
+    def add_node(self) -> Any:
+        """Start one more node."""
+        return self._cluster.add_node(**self._common())
+
+    def kill_node(self, node: Any) -> None:
+        """Kill a node as if its power had failed: everything that it started goes with it."""
+        victims = _with_descendants(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+        _kill(victims)
+
+    def kill_head(self, *, with_its_work: bool = False) -> None:
+        """Kill the head's processes; what it had started as a node only goes too if that is asked for."""
+        victims = _with_descendants(self._cluster.head_node) if with_its_work else []
+        self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
+        _kill(victims)
+
+    def replace_dead_nodes(self, nodes: int = 3) -> None:
+        """Start new nodes for those that ended by themselves, as they do when their head is lost for good."""
+        for node in list(self._cluster.worker_nodes):
+            if node.dead_processes():
+                self.kill_node(node)
+        while len(self._cluster.worker_nodes) < nodes - 1:
+            self.add_node()
+
+    def wait_for_jobs(self, seconds: float = 120) -> None:
+        """Until Ray Jobs takes jobs: its agents come some time after the dashboard."""
+        end = time.monotonic() + seconds
+        while not self._takes_jobs():
+            assert time.monotonic() < end, "Ray Jobs takes no jobs"
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        """End all nodes, and what they started."""
+        nodes = self._cluster.list_all_nodes()
+        victims = [process for node in nodes for process in _with_descendants(node)]
+        with contextlib.suppress(Exception):
+            self._cluster.shutdown()
+        _kill(victims)
+        os.environ.pop("RAY_TMPDIR", None)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _common(self) -> dict[str, Any]:
+        return {"node_ip_address": NODE, "temp_dir": str(self._folder / "ray"), **self._share}
+
+    def _takes_jobs(self) -> bool:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/jobs/", b'{"entrypoint": "true"}', headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def ray_cluster(nodes: int = 3, **options: Any) -> Iterator[RayCluster]:
+    """A cluster for the time of the block: `with ray_cluster() as cluster`."""
+    cluster = RayCluster(nodes, **options)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _with_descendants(node: Any) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for infos in node.all_processes.values():
+        for info in infos:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(info.process.pid)
+                found += [process, *process.children(recursive=True)]
+    return found
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # psutil looks at the start time: no stranger with the same id is hit
+            process.send_signal(signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
