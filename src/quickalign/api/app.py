@@ -60,13 +60,14 @@ def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoint
     app.state.streams = Streams(metrics)
     app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
     metrics.add(app.state.gateway.figures)
+    # before all others: a page that asks every other second need not be held against a hundred routes
+    parts_.install(app, platform, parts)
     app.include_router(health.router)
     for part in (models, files, jobs, streams, services, service_streams, service_tokens, votes, pai, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
     app.include_router(gateway.router)
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
-    parts_.install(app, platform, parts)
     problems.install(app)
     # the last one added is the outermost
     app.add_middleware(Limits, max_upload=platform.config.max_upload_bytes, parts=parts)

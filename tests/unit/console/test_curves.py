@@ -10,6 +10,7 @@ import pytest
 from quickalign.console.columns import Columns
 from quickalign.console.pulse import Pulses
 from quickalign.console.series import FRESH_SECONDS, SeriesStore
+from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import MetricsPage
 from quickalign.platform.jobs.metric_columns import MetricColumns
 from tests.support.platforms import drive_to, stub_job, write_data
@@ -171,6 +172,24 @@ def test_a_pulse_changes_with_what_a_page_shows(platform, tmp_path, clock, monke
     assert (over.lines, over.log_size > 0, over.job.state) == (6, True, "succeeded")
     clock.pass_by()
     assert pulses.read(job).mark == over.mark
+
+
+def test_fifty_pages_of_a_reader_share_a_head(browser, platform, tmp_path, monkeypatch):
+    job = platform.jobs.create(stub_job(write_data(tmp_path / "d"))).id
+    rendered, render = [], Visit.render
+
+    def counted(visit, template, **values):
+        rendered.append(template)
+        return render(visit, template, **values)
+
+    monkeypatch.setattr(Visit, "render", counted)
+    news = {browser.get(f"/console/jobs/{job}/news").json()["parts"]["job-head"] for _ in range(50)}
+    assert len(news) == 1
+    assert browser.csrf in news.pop()
+    assert rendered.count("parts/job_head.html") == 1
+    chinese = browser.get(f"/console/jobs/{job}/news", headers={"Accept-Language": "zh"}).json()["parts"]["job-head"]
+    assert "暂停" in chinese
+    assert rendered.count("parts/job_head.html") == 2
 
 
 def test_the_time_that_a_job_runs_is_written_anew(clock):
