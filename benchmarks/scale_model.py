@@ -52,10 +52,13 @@ def measure(url: str | None) -> dict[str, Any]:
 
 
 def simulated(measured: dict[str, Any], target: Target) -> list[dict[str, Any]]:
-    """A day of each size, without services and, at the target's size, with its services in the same process."""
+    """A day of each size, without services and, at the target's size, with its services in the same process.
+
+    Rounds take the processor time that was measured: what they wait for the disk comes on top, and is the database's.
+    """
     jobs = measured["jobs"]
-    started = jobs["started_and_ended"]["clock_ms"] / 1000
-    alone = Costs(jobs["a_round_with_news"]["clock_ms"] / 1000, started / 2, started / 2)
+    started = jobs["started_and_ended"]["cpu_ms"] / 1000
+    alone = Costs(jobs["a_round_with_news"]["cpu_ms"] / 1000, started / 2, started / 2)
     beside = replace(alone, share=0.5)
     rows = [{"gpus": gpus, "beside": "nothing"} | asdict(day(number, gpus, OFFERED, alone)) for gpus, number in SIZES]
     busy = {"gpus": target.gpus, "beside": "a loop of services that is never done"}

@@ -29,13 +29,20 @@ def measure(folder: Path, url: str | None, writers: int, seconds: float) -> dict
             threading.Thread(target=_write, args=(database, config, counts, index, job, end))
             for index, job in enumerate(jobs)
         ]
+        before = time.process_time()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        cpu = time.process_time() - before
     finally:
         database.close()
-    return {"writers": writers, "transactions_a_second": round(sum(counts) / seconds, 1)}
+    done = max(sum(counts), 1)
+    return {
+        "writers": writers,
+        "transactions_a_second": round(done / seconds, 1),
+        "cpu_ms": round(1000 * cpu / done, 3),
+    }
 
 
 def _write(database: Database, config: Config, counts: list[int], index: int, job: str, end: float) -> None:

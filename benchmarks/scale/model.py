@@ -80,7 +80,8 @@ def _leader(measured: Mapping[str, Any], target: Target) -> list[Part]:
 
 def _waiting_ms(measured: Mapping[str, Any], target: Target) -> float:
     known = measured["queue"]
-    return float(known["cpu_ms"]) * (target.waiting / known["waiting"]) * (target.gpus / known["devices"])
+    larger: float = (target.waiting / known["waiting"]) * (target.gpus / known["devices"])
+    return float(known["cpu_ms"]) * larger
 
 
 def _database(measured: Mapping[str, Any], target: Target) -> list[Part]:

@@ -111,7 +111,7 @@ class _Held:
     until: float
 
 
-def _database_clock() -> ColumnElement[float]:
+def _database_clock() -> ColumnElement[Any]:
     return func.extract("epoch", func.clock_timestamp())
 
 
@@ -125,7 +125,7 @@ class Lease:
         database: Database,
         *,
         me: Holder | None = None,
-        now: Callable[[], ColumnElement[float]] = _database_clock,
+        now: Callable[[], ColumnElement[Any]] = _database_clock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._now, self._monotonic = database, now, monotonic
