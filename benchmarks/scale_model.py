@@ -26,7 +26,7 @@ from benchmarks.scale.simulate import Costs, day
 
 RESULTS = Path(__file__).parent / "results"
 JOBS, SERVICES, WAITING, DEVICES = 150, 150, 300, 300
-WRITERS, SECONDS = (1, 8), 3.0
+SECONDS = 5.0
 OFFERED = 0.9
 SIZES = ((10, 1_000), (100, 10_000), (300, 30_000), (1000, 100_000), (3000, 300_000))
 """GPUs and jobs a day of the simulated days."""
@@ -42,11 +42,9 @@ def measure(url: str | None) -> dict[str, Any]:
             "queue": control.queue(WAITING, DEVICES),
             "bytes_a_job": round((folder / "jobs" / "quickalign.db").stat().st_size / JOBS),
         }
-        sqlite = [database.measure(folder / f"sqlite-{writers}", None, writers, SECONDS) for writers in WRITERS]
-        found["databases"] = {"SQLite": sqlite}
+        found["databases"] = {"SQLite": database.measure(folder / "sqlite", None, SECONDS)}
         if url:
-            postgresql = [database.measure(folder / f"p-{writers}", url, writers, SECONDS) for writers in WRITERS]
-            found["databases"]["PostgreSQL"] = postgresql
+            found["databases"]["PostgreSQL"] = database.measure(folder / "postgresql", url, SECONDS)
         found["gateway"] = gateway.measure()
     return found
 
