@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,14 +92,8 @@ def jobs(folder: Path, url: str | None, number: int) -> dict[str, Any]:
         with spent(platform) as life:
             for _ in range(2):  # started, and seen to run
                 platform.reconciler.tick()
-        with spent(platform) as quiet:
-            for _ in range(_ROUNDS):
-                platform.reconciler.tick()
-        with spent(platform) as busy:
-            for step in range(_ROUNDS):
-                for job in made:
-                    _advance(platform.home.output(job), step)
-                platform.reconciler.tick()
+        quiet = _best(platform, platform.reconciler.tick)
+        busy = _best(platform, platform.reconciler.tick, lambda step: _advance(platform, made, step))
         executor.finish()
         with spent(platform) as ended:
             platform.reconciler.tick()
@@ -111,13 +105,28 @@ def jobs(folder: Path, url: str | None, number: int) -> dict[str, Any]:
         "jobs": number,
         "submitted": created.each(number - 1),
         "started_and_ended": life.each(number),
-        "a_round_without_news": quiet.each(number * _ROUNDS),
-        "a_round_with_news": busy.each(number * _ROUNDS),
+        "a_round_without_news": quiet.each(number),
+        "a_round_with_news": busy.each(number - 1),
     }
 
 
-def _advance(output: Path, step: int) -> None:
-    (output / "status.json").write_text(json.dumps({"phase": "train", "step": step, "total_steps": 100, "loss": 0.5}))
+def _best(
+    platform: Platform, round_: Callable[[], object], prepare: Callable[[int], None] = lambda number: None
+) -> Spent:
+    """The round of several that took the least processor time: the one that was disturbed least."""
+    rounds = []
+    for number in range(_ROUNDS):
+        prepare(number)
+        with spent(platform) as one:
+            round_()
+        rounds.append(one)
+    return min(rounds, key=lambda one: one.cpu_ms)
+
+
+def _advance(platform: Platform, jobs: Sequence[str], step: int) -> None:
+    status = json.dumps({"phase": "train", "step": step, "total_steps": 100, "loss": 0.5})
+    for job in jobs:
+        (platform.home.output(job) / "status.json").write_text(status)
 
 
 def services(folder: Path, url: str | None, number: int) -> dict[str, Any]:
@@ -128,15 +137,10 @@ def services(folder: Path, url: str | None, number: int) -> dict[str, Any]:
             for index in range(number):
                 _add_service(session, index, now)
         platform.service_reconciler.tick()
-        with spent(platform) as rounds:
-            for _ in range(_ROUNDS):
-                platform.service_reconciler.tick()
-        with spent(platform) as read:
-            for _ in range(_ROUNDS):
-                platform.services.endpoints.refresh()
+        rounds = _best(platform, platform.service_reconciler.tick)
+        read = _best(platform, platform.services.endpoints.refresh)
         assert len(platform.services.endpoints.all()) == number
-    routes = read.each(number * _ROUNDS)
-    whole = rounds.each(number * _ROUNDS)
+    routes, whole = read.each(number), rounds.each(number)
     alone = {name: round(whole[name] - routes[name], 3) for name in whole}
     return {"services": number, "a_round": alone, "a_reading_of_routes": routes}
 

@@ -18,6 +18,7 @@ EVENTS, ANSWERS, AT_ONCE = 200, 60, 8
 _EVENT = (
     b'data: {"id":"chatcmpl-0","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 )
+_DONE = b"data: [DONE]\n\n"
 _WHOLE = b'{"choices":[{"index":0,"message":{"content":"x"}}],"usage":{"completion_tokens":1}}'
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -32,6 +33,7 @@ async def _replica(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
                 for _ in range(EVENTS):
                     writer.write(b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT))
                     await asyncio.sleep(0.0005)  # each in a packet of its own
+                writer.write(b"%x\r\n%s\r\n" % (len(_DONE), _DONE))
             else:
                 writer.write(_HEAD % b"application/json" + b"%x\r\n%s\r\n" % (len(_WHOLE), _WHOLE))
             writer.write(b"0\r\n\r\n")

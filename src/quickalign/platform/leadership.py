@@ -111,7 +111,12 @@ class _Held:
     until: float
 
 
-def _database_clock() -> ColumnElement[float]:
+def _clock() -> float:
+    """Seconds since the boot, also of those in which the machine was suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _database_clock() -> ColumnElement[Any]:
     return func.extract("epoch", func.clock_timestamp())
 
 
@@ -125,10 +130,11 @@ class Lease:
         database: Database,
         *,
         me: Holder | None = None,
-        now: Callable[[], ColumnElement[float]] = _database_clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], ColumnElement[Any]] = _database_clock,
+        monotonic: Callable[[], float] = _clock,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._database, self._now, self._monotonic = database, now, monotonic
+        self._database, self._now, self._monotonic, self._sleep = database, now, monotonic, sleep
         self.me = me or Holder.this()
         self._lock = threading.Lock()
         self._held: _Held | None = None
@@ -161,18 +167,25 @@ class Lease:
             raise NotLeadingError("Another server looks after jobs and services now.", "Nothing is to be done.")
 
     def check_place(self) -> None:
-        """Refuse to stand by for a server whose processes cannot be seen from here.
+        """Refuse to stand by for a server whose processes cannot be seen from here; one that is dead is waited for.
 
         Raises:
-            ConflictError: the one that leads is on another machine.
+            ConflictError: the one that leads is on another machine, and lives.
         """
+        end = self._monotonic() + LEASE_SECONDS + 2 * _ASK_SECONDS
+        while self.keep() is None and self._is_led_elsewhere():
+            if self._monotonic() > end:
+                raise ConflictError(
+                    "Another server of this home runs on another machine or in another container, and its jobs there.",
+                    "Start this one beside it, or let jobs run on a cluster that both reach (`executor` in "
+                    "config.toml).",
+                )
+            self._sleep(_ASK_SECONDS)
+
+    def _is_led_elsewhere(self) -> bool:
         with self._database.read() as session:
             holder = _holder(session.scalars(select(LeadershipRow.holder)).one())
-        if holder is not None and holder.machine != this_machine():
-            raise ConflictError(
-                "Another server of this home runs on another machine or in another container, and runs its jobs there.",
-                "Start this one beside it, or let jobs run on a cluster that both reach (`executor` in config.toml).",
-            )
+        return holder is not None and holder.machine != this_machine()
 
     def release(self) -> None:
         """Let another server lead at once; where that cannot be said, it does when the lease has run out."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.scale import control, model
+from benchmarks.scale import control, database, model
 from benchmarks.scale.model import Target
 from benchmarks.scale.simulate import Costs, day
 
@@ -12,7 +12,7 @@ MEASURED = {
     "jobs": dict.fromkeys(("submitted", "started_and_ended", "a_round_without_news", "a_round_with_news"), COST),
     "services": {"a_round": COST, "a_reading_of_routes": COST},
     "queue": {"waiting": 100, "devices": 100, "cpu_ms": 10.0},
-    "databases": {"SQLite": [{"writers": 1, "transactions_a_second": 500.0}]},
+    "databases": {"SQLite": {"transactions_a_second": 50.0, "undisturbed_a_second": 500.0}},
     "gateway": {"an_answer_cpu_ms": 2.0, "an_event_cpu_ms": 0.1},
     "bytes_a_job": 1000,
 }
@@ -44,6 +44,7 @@ def test_what_is_exhausted_first_stands_first_and_loads_are_reckoned_by_hand():
     assert [part.load for part in found.values()] == sorted((part.load for part in found.values()), reverse=True)
     assert found["loop of services"].load == pytest.approx(2.0)
     assert found["transactions, SQLite"].needed == pytest.approx(100 + 2)
+    assert found["transactions, SQLite"].available == pytest.approx(500)
     assert found["gateway, all servers"].needed == pytest.approx(2000 * 0.05 * (2 + 200 * 0.1))
     assert found["queue's places and reasons"].needed == pytest.approx(10.0)
 
@@ -60,6 +61,8 @@ def test_the_costs_are_those_of_the_real_control_plane(tmp_path):
     found = control.jobs(tmp_path / "jobs", None, 4)
     assert found["submitted"]["writes"] == 1
     assert found["a_round_without_news"]["writes"] == 0
-    assert found["a_round_with_news"]["writes"] == pytest.approx(0.75)  # one of the four has none
+    assert found["a_round_with_news"]["writes"] == 1
     assert found["started_and_ended"]["writes"] == 3
+    written = database.measure(tmp_path / "database", None, 0.2)
+    assert written["undisturbed_a_second"] >= written["transactions_a_second"] > 0
     assert control.services(tmp_path / "services", None, 3)["a_round"]["writes"] == 0

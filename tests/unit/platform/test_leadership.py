@@ -172,9 +172,20 @@ def test_one_whose_process_is_seen_to_be_dead_is_not_waited_for(database, time):
 
 
 def test_a_server_that_could_not_look_after_the_others_jobs_says_so(two, database, time):
+    def pass_by(seconds: float) -> None:
+        time.now += seconds
+        two[0].lease.keep()
+
     two[0].lease.keep()
-    beside = Lease(database, now=time.sql)
     with pytest.raises(ConflictError, match="another machine"):
-        beside.check_place()
-    two[0].lease.release()
-    beside.check_place()
+        Lease(database, now=time.sql, monotonic=lambda: time.now, sleep=pass_by).check_place()
+
+
+def test_one_on_another_machine_that_has_died_is_waited_for(two, database, time):
+    def pass_by(seconds: float) -> None:
+        time.now += seconds
+
+    two[0].lease.keep()
+    after = Lease(database, now=time.sql, monotonic=lambda: time.now, sleep=pass_by)
+    after.check_place()
+    assert after.term() == 2
