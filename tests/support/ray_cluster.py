@@ -128,8 +128,8 @@ class RayCluster:
             before = self._processes()
             try:
                 return self._cluster.add_node(**common, **options)
-            except Exception as error:
-                if not further or "timed out" not in str(error):
+            except Exception:  # Ray has no other for it
+                if not further:
                     raise
                 _kill(list(self._processes() - before))
         return None
