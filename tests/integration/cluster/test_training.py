@@ -29,7 +29,7 @@ ROWS_PER_STEP = 8
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster(3) as found:
+    with ray_cluster(2) as found:
         yield found
 
 
