@@ -112,8 +112,11 @@ class RayExecutor(FileExecutor):
     def _lease(self, attempt: Attempt, launch: Launch) -> Lease:
         several = launch.workers > 1
         on_gpu = launch.gpus > 0 and not several
-        hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
-        lease = lease_of(attempt, launch, hidden)
+        # models and reference log-probs lie in the home, which the nodes share, and not in each node's own
+        environment = {"QUICKALIGN_HOME": str(self._root.parent)}
+        if not on_gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        lease = lease_of(attempt, launch, environment)
         command = lease.command
         if command[0] == sys.executable:
             command = (self._python, *command[1:])
