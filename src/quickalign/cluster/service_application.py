@@ -89,10 +89,12 @@ class Application:
         from ray.exceptions import RayError, RayTaskError
         from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
+        is_over = False
         response = (await self._asking()).options(stream=True).ask.remote(asked)
         try:
             async for told in response:
                 yield told
+            is_over = True
         except BackPressureError:
             raise FullError from None
         except RayTaskError as error:
@@ -105,7 +107,8 @@ class Application:
                 raise
             raise LostError("the replica was ended") from None  # so Ray says it when a replica drops what it does
         finally:
-            response.cancel()
+            if not is_over:
+                response.cancel()
 
     async def _asking(self) -> Any:
         if self._handle is None:

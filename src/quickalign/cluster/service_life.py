@@ -15,9 +15,9 @@ from quickalign.cluster.service_application import Application, Standing
 from quickalign.cluster.service_front import Front
 from quickalign.cluster.service_metrics import Metrics
 from quickalign.cluster.service_spec import ServiceSpec
+from quickalign.serve.checks import Check, Proof, check_stream
 from quickalign.serve.http.door import Door
 from quickalign.serve.listening import Server, bind, endpoint_of
-from quickalign.serve.proof import Check, Proof, check_stream
 from quickalign.serve.spec import all_tokens
 
 Ready = Callable[[dict[str, Any]], None]

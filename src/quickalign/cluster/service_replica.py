@@ -80,7 +80,7 @@ async def _open(spec: ServiceSpec) -> Opened:
 async def _described(opened: Opened, *, prove: bool) -> dict[str, Any]:
     if not prove:
         return opened.description() | {"proof": None}
-    from quickalign.serve.proof import Proof
+    from quickalign.serve.checks import Proof
 
     proof = Proof(checks=tuple(await opened.checks()))
     try:

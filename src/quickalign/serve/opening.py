@@ -12,13 +12,14 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from quickalign.serve.chat import Prompts, make_prompts
+from quickalign.serve.checks import PROBE_TOKENS, Check
 from quickalign.serve.engine import EngineCannotError, Load
 from quickalign.serve.engines.registry import FALLBACK
 from quickalign.serve.http.app import make_app
 from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.http.replica import Replica
 from quickalign.serve.process import Child, ProcessEngine
-from quickalign.serve.proof import PROBE_TOKENS, Check, check_base, check_greedy, check_prompts, probe_prompts
+from quickalign.serve.proof import check_base, check_greedy, check_prompts, probe_prompts
 from quickalign.serve.source import Served, find
 from quickalign.serve.spec import ServeSpec
 

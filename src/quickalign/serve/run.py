@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from quickalign.serve.checks import Proof, check_stream
 from quickalign.serve.listening import Server, bind, endpoint_of
 from quickalign.serve.opening import Opened, open_replica
 from quickalign.serve.process import Child
-from quickalign.serve.proof import Proof, check_stream
 from quickalign.serve.spec import ServeSpec, all_tokens
 
 Ready = Callable[[dict[str, Any]], None]

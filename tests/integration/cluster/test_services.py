@@ -40,10 +40,10 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def scaled(cluster, tmp_path_factory):
-    """A service of at most two replicas that goes down to none soon."""
+    """A service of at most two replicas, which one node has no room for, that goes down to none soon."""
     bounds = {"min": 0, "max": 2, "ongoing_requests": 2, "quiet_seconds": 5}
     folder = tmp_path_factory.mktemp("scaled") / "one"
-    with program(folder, cluster.address, "scaled-1", autoscaling=bounds, **SLOTS) as found:
+    with program(folder, cluster.address, "scaled-1", autoscaling=bounds, cpus=1.5, **SLOTS) as found:
         yield found
 
 
@@ -116,19 +116,19 @@ def test_updates_and_a_killed_replica_fail_no_answer_but_its_own(cluster, tmp_pa
     platform = open_stub(tmp_path / "home")
     with (
         ExitStack() as later,
-        program(tmp_path / "old", cluster.address, "updated-1", autoscaling=two, **SLOTS) as old,
+        program(tmp_path / "old", cluster.address, "updated-1", autoscaling=two) as old,
         running(make_app(platform, endpoints=endpoints)) as address,
     ):
-        endpoints.add("tiny", Upstream("old", 1, old.endpoint, TOKEN, 12))
+        endpoints.add("tiny", Upstream("old", 1, old.endpoint, TOKEN, 160))
 
         async def play():
             over, ended = asyncio.Event(), []
             clients = [asyncio.create_task(_ask(address, over, ended)) for _ in range(CLIENTS)]
             await _so(lambda: len(ended) >= CLIENTS, "all clients had answers")
             old.replicas()[0].send_signal(signal.SIGKILL)
-            fresh = program(tmp_path / "new", cluster.address, "updated-2", autoscaling=two, **SLOTS)
+            fresh = program(tmp_path / "new", cluster.address, "updated-2", autoscaling=two)
             new = await asyncio.to_thread(later.enter_context, fresh)
-            endpoints.change("tiny", replicas=(Upstream("new", 2, new.endpoint, TOKEN, 12),))
+            endpoints.change("tiny", replicas=(Upstream("new", 2, new.endpoint, TOKEN, 160),))
             await _so(lambda: endpoints.open_requests("old") == 0, "the old revision is left")
             assert await asyncio.to_thread(old.end) == 0
             seen = len(ended)
