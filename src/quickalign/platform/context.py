@@ -200,8 +200,7 @@ class Platform:
             probe=probe,
         )
         try:
-            if platform._lease and platform._lease.keep() is None and isinstance(platform._executor, LocalExecutor):
-                platform._lease.check_place()
+            platform._check_place()
             platform.files.sweep()
             platform._tidy()
             platform.services.endpoints.refresh()
@@ -259,6 +258,12 @@ class Platform:
             Topic.TOKENS: (self.tokens.forget, self.access_keys.forget),
         }
         return Watch(self._database, self._lease, listeners)
+
+    def _check_place(self) -> None:
+        """Where jobs run on this machine, refuse to stand by for a server whose jobs run on another."""
+        here = isinstance(self._executor, LocalExecutor) or self.config.ray.address == "local"
+        if here and self._lease and self._lease.keep() is None:
+            self._lease.check_place()
 
     def _tidy(self) -> None:
         """Remove what nobody needs any more; of several servers, the one that leads does."""
