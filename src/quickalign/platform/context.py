@@ -260,9 +260,9 @@ class Platform:
         return Watch(self._database, self._lease, listeners)
 
     def _check_place(self) -> None:
-        """Where jobs run on this machine, refuse to stand by for a server whose jobs run on another."""
+        """Lead where nobody does; where jobs run on this machine, refuse to stand by for a server that has others."""
         here = isinstance(self._executor, LocalExecutor) or self.config.ray.address == "local"
-        if here and self._lease and self._lease.keep() is None:
+        if self._lease and self._lease.keep() is None and here:
             self._lease.check_place()
 
     def _tidy(self) -> None:
