@@ -12,6 +12,7 @@ LOCK := requirements/lock.txt
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(LOCK)
 # Any build of that version will do: 2.13.0, 2.13.0+cpu, 2.13.0+cu130.
 HAS_TORCH := $(BIN)/python -c 'import sys; from importlib.metadata import version; sys.exit(version("torch").split("+")[0] != "$(TORCH_VERSION)")'
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts benchmarks
 
 .PHONY: quickstart test test-failed test-fast check format docs bench lock setup setup-dev clean
@@ -23,15 +24,16 @@ quickstart: $(VENV)/.runtime
 
 ## test         every test this machine can run
 test: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
-	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --durations 40
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -q --durations 40 -m "not cluster"; others=$$?; \
+	echo "Those with a cluster, one at a time:"; $(PYTEST) -q --durations 10 -m cluster && exit $$others
 
 ## test-failed  what failed in the last run, one test at a time, for a machine that was too busy
 test-failed: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -q
+	@$(PYTEST) --last-failed --last-failed-no-failures none -q
 
 ## test-fast    only the tests that take no more than about ten seconds each
 test-fast: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow"
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -q -m "not slow"
 
 ## check        style, types, floors, file lengths, and that every option is documented
 check: $(VENV)/.dev

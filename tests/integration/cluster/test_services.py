@@ -22,7 +22,7 @@ from tests.support.ray_cluster import ray_cluster
 from tests.support.replicas import ENVIRONMENT, MODEL, running_replica
 from tests.support.service_rounds import BRISK, drive_to
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(1200)]
 ASK = [{"role": "user", "content": "Could you please hurt me?"}]
 LONG = {"model": "default", "messages": ASK, "max_tokens": 1900, "stream": True, "extra_body": {"ignore_eos": True}}
 CLIENTS = 8

@@ -26,6 +26,8 @@ COMPARED = ("loss", "grad_norm", "rewards_chosen", "rewards_rejected", "logps_ch
 OPTIONS = {"max_steps": 24, "save_steps": 4, "num_train_epochs": 10, "sample_tokens": 0}
 ROWS_PER_STEP = 8
 
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -130,12 +132,10 @@ def two(cluster, folder, one):
         platform.close()
 
 
-@pytest.mark.slow
 def test_two_workers_equal_one_process(one, two):
     assert_same_steps(two, one, 1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "strategy", "tolerance"), [(4, "ddp", 1e-5), (2, "fsdp2", 1e-4)])
 def test_workers_equal_one_process(cluster, folder, one, workers, strategy, tolerance):
     spec = spec_for(folder, f"{workers}-{strategy}", workers, strategy=strategy)
@@ -149,7 +149,6 @@ def workers_of(cluster) -> list[psutil.Process]:
     return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
 
 
-@pytest.mark.slow
 def test_a_killed_worker_changes_no_byte_and_a_stopped_run_goes_on(cluster, folder, two):
     spec = spec_for(folder, "disturbed", 2)
     driven = Driven(cluster, spec, 2)
@@ -170,7 +169,6 @@ def test_a_killed_worker_changes_no_byte_and_a_stopped_run_goes_on(cluster, fold
     assert not workers_of(cluster)
 
 
-@pytest.mark.slow
 def test_what_cannot_be_is_told_once(cluster, folder):
     spec = spec_for(folder, "refused", 2, learning_rate=1e-4).model_copy(update={"model": str(folder / "nothing")})
     driven = Driven(cluster, spec, 2)
@@ -178,7 +176,6 @@ def test_what_cannot_be_is_told_once(cluster, folder):
     assert json.loads((spec.output / "error.json").read_text())["exit_code"] == 4
 
 
-@pytest.mark.slow
 def test_two_steps_of_half_a_billion(cluster, folder):
     make_random_model("qwen2-0.5b-instruct", folder / "half")
     options = {"model": str(folder / "half"), "max_steps": 2, "seq_length": 128, "save_steps": 0}

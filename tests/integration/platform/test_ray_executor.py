@@ -29,7 +29,7 @@ from tests.support.platforms import drive, drive_to, open_stub, stub_job, write_
 from tests.support.ray_cluster import TOKEN, ray_cluster
 from tests.support.ray_rounds import VICTIMS, RayRounds
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 S = JobState
 
 
