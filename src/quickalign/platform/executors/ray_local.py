@@ -94,7 +94,8 @@ class LocalCluster:
         while True:
             with contextlib.suppress(QuickalignError), _asked(self) as jobs:
                 jobs.check()
-                return
+                if jobs.nodes():  # the dashboard is there before the node
+                    return
             if self._process.poll() is not None or time.monotonic() > end:
                 raise UnavailableError("The Ray cluster of this machine does not start.", f"{log} says why.")
             time.sleep(0.3)
