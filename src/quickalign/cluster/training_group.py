@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def connect(address: str | None) -> None:
     if where == "local":
         settings["include_dashboard"] = False
     try:
-        ray.init(address=where, logging_level="warning", **settings)
+        ray.init(address=where, logging_level=logging.WARNING, **settings)
     except (ConnectionError, RuntimeError, OSError) as error:
         raise UnavailableError(
             f"The cluster {where} cannot be reached: {error}", "See that it runs, or name another with --address."
@@ -106,16 +107,17 @@ def fit(workers: int, share: Share, config: dict[str, Any], storage: Path) -> No
     # the lease is the mark by which an executor knows what its attempt has started
     names = ("PYTHONPATH", "QUICKALIGN_LEASE")
     carried = {name: os.environ[name] for name in names if name in os.environ}
+    settings: dict[str, Any] = {
+        "name": "ray",
+        "storage_path": str(storage),
+        "failure_config": FailureConfig(max_failures=RESTARTS),
+        "worker_runtime_env": {"env_vars": carried},
+    }
     TorchTrainer(
         work,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=share.gpus > 0, resources_per_worker=share.resources),
-        run_config=RunConfig(
-            name="ray",
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=RESTARTS),
-            worker_runtime_env={"env_vars": carried},
-        ),
+        run_config=RunConfig(**settings),
     ).fit()
 
 

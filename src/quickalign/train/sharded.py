@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -43,7 +44,8 @@ class ShardedWeights:
     def idle_passes(self, own: Callable[[], int]) -> int:
         """See `Weights`."""
         mine = own()
-        return max(self._processes.gather(mine)) - mine
+        counts: list[int] = self._processes.gather(mine)
+        return max(counts) - mine
 
     def clear(self) -> None:
         """See `Weights`."""
@@ -142,7 +144,7 @@ def _weight_of(key: str) -> str:
 
 
 def _plain(weight: nn.Parameter) -> nn.Parameter:
-    return nn.Parameter(weight.detach().to_local()) if isinstance(weight, DTensor) else weight
+    return nn.Parameter(cast("DTensor", weight.detach()).to_local()) if isinstance(weight, DTensor) else weight
 
 
 def _gradient(weight: nn.Parameter) -> Tensor:
