@@ -16,6 +16,7 @@ from typing import Any
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.jobs import JobCreate
 from quickalign.platform import crashpoints
+from quickalign.platform.config import Config
 from tests.support.platforms import cpu, open_stub
 
 SLOTS = 3
@@ -40,7 +41,10 @@ def answer(platform: Any, request: dict[str, Any]) -> Any:
 
 def serve(order: dict[str, Any], connection: socket.socket) -> None:
     os.environ |= order["environment"]
-    platform = open_stub(Path(order["home"]), devices=cpu(SLOTS), database_url=order["url"])
+    options: dict[str, Any] = {"devices": cpu(SLOTS)}
+    if order["config"] is not None:
+        options = {"devices": None, "config": Config.model_validate(order["config"])}
+    platform = open_stub(Path(order["home"]), database_url=order["url"], **options)
     platform.reconciler.start()
     with connection.makefile("rwb", buffering=0) as stream:
         stream.write(b'"ready"\n')

@@ -81,7 +81,13 @@ class RayCluster:
 
     def add_node(self) -> Any:
         """Start one more node."""
-        return self._cluster.add_node(**self._common())
+        for further in (2, 1, 0):  # a busy machine may take longer than Ray waits
+            try:
+                return self._cluster.add_node(**self._common())
+            except Exception as error:
+                if not further or "timed out" not in str(error):
+                    raise
+        return None
 
     def kill_node(self, node: Any) -> None:
         """Kill a node as if its power had failed: everything that it started goes with it."""
@@ -95,11 +101,13 @@ class RayCluster:
         self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
         _kill(victims)
 
-    def replace_dead_nodes(self, nodes: int = 3) -> None:
-        """Start new nodes for those that ended by themselves, as they do when their head is lost for good."""
+    def replace_lost_nodes(self, nodes: int = 3, seconds: float = 60) -> None:
+        """Start new nodes for those that a new head does not know, when they have ended by themselves."""
+        end = time.monotonic() + seconds
         for node in list(self._cluster.worker_nodes):
-            if node.dead_processes():
-                self.kill_node(node)
+            while not node.dead_processes() and time.monotonic() < end:
+                time.sleep(0.2)
+            self._cluster.remove_node(node, allow_graceful=False)
         while len(self._cluster.worker_nodes) < nodes - 1:
             self.add_node()
 

@@ -21,8 +21,10 @@ class Dead(Exception):  # noqa: N818 - it is what happened, not a mistake
 class Servers:
     """Starts servers on one home, quickly: a process that has loaded everything forks them."""
 
-    def __init__(self, home: Path, url: str | None = None, **environment: str) -> None:
-        self._order = {"home": str(home), "url": url, "log": str(home.parent / "server.log")}
+    def __init__(
+        self, home: Path, url: str | None = None, config: dict[str, Any] | None = None, **environment: str
+    ) -> None:
+        self._order = {"home": str(home), "url": url, "log": str(home.parent / "server.log"), "config": config}
         self._environment = environment
         self._orders, theirs = socket.socketpair()
         with theirs:

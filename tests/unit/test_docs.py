@@ -118,7 +118,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_options_in_command_lines_exist(page: Path) -> None:
     """Every `--option` that a page shows after `quickalign train` or `plan` is one."""
-    own = {"output", "validation", "sample-prompt", "json", "no-resume", "resume", "help", "local", "detach"}
+    own = {"output", "validation", "sample-prompt", "json", "no-resume", "resume", "help", "local", "detach", "workers"}
     own |= {"name", "gpus", "priority", "max-retries", "label"}
     known = own | {name.replace("_", "-") for name in (*Hyperparameters.model_fields, *RunSpec.model_fields)}
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")

@@ -15,6 +15,13 @@ from quickalign.core.errors import OptionError, UnavailableError
 RESTARTS = 3
 """How often one driver lets Ray start all workers anew; after that it ends, and whoever started it decides."""
 
+# Ray tells nobody outside what runs here, says every line in black, and leaves workers in their folder.
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
 _SHUTDOWN = "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S"
 # A worker that has lost another one cannot leave the process group in order; waiting for it only takes time.
 _SHUTDOWN_SECONDS = "5"
@@ -47,7 +54,7 @@ def connect(address: str | None) -> None:
     Raises:
         OptionError: Ray is not installed. UnavailableError: the cluster does not answer.
     """
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    os.environ |= _SETTINGS
     try:
         import ray
         import ray.train.torch

@@ -39,6 +39,7 @@ def evaluate(
                 sums += objective.scores(policy.model, micro, chunk).sums
         for _ in range(idle):
             objective.idle(policy.model)
+    objective.share()
     values = dict(zip(SUMS, processes.sum(sums).tolist(), strict=True))
     count = values["rows"]
     pairs = parameters.training_strategy == "dpo"

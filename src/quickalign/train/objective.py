@@ -83,6 +83,16 @@ class Objective:
         if self._reference:
             self._reference.flush()
 
+    @property
+    def to_share(self) -> bool:
+        """See `Reference.to_share`."""
+        return self._reference is not None and self._reference.to_share
+
+    def share(self) -> None:
+        """See `Reference.share`."""
+        if self._reference:
+            self._reference.share()
+
     def _dpo_scores(self, policy: AnswerLogps, reference: Tensor | None, micro: MicroBatch) -> Scores:
         pairs = _pairs(policy.sums, policy.lengths)
         frozen = None if reference is None else _pairs(reference, policy.lengths)

@@ -59,7 +59,13 @@ def make_reference(
     if not write:
         observer.warning(f"The reference cache {cache.folder} is full; nothing is added to it in this run.")
     if policy.adapter and prepared.spec.strategy == "ddp":
-        return CachedReference(LiveReference(scorer), cache.open(identity), write=write)
+        several = processes.world_size > 1
+        return CachedReference(
+            LiveReference(scorer),
+            cache.open(identity),
+            write=write and processes.is_main,
+            gather=processes.gather if several else None,
+        )
     observer.phase("reference", "log-probs of all rows under the model as it is")
     rows = _all_rows(prepared)
     # Each process scores its share; without a cache on disk to meet in, each scores all.

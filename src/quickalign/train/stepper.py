@@ -120,8 +120,11 @@ class Stepper:
 
     def _on_host(self, sums: Tensor, grad_norm: Tensor, stop: bool) -> list[float]:
         """The step's one wait for the device: the sums over all processes, the gradient norm, the stop requests."""
-        reduced = self._processes.sum(torch.cat([sums, sums.new_tensor([float(stop)])]))
-        values: list[float] = torch.cat([reduced[:-1], grad_norm.double().view(1), reduced[-1:]]).tolist()
+        asked = sums.new_tensor([float(stop), float(self._objective.to_share)])
+        reduced = self._processes.sum(torch.cat([sums, asked]))
+        values: list[float] = torch.cat([reduced[:-2], grad_norm.double().view(1), reduced[-2:]]).tolist()
+        if values.pop() > 0:
+            self._objective.share()
         return values
 
     def _update(self, values: list[float], learning_rate: float) -> bool:

@@ -12,6 +12,7 @@ from quickalign.cli import arguments as take
 from quickalign.cli import job_options as make
 from quickalign.cli.fields import with_hyperparameters
 from quickalign.cli.terminal import messages, screen
+from quickalign.core.distribution import check_distribution
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +103,8 @@ def train(
         return
     make.refuse({"resume" if resume else "no-resume": resume}, "a job", "Add --local, or leave it out.")
     # impossible options are refused before a server is started for them
-    take.make_spec(options, output=None, **values)
+    spec = take.make_spec(options, output=None, **values)
+    check_distribution(spec.strategy, spec.hyperparameters, workers or 1)
     _run_as_job(values, job, options, output, detach=detach, as_json=json)
 
 

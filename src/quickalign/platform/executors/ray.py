@@ -1,9 +1,11 @@
 """The executor of a Ray cluster: Ray finds the place and starts the wrapper there; all else is known by files.
 
 Ray's word counts only as long as nobody has claimed an attempt. What Ray has forgotten, because its head was lost, it
-is told again: the claim lets only one wrapper run, whoever started it. The home must lie on a disk that all nodes share.
+is told again: the claim lets only one wrapper run, whoever started it. The home must lie on a disk that all nodes
+share.
 """
 
+import hashlib
 import logging
 import re
 import shlex
@@ -72,7 +74,7 @@ class RayExecutor(FileExecutor):
     def observe(self, attempt: Attempt) -> Observation:
         """See `Executor`."""
         seen = super().observe(attempt)
-        name = submission_id(attempt)
+        name = self._name(attempt)
         if seen.phase in (Phase.FINISHED, Phase.VANISHED, Phase.NEVER_RAN):
             self._pulse.forget(self._folder(attempt) / records.HEARTBEAT)
             if all(name != other for _, other in self._over):
@@ -103,14 +105,17 @@ class RayExecutor(FileExecutor):
         """See `Executor`. Ray need not answer for that; it is told, so that it does not start what would not run."""
         answer = super().recover(attempt)
         if answer is Recovery.REQUEUE:
-            self._quietly(lambda: self._jobs.stop(submission_id(attempt)))
+            self._quietly(lambda: self._jobs.stop(self._name(attempt)))
         return answer
 
     def _lease(self, attempt: Attempt, launch: Launch) -> Lease:
         several = launch.workers > 1
         on_gpu = launch.gpus > 0 and not several
-        hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
-        lease = lease_of(attempt, launch, hidden)
+        # models and reference log-probs lie in the home, which the nodes share, and not in each node's own
+        environment = {"QUICKALIGN_HOME": str(self._root.parent)}
+        if not on_gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        lease = lease_of(attempt, launch, environment)
         command = lease.command
         if command[0] == sys.executable:
             command = (self._python, *command[1:])
@@ -134,7 +139,7 @@ class RayExecutor(FileExecutor):
         command = [self._python, "-m", WRAPPER, str(self._folder(attempt)), attempt.lease_token, APART]
         wanted = lease.share or Share()
         share = {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "memory": wanted.memory_bytes}
-        self._jobs.submit(submission_id(attempt), shlex.join(command), self._environment, share)
+        self._jobs.submit(self._name(attempt), shlex.join(command), self._environment, share)
 
     def _unclaimed(self, attempt: Attempt) -> Observation:
         """Nobody has claimed it: see what Ray has made of it, and tell Ray again what it has forgotten."""
@@ -142,7 +147,7 @@ class RayExecutor(FileExecutor):
         if lease is None or lease.lease_token != attempt.lease_token:
             return Observation(Phase.WAITING)
         try:
-            job = self._jobs.find(submission_id(attempt))
+            job = self._jobs.find(self._name(attempt))
             if job is None:
                 self._tell(attempt, lease)
                 return Observation(Phase.PENDING, message="The Ray cluster was told to start it.")
@@ -155,7 +160,7 @@ class RayExecutor(FileExecutor):
     def _settle(self, attempt: Attempt, job: RayJob) -> Observation:
         """Ray is done with it, and nobody has claimed it."""
         if job.status == "FAILED" and job.error_type not in _LOST:  # a node was lost, or it waited too long for Ray
-            self._jobs.forget(submission_id(attempt))
+            self._jobs.forget(self._name(attempt))
             return Observation(Phase.PENDING, message=f"The Ray cluster did not start it: {_sentence(job.message)}")
         if super().recover(attempt) is not Recovery.REQUEUE:
             return Observation(Phase.WAITING)  # claimed just now
@@ -188,17 +193,17 @@ class RayExecutor(FileExecutor):
         """Why a job waits in Ray's queue."""
         return lacking(share, self._jobs.nodes())
 
+    def _name(self, attempt: Attempt) -> str:
+        """The attempt's name in Ray: the same each time, so that telling Ray twice starts nothing twice."""
+        job = re.sub(r"[^A-Za-z0-9_-]", "-", attempt.job)
+        digest = hashlib.blake2b(f"{self._folder(attempt)} {attempt.lease_token}".encode(), digest_size=8)
+        return f"quickalign-{job}-{attempt.number}-{digest.hexdigest()}"
+
     def _quietly(self, call: Callable[[], None]) -> None:
         try:
             call()
         except QuickalignError as error:
             _LOG.warning("%s", error)
-
-
-def submission_id(attempt: Attempt) -> str:
-    """The attempt's name in Ray: the same each time, so that telling Ray twice starts nothing twice."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", attempt.job)
-    return f"quickalign-{name}-{attempt.number}-{attempt.lease_token[:12]}"
 
 
 def lacking(share: Share, nodes: list[Node]) -> str:

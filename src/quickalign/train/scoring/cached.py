@@ -1,6 +1,7 @@
 """The reference from the cache: computed once for every answer, whichever run or epoch needs it first."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from quickalign.train.scoring.reference import Reference, evaluating
 # Micro-batches whose log-probs stay on the device before they are fetched and stored together.
 FLUSH_AFTER = 64
 
+Gather: TypeAlias = Callable[[dict[Digest, float]], list[dict[Digest, float]]]
+
 
 class CachedReference:
     """Reads log-probs from `records`; those that are missing come from `live` and are stored.
@@ -26,12 +29,19 @@ class CachedReference:
         live: where missing log-probs come from; None when all must be there already (`precompute`).
         records: an open file of the reference cache.
         write: whether to write to disk, which a full cache forbids; the numbers are kept in memory in any case.
+        gather: gives what every process has of something, where there are several. What one has computed is then known
+            to all after `share`: a run that was interrupted reads from disk what another process computed, and has to
+            find the same number that one which was not would have.
     """
 
-    def __init__(self, live: Reference | None, records: RecordFile, *, write: bool = True) -> None:
+    def __init__(
+        self, live: Reference | None, records: RecordFile, *, write: bool = True, gather: Gather | None = None
+    ) -> None:
         self._live = live
         self._records = records
         self._write = write
+        self._gather = gather
+        self._unshared: dict[Digest, float] = {}
         self._pending: list[tuple[list[Digest], Tensor]] = []
         self._pending_digests: set[Digest] = set()
 
@@ -44,7 +54,7 @@ class CachedReference:
         digests = [digest_of(row.prompt, answer) for row in rows for answer in answers_of(row)]
         if not self._pending_digests.isdisjoint(digests):
             self.flush()
-        values = [self._records.find(digest) for digest in digests]
+        values = [self._find(digest) for digest in digests]
         found = [value for value in values if value is not None]
         if len(found) == len(values):
             wide = torch.float64 if _computes_in_fp64(model) else torch.float32
@@ -69,9 +79,32 @@ class CachedReference:
         values = torch.cat([sums.flatten().double() for _, sums in self._pending]).tolist()
         digests = [digest for group, _ in self._pending for digest in group]
         # The first value of an answer that was computed twice stays, as it would with an earlier flush.
-        self._records.add(dict(zip(reversed(digests), reversed(values), strict=True)), write=self._write)
+        found = dict(zip(reversed(digests), reversed(values), strict=True))
+        if self._gather is None:
+            self._records.add(found, write=self._write)
+        else:
+            self._unshared = found | self._unshared
         self._pending.clear()
         self._pending_digests.clear()
+
+    @property
+    def to_share(self) -> bool:
+        """See `Reference.to_share`."""
+        return self._gather is not None and bool(self._pending or self._unshared)
+
+    def share(self) -> None:
+        """See `Reference.share`."""
+        if self._gather is None:
+            return
+        self.flush()
+        known: dict[Digest, float] = {}
+        for found in self._gather(self._unshared):
+            known = found | known
+        self._records.add(known, write=self._write)
+        self._unshared = {}
+
+    def _find(self, digest: Digest) -> float | None:
+        return self._unshared[digest] if digest in self._unshared else self._records.find(digest)
 
 
 def precompute(
@@ -125,6 +158,14 @@ class _AsItIs:
             return self._scorer.logps(model, micro).sums
 
     def flush(self) -> None:
+        """Nothing is kept."""
+
+    @property
+    def to_share(self) -> bool:
+        """Nothing is kept."""
+        return False
+
+    def share(self) -> None:
         """Nothing is kept."""
 
 

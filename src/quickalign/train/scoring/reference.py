@@ -20,6 +20,13 @@ class Reference(Protocol):
     def flush(self) -> None:
         """Put everything computed so far where a resumed run finds it; due before each checkpoint."""
 
+    @property
+    def to_share(self) -> bool:
+        """Whether this process has computed something that the others of its run do not know."""
+
+    def share(self) -> None:
+        """Let all processes know what each has computed; all of them call it, at the same step."""
+
 
 class LiveReference:
     """Runs the base, the adapter off, on the very micro-batch that the policy scores. Loads no second model."""
@@ -37,6 +44,14 @@ class LiveReference:
             return self._scorer.logps(model, micro).sums
 
     def flush(self) -> None:
+        """Nothing is kept."""
+
+    @property
+    def to_share(self) -> bool:
+        """Nothing is kept."""
+        return False
+
+    def share(self) -> None:
         """Nothing is kept."""
 
 

@@ -112,3 +112,26 @@ def test_a_missing_number_without_a_live_reference_is_an_error(toys: SimpleNames
     model, rows = toys.tiny_model(), toys.random_pairs(1)
     with pytest.raises(RunError, match="missing"):
         epoch(CachedReference(None, RecordFile(tmp_path / "x")), model, rows)
+
+
+def test_what_one_process_computes_all_read_after_sharing(toys: SimpleNamespace, tmp_path: Path) -> None:
+    model, rows = toys.with_adapter(toys.tiny_model()), toys.random_pairs(5)
+    before: list[dict[Any, float]] = []  # what processes with lower numbers have
+
+    def gather(own: dict[Any, float]) -> list[dict[Any, float]]:
+        return [*before, own]
+
+    main = CachedReference(LiveReference(SCORER), RecordFile(tmp_path / "x"), gather=gather)
+    first = epoch(main, model, rows)
+    assert main.to_share
+    main.share()
+    assert not main.to_share
+    written = RecordFile(tmp_path / "x")
+    assert torch.equal(epoch(CachedReference(None, written), model, rows), first)
+
+    before.append(dict.fromkeys(map(tuple, written._sorted[["high", "low"]].tolist()), -3.5))
+    other = CachedReference(LiveReference(SCORER), RecordFile(tmp_path / "y"), write=False, gather=gather)
+    assert torch.equal(epoch(other, model, rows), first)
+    other.share()
+    assert torch.equal(epoch(other, model, rows), torch.full_like(first, -3.5))
+    assert not (tmp_path / "y").exists()
