@@ -13,7 +13,10 @@ _PIDS = 1 << 23
 
 @dataclass
 class Run:
-    """An attempt as the world knows it: claimed by a process, alive, or ended with a code."""
+    """An attempt as the world knows it: claimed by a process, alive, or ended with a code.
+
+    `pending` is what a cluster says of one that has no room yet.
+    """
 
     attempt: Attempt
     launch: Launch
@@ -23,6 +26,7 @@ class Run:
     exit_code: int | None = None
     asked_to_stop: bool = False
     number: int = 0
+    pending: str | None = None
 
     @property
     def pid(self) -> int:
@@ -78,6 +82,8 @@ class FakeExecutor:
 
     def observe(self, attempt: Attempt) -> Observation:
         run = self._run(attempt)
+        if run is not None and run.pending and not run.claimed and not run.revoked:
+            return Observation(Phase.PENDING, message=run.pending)
         if run is None or (not run.claimed and not run.revoked):
             return Observation(Phase.WAITING)
         if run.revoked:

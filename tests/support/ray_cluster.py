@@ -69,8 +69,7 @@ class RayCluster:
 
     def start_head(self) -> None:
         """Start the head, or a new one in place of one that was killed: it knows nothing of before."""
-        self._cluster.add_node(
-            **self._common(),
+        self._start(
             gcs_server_port=self._gcs_port,
             include_dashboard=True,
             dashboard_host=HOST,
@@ -81,13 +80,7 @@ class RayCluster:
 
     def add_node(self) -> Any:
         """Start one more node."""
-        for further in (2, 1, 0):  # a busy machine may take longer than Ray waits
-            try:
-                return self._cluster.add_node(**self._common())
-            except Exception as error:
-                if not further or "timed out" not in str(error):
-                    raise
-        return None
+        return self._start()
 
     def kill_node(self, node: Any) -> None:
         """Kill a node as if its power had failed: everything that it started goes with it."""
@@ -124,12 +117,29 @@ class RayCluster:
         victims = [process for node in nodes for process in _with_descendants(node)]
         with contextlib.suppress(Exception):
             self._cluster.shutdown()
-        _kill(victims)
+        _kill([*victims, *self._processes()])
         os.environ.pop("RAY_TMPDIR", None)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _common(self) -> dict[str, Any]:
-        return {"node_ip_address": NODE, "temp_dir": str(self._folder / "ray"), **self._share}
+    def _start(self, **options: Any) -> Any:
+        """Start a node; again where a busy machine took longer than Ray waits, without what is left of the first try."""
+        common = {"node_ip_address": NODE, "temp_dir": str(self._folder / "ray"), **self._share}
+        for further in (3, 2, 1, 0):
+            before = self._processes()
+            try:
+                return self._cluster.add_node(**common, **options)
+            except Exception:  # Ray has no other for it
+                if not further:
+                    raise
+                _kill(list(self._processes() - before))
+        return None
+
+    def _processes(self) -> set[psutil.Process]:
+        """Everything that names the cluster's folder."""
+        named = (
+            one for one in psutil.process_iter(["cmdline"]) if str(self._folder) in " ".join(one.info["cmdline"] or ())
+        )
+        return set(named)
 
     def _takes_jobs(self) -> bool:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}

@@ -88,7 +88,7 @@ def test_a_platform_runs_its_jobs_there(ray_config, tmp_path):
         assert [platform.jobs.get(job.id).state for job in jobs] == [S.SUCCEEDED] * 5
         assert "waiting_for_cluster" in told
         paused = platform.jobs.create(stub_job(data, steps=500))
-        drive_to(platform, paused, S.RUNNING)
+        drive(platform, lambda: step_of(platform, paused) >= 3, 120)
         platform.jobs.pause(paused.id)
         assert "kept" in drive_to(platform, paused, S.PAUSED).reason.message
     finally:

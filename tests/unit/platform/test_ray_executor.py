@@ -167,6 +167,8 @@ def test_a_heartbeat_elsewhere_that_moves_is_life_and_one_that_stands_still_is_i
     assert executor.observe(ATTEMPT).phase is Phase.RUNNING
     now[0] = 3 * GONE_SECONDS + 1
     assert executor.observe(ATTEMPT).phase is Phase.VANISHED
+    assert executor.processes(ATTEMPT) == ()
+    assert executor.observe(ATTEMPT).phase is Phase.VANISHED
     assert (folder / records.KILL).exists()  # should its wrapper come back, it must not go on
 
 

@@ -76,7 +76,8 @@ class RayExecutor(FileExecutor):
         seen = super().observe(attempt)
         name = self._name(attempt)
         if seen.phase in (Phase.FINISHED, Phase.VANISHED, Phase.NEVER_RAN):
-            self._pulse.forget(self._folder(attempt) / records.HEARTBEAT)
+            if seen.phase is not Phase.VANISHED:  # which is known by the heartbeat alone, and must stay so
+                self._pulse.forget(self._folder(attempt) / records.HEARTBEAT)
             if all(name != other for _, other in self._over):
                 self._over.append((self._clock() + _KEPT_SECONDS, name))
         return seen

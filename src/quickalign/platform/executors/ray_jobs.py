@@ -129,8 +129,12 @@ class RayJobs:
 
     def nodes(self) -> list[Node]:
         """The nodes that are alive."""
-        found = self._ask("GET", "/nodes?view=summary").json()["data"]["summary"]
-        return [_node(one) for one in found if one.get("raylet", {}).get("state") == "ALIVE"]
+        answer = self._ask("GET", "/nodes?view=summary")
+        try:
+            found = answer.json()["data"]["summary"]
+            return [_node(one) for one in found if one.get("raylet", {}).get("state") == "ALIVE"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._fail("it does not list its nodes") from None
 
     def _ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, allowed: tuple[int, ...] = ()

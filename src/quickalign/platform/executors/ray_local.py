@@ -74,7 +74,7 @@ class LocalCluster:
         options = [
             "--head", "--block", "--port=0", f"--node-ip-address={_NODE}", f"--dashboard-host={_HOST}",
             f"--dashboard-port={port}", f"--temp-dir={self._folder / 'ray'}", "--disable-usage-stats",
-            f"--object-store-memory={_OBJECTS_BYTES}",
+            f"--object-store-memory={_OBJECTS_BYTES}", f"--ray-client-server-port={_free_port()}",
         ]  # fmt: skip
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_TMPDIR": str(self._folder)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
