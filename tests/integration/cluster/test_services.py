@@ -101,7 +101,7 @@ async def _ask(address, over, ended):
     async with openai.AsyncOpenAI(base_url=f"{address}/services/tiny/v1", api_key="qs-tiny", max_retries=0) as asked:
         while not over.is_set():
             try:
-                stream = await asked.chat.completions.create(**LONG | {"max_tokens": 120})
+                stream = await asked.chat.completions.create(**LONG | {"max_tokens": 300})
                 finish = None
                 async for chunk in stream:
                     finish = chunk.choices[0].finish_reason or finish
@@ -125,7 +125,7 @@ def test_updates_and_a_killed_replica_fail_no_answer_but_its_own(cluster, tmp_pa
             over, ended = asyncio.Event(), []
             clients = [asyncio.create_task(_ask(address, over, ended)) for _ in range(CLIENTS)]
             await _so(lambda: len(ended) >= CLIENTS, "all clients had answers")
-            old.replicas()[0].send_signal(signal.SIGKILL)
+            await asyncio.to_thread(lambda: old.replicas()[0].send_signal(signal.SIGKILL))  # while all clients read
             fresh = program(tmp_path / "new", cluster.address, "updated-2", autoscaling=two)
             new = await asyncio.to_thread(later.enter_context, fresh)
             endpoints.change("tiny", replicas=(Upstream("new", 2, new.endpoint, TOKEN, 160),))
