@@ -55,7 +55,7 @@ class TestRayExecutorElsewhere(ExecutorContract):
         assert marks.read_text() == "x"
         assert len(self.ray.processes) >= 1
 
-    def test_cut_off_from_the_disk_it_ends_before_it_is_given_up(self, home, executor, begun, monkeypatch):
+    def test_cut_off_from_the_disk_it_ends_before_it_is_given_up(self, home, executor, monkeypatch, begun):
         monkeypatch.setattr(ray_executor, "FENCE_SECONDS", 2.0)
         monkeypatch.setattr(ray_executor, "GONE_SECONDS", 6.0)
         attempt = begun(OBEDIENT)

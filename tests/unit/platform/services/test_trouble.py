@@ -194,6 +194,7 @@ def test_a_second_reconciler_does_no_harm(stage):
         devices=platform.services._devices,
         clock=stage.clock,
         server=("true",),
+        on_cluster=False,
         probe=stage.health,
         changed=lambda: None,
     )
