@@ -36,6 +36,12 @@ TOLD = (
     _("The operator lets no %(device)s job start (cpu_jobs=0)."),
     _("It needs %(needed)s GB, and what is free is less."),
     _("%(number)s of %(total)s %(device)s job slots are taken; those before it go first."),
+    _("The cluster has no room for it yet."),
+    _("The Ray cluster was told to start it."),
+    _("No node of the Ray cluster has %(wanted)s free now."),
+    _("None of the %(number)s nodes of the Ray cluster has %(wanted)s; it waits for one that has."),
+    _("The Ray cluster did not start it: %(why)s"),
+    _("%(folder)s is not there on this node: the home must lie on a disk that all nodes share."),
     # what a run tells
     _("%(ok)s rows can be used, %(bad)s cannot; the format is %(format)s."),
     _("%(number)s steps of %(rows)s rows; %(needed)s of %(available)s GB."),

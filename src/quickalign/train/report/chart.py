@@ -12,6 +12,9 @@ from quickalign.train.report.ticks import nice_ticks, tick_labels
 WIDTH, HEIGHT = 380, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 24
 
+_NOTHING = 1e-200
+"""What is nearer to nothing than that is nothing: numbers so small lose their digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -46,8 +49,10 @@ class _Frame:
         extra = [value for value in (chart.lowest, chart.highest, chart.guide) if value is not None]
         self.left, self.right = min(steps), max(steps)
         low, high = min(values + extra), max(values + extra)
-        if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant, up to rounding
-            low, high = low - (abs(low) or 1) / 10, high + (abs(high) or 1) / 10
+        size = max(abs(low), abs(high))
+        if high - low <= max(1e-9 * size, _NOTHING):  # a constant, up to rounding
+            around = size / 10 if size > _NOTHING else 0.1
+            low, high = low - around, high + around
         room = 0.04 * (high - low)
         self.low = low if low == chart.lowest else low - room
         self.high = high if high == chart.highest else high + room
