@@ -25,6 +25,7 @@ from quickalign.train.scoring.records import RecordFile
 from quickalign.train.scoring.reference import LiveReference, Reference
 from quickalign.train.settle import Settled, Situation, settle
 from quickalign.train.stepper import Stepper
+from quickalign.train.weights import WholeWeights
 
 
 def train(job: Job, rows: Sequence[EncodedPair], clock: Clock) -> Trained:
@@ -45,7 +46,8 @@ def train(job: Job, rows: Sequence[EncodedPair], clock: Clock) -> Trained:
     scorer = _scorer(policy, settled, rows, processes.device)
     reference = _reference(job, policy, scorer, rows)
     optimizer = make_optimizer(policy.trainable, parameters, processes.device)
-    stepper = Stepper(policy, Objective(scorer, reference, parameters), optimizer, processes, parameters, job.precision)
+    objective, weights = Objective(scorer, reference, parameters), WholeWeights(policy, processes)
+    stepper = Stepper(policy, weights, objective, optimizer, processes, parameters, job.precision)
     losses: list[float] = []
     batches = [rows[start : start + job.rows_per_step] for start in range(0, len(rows), job.rows_per_step)]
     clock.tick()

@@ -135,7 +135,8 @@ class Application:
         if found is None:
             return Look(Standing.GONE)
         deployed = found.deployments.get(deployment.DEPLOYMENT)
-        running = deployed.replica_states.get("RUNNING", 0) if deployed else 0
+        states = deployed.replica_states if deployed else {}
+        running = sum(count for state, count in states.items() if state.value == "RUNNING")
         message = found.message or (deployed.message if deployed else "")
         return Look(_STANDINGS.get(str(found.status.value), Standing.STARTING), running, message)
 

@@ -39,7 +39,7 @@ def connect(spec: ServiceSpec) -> str:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         _knock(address)
-        ray.init(address=address, namespace=NAMESPACE, logging_level="warning")
+        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, OSError) as error:
         raise ClusterAwayError(f"The cluster {address} cannot be reached: {error}.") from None
     return str(ray.util.get_node_ip_address())

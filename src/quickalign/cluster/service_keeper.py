@@ -43,7 +43,7 @@ class Keeper:
         with self._lock:
             left = self._leases.forget(application)
         if not left:
-            ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+            ray.actor.exit_actor()
 
     def _watch(self) -> None:
         """Look again and again; where there has been nothing to keep for a while, end."""

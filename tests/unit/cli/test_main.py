@@ -169,7 +169,7 @@ def test_help_does_not_import_torch_or_transformers():
 
 def test_a_plan_that_does_not_fit_is_shown_and_exits_with_6(cli, monkeypatch):
     found = scripted_run.plan(available=10**9), scripted_run.data_report()
-    monkeypatch.setitem(sys.modules, "quickalign.train.run", SimpleNamespace(plan=lambda spec: found))
+    monkeypatch.setitem(sys.modules, "quickalign.train.run", SimpleNamespace(plan=lambda spec, workers: found))
     code, out, _ = cli("plan", "m", "d")
     assert code == errors.CapacityError.exit_code
     assert "This run does not fit" in out
