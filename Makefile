@@ -15,17 +15,20 @@ HAS_TORCH := $(BIN)/python -c 'import sys; from importlib.metadata import versio
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts benchmarks
 
-.PHONY: quickstart test test-failed test-fast check format docs bench lock setup setup-dev clean
+.PHONY: quickstart test test-cluster test-failed test-fast check format docs bench lock setup setup-dev clean
 .DEFAULT_GOAL := help
 
 ## quickstart   train the embedded model on the sample preferences, show what changed, and deploy it
 quickstart: $(VENV)/.runtime
 	@$(BIN)/quickalign quickstart
 
-## test         every test this machine can run
+## test         every test this machine can run, but for those that start a Ray cluster
 test: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
-	@$(PYTEST) -n $(WORKERS) --dist worksteal -q --durations 40 -m "not cluster"; others=$$?; \
-	echo "Those with a cluster, one at a time:"; $(PYTEST) -q --durations 10 -m cluster && exit $$others
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -q --durations 40 -m "not cluster"
+
+## test-cluster the tests on a Ray cluster of several nodes on this machine, one at a time
+test-cluster: $(VENV)/.dev
+	@$(PYTEST) -q --durations 10 -m cluster
 
 ## test-failed  what failed in the last run, one test at a time, for a machine that was too busy
 test-failed: $(VENV)/.dev
