@@ -1,30 +1,34 @@
 """The training benchmark on a GPU: against TRL at 0.5B and 7B, use of the chip, and growth with the batch.
 
-    python -m benchmarks.dpo_gpu                                       # one H100 or the like; about an hour
+    python -m benchmarks.dpo_gpu                                       # one H100 or the like; some minutes
     python -m benchmarks.dpo_gpu --data rows.jsonl.gz --cards qwen2-0.5b-instruct --rounds 1
     python -m benchmarks.dpo_gpu --try-out                             # every path, with the embedded model, anywhere
 
 For each card, with random weights of its shape:
 
-- the mission's settings (batch 1 x 8, LoRA 32, `seq_length` 128, 4 bits off and on) on both sides;
+- the mission's settings (batch 1 x 8, LoRA 32, `seq_length` 128, 4 bits off and on) on both sides, and once more with
+  our activations recomputed, for what that saves and costs;
 - TRL's best batch size of a sweep, at 64 pairs a step on both sides;
 - 1, 2 and 4 times the pairs of a step on our side: pairs/s should not fall;
 - model FLOPs per second of our side over the chip's own best rate for a square matrix product (`benchmarks/flops.py`).
 
-Nothing here is specific to CUDA but the time it takes; `--try-out` says nothing about speed.
+All runs are in this one process, ours and theirs in turn, each with the device's memory emptied before it: a process
+takes longer to start than most of them take. Results are written after every comparison. Nothing here is specific to
+CUDA but the time it takes; `--try-out` says nothing about speed.
 """
 
 import argparse
 import statistics
 import tempfile
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.dpo_job import DEVICE, Job
 from benchmarks.dpo_report import RESULTS, Comparison, environment, write_results
-from benchmarks.dpo_runs import run
+from benchmarks.dpo_runs import run_here
 from benchmarks.dpo_vs_trl import Candidate, compare
 from benchmarks.flops import matmul_ceiling
 from quickalign.core import paths
@@ -34,7 +38,7 @@ from scripts.make_random_model import TINY_MODEL, make_random_model
 CARDS = ("qwen2-0.5b-instruct", "qwen2-7b-instruct")
 MISSION_ROWS = 8
 LARGE_ROWS = 64
-BATCHES: tuple[Candidate, ...] = tuple({"batch": batch, "grouped": batch > 1} for batch in (1, 4, 8, 16, 32, 64))
+BATCHES: tuple[Candidate, ...] = tuple({"batch": batch, "grouped": True} for batch in (8, 16, 32, 64))
 CEILING_SIZE = {"cuda": 8192, "cpu": 1024}
 
 
@@ -48,22 +52,23 @@ def main() -> None:
     print(
         f"{machine.get('gpu', machine['processor'])}: {ceiling / 1e12:.2f} TFLOP/s in {precision} products", flush=True
     )
-    comparisons: list[Comparison] = []
+    found: list[Comparison] = []
     growth: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for card in [TINY_MODEL] if arguments.try_out else arguments.cards:
             folder = _model(card, Path(scratch))
             steps = 1 if arguments.try_out else arguments.steps
             job = Job("ours", str(folder), arguments.data, precision=precision, steps=steps)
-            comparisons += _compare(card, job, arguments)
-            growth[card] = _growth(job)
+            first = len(found)
+            for comparison in _compare(card, job, arguments):
+                found.append(comparison)
+                print(
+                    f"{comparison.setting}: {_use(comparison, ceiling):.1%} of the chip's matrix products", flush=True
+                )
+                path = _write(arguments.results, machine, found, ceiling, growth)
+            growth[card] = _growth(job, found[first])
             print(f"{card}: pairs/s by pairs a step: {growth[card]}", flush=True)
-    use = {one.setting: _use(one, ceiling) for one in comparisons}
-    for setting, share in use.items():
-        print(f"{setting}: {share:.1%} of the matrix product's ceiling", flush=True)
-    path = write_results(
-        arguments.results, machine, comparisons, ceiling_flops=ceiling, model_flop_utilisation=use, growth=growth
-    )
+            path = _write(arguments.results, machine, found, ceiling, growth)
     print(f"written to {path}")
 
 
@@ -72,7 +77,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--cards", nargs="+", default=list(CARDS))
     parser.add_argument("--data", default="hh-like", help="a data file, or hh-like for generated rows")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--try-out", action="store_true", help="the embedded model, one step")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -82,30 +87,54 @@ def _model(card: str, scratch: Path) -> Path:
     if card == TINY_MODEL:
         return paths.assets() / TINY_MODEL
     folder = scratch / card
-    make_random_model(card, folder)
+    make_random_model(card, folder, device=DEVICE.type)
     return folder
 
 
-def _compare(card: str, job: Job, arguments: argparse.Namespace) -> list[Comparison]:
+def _compare(card: str, job: Job, arguments: argparse.Namespace) -> Iterator[Comparison]:
     mission = replace(job, rows_per_step=MISSION_ROWS)
-    comparisons = [
-        compare(f"{card}, {bits}", replace(mission, quantization=bits), "mission", arguments.rounds, ())
-        for bits in ("none", "4bit")
-    ]
+    for bits in ("none", "4bit"):
+        asked = replace(mission, quantization=bits)
+        whole = compare(f"{card}, {bits}", asked, "mission", arguments.rounds, (), run_here)
+        yield whole
+        if bits == "none":
+            yield _recomputing(whole, replace(asked, checkpointing=True))
     large = replace(job, rows_per_step=LARGE_ROWS)
     batches = BATCHES[:2] if arguments.try_out else BATCHES
-    return [*comparisons, compare(f"{card}, large batch", large, "best", arguments.rounds, batches)]
+    yield compare(f"{card}, large batch", large, "best", arguments.rounds, batches, run_here)
 
 
-def _growth(job: Job) -> dict[str, float]:
+def _recomputing(whole: Comparison, job: Job) -> Comparison:
+    """Our `job`, with recomputed activations, beside TRL's runs of `whole`."""
+    rounds = tuple((run_here(job), theirs) for _, theirs in whole.rounds)
+    job = replace(job, token_budget=rounds[-1][0].token_budget)
+    found = Comparison(f"{whole.setting}, recomputing", whole.against, asdict(job), whole.theirs, rounds)
+    print(found.line(), flush=True)
+    return found
+
+
+def _growth(job: Job, mission: Comparison) -> dict[str, float]:
     """Our pairs/s at 1, 2 and 4 times the mission's pairs a step."""
-    counts = [MISSION_ROWS * times for times in (1, 2, 4)]
-    return {str(count): run(replace(job, rows_per_step=count)).pairs_per_second for count in counts}
+    first = statistics.median(ours.pairs_per_second for ours, _ in mission.rounds)
+    counts = [MISSION_ROWS * times for times in (2, 4)]
+    more = {str(count): run_here(replace(job, rows_per_step=count)).pairs_per_second for count in counts}
+    return {str(MISSION_ROWS): first} | more
 
 
 def _use(comparison: Comparison, ceiling: float) -> float:
     """Model FLOP utilisation of our side."""
     return statistics.median(ours.flops_per_second for ours, _ in comparison.rounds) / ceiling
+
+
+def _write(
+    folder: Path,
+    machine: dict[str, object],
+    found: list[Comparison],
+    ceiling: float,
+    growth: dict[str, dict[str, float]],
+) -> Path:
+    use = {one.setting: _use(one, ceiling) for one in found}
+    return write_results(folder, machine, found, ceiling_flops=ceiling, model_flop_utilisation=use, growth=growth)
 
 
 if __name__ == "__main__":

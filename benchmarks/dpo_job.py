@@ -32,7 +32,7 @@ class Job:
         token_budget: ours: tokens per micro-batch; 0 for what the planner chooses here.
         batch: TRL: rows per micro-batch.
         autocast: TRL: its bf16 option, mixed precision on top of the bf16 weights.
-        checkpointing: TRL: recompute activations.
+        checkpointing: recompute activations; ours: False leaves it to the planner.
         grouped: TRL: batches of similar lengths.
         threads: threads of torch; 0 for its own choice.
     """

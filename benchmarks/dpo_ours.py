@@ -38,6 +38,7 @@ def train(job: Job, rows: Sequence[EncodedPair], clock: Clock) -> Trained:
         gradient_accumulation_steps=job.rows_per_step,
         token_budget=job.token_budget,
         precision="bf16" if job.precision == "bf16" else "fp32",
+        gradient_checkpointing="on" if job.checkpointing else "auto",
     )
     shape = read_shape(Path(job.model))
     settled = _settle(parameters, shape, rows)

@@ -74,7 +74,7 @@ class Comparison:
 
 
 _SHARED = ("precision", "quantization", "seq_length", "rows_per_step", "steps", "lora_dim", "reference", "threads")
-_OURS = ("token_budget",)
+_OURS = ("token_budget", "checkpointing")
 _THEIRS = ("precision", "batch", "grouped", "autocast", "checkpointing")
 HEADER = (
     "| setting | against | pairs/s, ours over theirs | by processor time | peak memory | pairs/s ours / theirs |\n"
@@ -109,7 +109,7 @@ def write_results(folder: Path, machine: dict[str, Any], comparisons: Sequence[C
     table = "\n".join([HEADER, *(comparison.line() for comparison in comparisons)])
     settings = "\n".join(comparison.settings() for comparison in comparisons)
     stem.with_suffix(".md").write_text(f"{table}\n\n{settings}\n", encoding="utf-8")
-    print(table)
+
     _plot(stem.with_suffix(".png"), comparisons)
     return stem.with_suffix(".json")
 

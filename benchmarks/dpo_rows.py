@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from quickalign.data.encode import EncodedPair
+from scripts.make_random_model import TINY_TOKENS
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
 _TURNS = re.compile(r"\n\n(?:Human|Assistant):")
@@ -29,16 +30,18 @@ Lengths = tuple[int, int, int]
 def make_rows(name: str, count: int, seq_length: int, vocabulary: int) -> list[EncodedPair]:
     """`count` rows cut to `seq_length`, as long as those of the data file `name`, or `hh-like`, or `long-prompt` rows.
 
-    Long prompts have 512 tokens with answers of 64, whatever `seq_length` is.
+    Long prompts have 512 tokens with answers of 64, whatever `seq_length` is. A random model's embeddings are zero from
+    `TINY_TOKENS` on; rows of zeros would have gradients without bound, so no such token is drawn.
     """
     source = np.random.default_rng(0)
+    drawn = min(vocabulary, TINY_TOKENS)
     if name == "long-prompt":
         lengths = [(512, 64, 64)] * count
     else:
         found = _hh_like() if name == "hh-like" else _of_file(Path(name))
         lengths = [_cut(one, seq_length) for one in _sample(list(found), count)]
     return [
-        EncodedPair(row, *(source.integers(0, vocabulary, length, dtype=np.int32) for length in one))
+        EncodedPair(row, *(source.integers(0, drawn, length, dtype=np.int32) for length in one))
         for row, one in enumerate(lengths, start=1)
     ]
 

@@ -1,16 +1,22 @@
-"""Runs jobs of the training benchmark, each in a fresh process."""
+"""Runs jobs of the training benchmark, each in a fresh process, or in this one."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import torch
+
+from benchmarks import dpo_worker
 from benchmarks.dpo_job import Job
 from benchmarks.dpo_report import Run
 
 ROOT = Path(__file__).resolve().parent.parent
+Runner: TypeAlias = Callable[[Job], Run]
 
 
 def run(job: Job) -> Run:
@@ -28,7 +34,24 @@ def run(job: Job) -> Run:
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr)
         done.check_returncode()
-    measured = json.loads(done.stdout.splitlines()[-1])
+    return _as_run(job, json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_here(job: Job) -> Run:
+    """Do `job` in this process, for devices on which a process's start takes longer than the job."""
+    return _as_run(job, asdict(dpo_worker.run(job)))
+
+
+def run_or_none(job: Job, runner: Runner = run) -> Run | None:
+    """As `runner`; None where it failed, such as for want of memory."""
+    try:
+        return runner(job)
+    except (subprocess.CalledProcessError, torch.OutOfMemoryError):
+        return None
+
+
+def _as_run(job: Job, measured: dict[str, Any]) -> Run:
+    """`measured` are the fields of `dpo_worker.Measured`."""
     pairs, seconds = job.rows_per_step * job.steps, sum(measured["seconds"])
     return Run(
         pairs_per_second=pairs / seconds,
@@ -38,11 +61,3 @@ def run(job: Job) -> Run:
         token_budget=measured["token_budget"],
         flops_per_second=measured["flops"] / seconds,
     )
-
-
-def run_or_none(job: Job) -> Run | None:
-    """As `run`; None where it failed, such as for want of memory."""
-    try:
-        return run(job)
-    except subprocess.CalledProcessError:
-        return None

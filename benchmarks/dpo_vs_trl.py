@@ -22,9 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dpo_job import Job
+from benchmarks.dpo_job import DEVICE, Job
 from benchmarks.dpo_report import RESULTS, Comparison, Tried, environment, write_results
-from benchmarks.dpo_runs import run, run_or_none
+from benchmarks.dpo_runs import Runner, run, run_or_none
 from quickalign.train.device import find_device
 from scripts.make_random_model import make_random_model
 
@@ -104,13 +104,15 @@ def candidates_for(job: Job) -> tuple[Candidate, ...]:
     return tuple(one for one in candidates if job.precision == "bf16" or not one.get("autocast"))
 
 
-def compare(name: str, job: Job, side: str, rounds: int, candidates: Sequence[Candidate]) -> Comparison:
+def compare(
+    name: str, job: Job, side: str, rounds: int, candidates: Sequence[Candidate], runner: Runner = run
+) -> Comparison:
     """`rounds` rounds of our `job` and of TRL's `side` (one of `SIDES`) in alternation."""
     ours = replace(job, side="ours")
-    other, tried = _theirs(job, side, tuple(tuple(one.items()) for one in candidates))
+    other, tried = _theirs(job, side, tuple(tuple(one.items()) for one in candidates), runner)
     pairs = []
     for number in range(rounds):
-        pairs.append((run(ours), run(other)))
+        pairs.append((runner(ours), runner(other)))
         mine, theirs = pairs[-1]
         speed, memory = mine.pairs_per_second / theirs.pairs_per_second, mine.peak / theirs.peak
         print(f"{name}, TRL {side}, round {number + 1}: {speed:.2f}x pairs/s, {memory:.2f}x memory", flush=True)
@@ -121,25 +123,27 @@ def compare(name: str, job: Job, side: str, rounds: int, candidates: Sequence[Ca
     return comparison
 
 
-def _theirs(job: Job, side: str, candidates: tuple[Items, ...]) -> tuple[Job, tuple[Tried, ...]]:
+def _theirs(job: Job, side: str, candidates: tuple[Items, ...], runner: Runner) -> tuple[Job, tuple[Tried, ...]]:
     """TRL's job, and what was tried to find it."""
-    trl = replace(job, side="trl", token_budget=0, reference="live" if side == "best-live" else job.reference)
+    reference = "live" if side == "best-live" else job.reference
+    trl = replace(job, side="trl", token_budget=0, checkpointing=False, reference=reference)
     if side == "mission":
         return trl, ()
     if side == "shipped":
         return replace(trl, **AS_SHIPPED), ()
-    # One short run each; with a cached reference all candidates gain alike.
-    tried = _sweep(replace(trl, reference="live", steps=1, epochs=1), candidates)
+    # One short run each, which a GPU warms up for; with a cached reference all candidates gain alike.
+    epochs = job.epochs if DEVICE.type == "cuda" else 1
+    tried = _sweep(replace(trl, reference="live", steps=1, epochs=epochs), candidates, runner)
     best = max(tried, key=lambda one: one.pairs_per_second)
     return replace(trl, **best.settings), tried
 
 
 @cache
-def _sweep(job: Job, candidates: tuple[Items, ...]) -> tuple[Tried, ...]:
+def _sweep(job: Job, candidates: tuple[Items, ...], runner: Runner) -> tuple[Tried, ...]:
     """Speeds of TRL's candidates; what does not fit into memory drops out."""
     tried = []
     for settings in map(dict, candidates):
-        found = run_or_none(replace(job, **settings))
+        found = run_or_none(replace(job, **settings), runner)
         if found is not None:
             tried.append(Tried(settings, found.pairs_per_second, found.peak))
             print(f"  sweep: {settings}: {found.pairs_per_second:.3f} pairs/s", flush=True)

@@ -5,6 +5,7 @@
 `dpo_vs_trl.py` starts it; the fields are those of `Job`. Only what the asked-for side needs is imported.
 """
 
+import gc
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -38,7 +39,10 @@ class Measured:
 
 
 def run(job: Job) -> Measured:
-    """Do one job in this process."""
+    """Do one job in this process; on a GPU nothing of an earlier one is left in its memory."""
+    if DEVICE.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
     if job.threads:
         torch.set_num_threads(job.threads)
     torch.manual_seed(0)

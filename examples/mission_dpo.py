@@ -7,6 +7,7 @@ It needs nothing configured. The first run starts a server in the background and
 from quickalign.session import get_default_session
 from quickalign.common.utils import random_str
 from quickalign.model import ModelTrainingRecipe
+
 sess = get_default_session()
 # 获取训练脚本
 training_recipe = ModelTrainingRecipe(
@@ -27,9 +28,7 @@ training_recipe.train(
     }
 )
 # 部署推理服务
-predictor = training_recipe.deploy(
-    service_name="qwen2_example_{}".format(random_str(6))
-)
+predictor = training_recipe.deploy(service_name="qwen2_example_{}".format(random_str(6)))
 # 部署的服务支持openai API
 openai = predictor.openai()
 resp = openai.chat.completions.create(

@@ -27,8 +27,8 @@ INITIAL_STD = 0.02  # as Qwen2's own `initializer_range`
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
-def write_model(config: PretrainedConfig, folder: Path, seed: int = 0) -> int:
-    """Write `config` and random bf16 weights for it into `folder`; returns the number of weights."""
+def write_model(config: PretrainedConfig, folder: Path, seed: int = 0, device: str = "cpu") -> int:
+    """Write `config` and random bf16 weights, drawn on `device`, into `folder`; returns the number of weights."""
     folder.mkdir(parents=True, exist_ok=True)
     config.dtype = torch.bfloat16
     with torch.device("meta"):
@@ -37,7 +37,7 @@ def write_model(config: PretrainedConfig, folder: Path, seed: int = 0) -> int:
     config.save_pretrained(folder)
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in tied}
-    _write_safetensors(folder / "model.safetensors", shapes, torch.Generator().manual_seed(seed))
+    _write_safetensors(folder / "model.safetensors", shapes, torch.Generator(device).manual_seed(seed))
     return sum(torch.Size(shape).numel() for shape in shapes.values())
 
 
@@ -53,7 +53,7 @@ def _write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], generator
     with path.open("wb") as stream:
         stream.write(struct.pack("<Q", len(text)) + text)
         for name, shape in shapes.items():
-            stream.write(_values(name, shape, generator).view(torch.uint8).numpy().data)
+            stream.write(_values(name, shape, generator).cpu().view(torch.uint8).numpy().data)
 
 
 def _values(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
@@ -61,7 +61,9 @@ def _values(name: str, shape: tuple[int, ...], generator: torch.Generator) -> to
         return torch.ones(shape, dtype=torch.bfloat16)
     if name.endswith("bias"):
         return torch.zeros(shape, dtype=torch.bfloat16)
-    values = torch.empty(shape, dtype=torch.bfloat16).normal_(0, INITIAL_STD, generator=generator)
+    values = torch.empty(shape, dtype=torch.bfloat16, device=generator.device).normal_(
+        0, INITIAL_STD, generator=generator
+    )
     if name.endswith(VOCABULARY_MATRICES):
         values[TINY_TOKENS:] = 0  # as costly to compute, and never the likeliest
     return values
@@ -81,9 +83,9 @@ def config_of(card: ModelCard) -> PretrainedConfig:
     return config
 
 
-def make_random_model(card: str, folder: Path, seed: int = 0) -> int:
+def make_random_model(card: str, folder: Path, seed: int = 0, device: str = "cpu") -> int:
     """Write the model of the card named `card` with the embedded tokenizer; returns its number of parameters."""
-    count = write_model(config_of(find_card(card)), folder, seed)
+    count = write_model(config_of(find_card(card)), folder, seed, device)
     tiny = paths.assets() / TINY_MODEL
     for name in TOKENIZER_FILES:
         if (tiny / name).exists():

@@ -134,7 +134,7 @@ def plain(rows_per_micro: int = 1) -> PlainScorer:
 
 
 def packed(token_budget: int) -> PackedScorer:
-    return PackedScorer(pad_id=0, token_budget=token_budget, device=CPU)
+    return PackedScorer(token_budget=token_budget, device=CPU)
 
 
 def options(**changes: Any) -> Hyperparameters:

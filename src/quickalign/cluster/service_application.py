@@ -136,7 +136,7 @@ class Application:
             return Look(Standing.GONE)
         deployed = found.deployments.get(deployment.DEPLOYMENT)
         states = deployed.replica_states if deployed else {}
-        running = sum(count for state, count in states.items() if state.value == "RUNNING")
+        running = sum(count for state, count in states.items() if state == "RUNNING")  # they come as plain text
         message = found.message or (deployed.message if deployed else "")
         return Look(_STANDINGS.get(str(found.status.value), Standing.STARTING), running, message)
 

@@ -15,11 +15,15 @@ from quickalign.train.device import ComputePrecision, Device, resolve_precision
 from quickalign.train.memory import predict
 from quickalign.train.work import Work, measure_work
 
-# Tokens per packed micro-batch, best first. A CPU is busy with a few hundred; a GPU wants thousands. Measured at
+# Tokens per packed micro-batch, best first. A CPU is busy with a few hundred. Measured at
 # Qwen2-0.5B's shapes on one core with AVX2: in fp32, products of 256 rows reach at least 93 % of the speed of 512, and
 # activations, twice as wide as in bf16, take half of the memory.
 CPU_BUDGETS: Mapping[ComputePrecision, tuple[int, ...]] = {"fp32": (256,), "bf16": (512,), "fp16": (512,)}
+# A GPU wants thousands, and the smaller the model the more: a micro-batch must keep it busy for longer than the host
+# takes to launch its kernels. Beyond that more tokens only take memory.
 GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
+GPU_BUSY = 8e12
+"""Tokens times parameters of a micro-batch that keeps a GPU busy."""
 # On a GPU, rather recompute activations than cut micro-batches smaller than this.
 GPU_SMALL_BUDGET = 4096
 # Choices leave this share of the memory free: a prediction may be off, and others use the machine too.
@@ -76,7 +80,7 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
         reason = obstacle or "every prompt is computed once and nothing is padded; the gradient is the same"
         decisions.append(Decision("packing", "off" if obstacle else "on", reason))
     packing = parameters.packing != "off" and obstacle is None
-    candidates = _candidates(parameters, situation.device, precision, packing=packing)
+    candidates = _candidates(parameters, situation, precision, packing=packing)
     tried = _try(parameters, situation, precision, candidates)
     room = (1 - HEADROOM) * situation.device.available_bytes
     chosen = next((one for one in tried if one.peak <= room), min(tried, key=lambda one: one.peak))
@@ -129,17 +133,25 @@ def _try(
 
 
 def _candidates(
-    parameters: Hyperparameters, device: Device, precision: ComputePrecision, *, packing: bool
+    parameters: Hyperparameters, situation: Situation, precision: ComputePrecision, *, packing: bool
 ) -> list[tuple[int, bool]]:
     """(token budget, checkpointing) in the order of preference; fixed where set by hand."""
     budgets: tuple[int, ...] = (0,)
     if packing:
-        chosen = CPU_BUDGETS[precision] if device.kind == "cpu" else GPU_BUDGETS
+        on_cpu = situation.device.kind == "cpu"
+        chosen = CPU_BUDGETS[precision] if on_cpu else _gpu_budgets(situation.shape)
         budgets = (parameters.token_budget,) if parameters.token_budget else chosen
     if parameters.gradient_checkpointing != "auto":
         return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]
     large = [budget for budget in budgets if len(budgets) == 1 or budget >= GPU_SMALL_BUDGET]
     return [(budget, False) for budget in large] + [(budget, True) for budget in budgets]
+
+
+def _gpu_budgets(shape: ModelShape) -> tuple[int, ...]:
+    """The budgets from the smallest on that keeps a GPU busy with a model of `shape`."""
+    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * shape.parameters >= GPU_BUSY]
+    first = min(enough, default=GPU_BUDGETS[0])
+    return tuple(budget for budget in GPU_BUDGETS if budget <= first)
 
 
 def _packing_obstacle(parameters: Hyperparameters, shape: ModelShape) -> str | None:

@@ -36,10 +36,10 @@ class PackedLayout:
     mask: Any
 
 
-def make_layout(sequence: PackedSequence, length: int, device: torch.device) -> PackedLayout:
-    """The layout of `sequence`, which is padded to `length` tokens, on `device`."""
+def make_layout(sequence: PackedSequence, device: torch.device) -> PackedLayout:
+    """The layout of `sequence` on `device`."""
     if device.type == "cuda":
-        return PackedLayout((), make_block_mask(sequence.groups, length, device))
+        return PackedLayout((), make_block_mask(sequence.groups, device))
     return PackedLayout(tuple(cut_blocks(sequence.groups)), torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device))
 
 

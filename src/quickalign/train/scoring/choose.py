@@ -47,7 +47,7 @@ def choose_scorer(
     base = causal_model(model)
     if reason := packing_obstacle(base, longest_row):
         return plain, reason
-    packed = PackedScorer(pad_id=pad_id, token_budget=token_budget, device=device)
+    packed = PackedScorer(token_budget=token_budget, device=device)
     before = base.config._attn_implementation
     use_packed_attention(base)
     if reason := _disagreement(model, plain, packed):

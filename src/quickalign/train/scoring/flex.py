@@ -1,7 +1,7 @@
 """FlexAttention over packed sequences, for CUDA.
 
 The block mask is computed on the host from the groups, so that neither a dense mask nor a wait for the device is
-needed. The kernel is compiled once per padded length; `padded_length` keeps their number small.
+needed. The kernel is compiled for any length, with gradients and without, and once more for a single tile.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
@@ -18,31 +19,25 @@ from quickalign.data.pack import Group
 
 # FlexAttention's own tile of queries and keys.
 TILE = 128
+# How many versions of the kernel one process may need: evaluation, recomputation and other models each add some.
+_VERSIONS = 64
 
 
-def padded_length(length: int, token_budget: int) -> int:
-    """The length that a sequence of `length` tokens is padded to: a quarter, half or all of the budget, or its doubles.
-
-    Every length is compiled with and without gradients, and torch gives up after eight versions of a function;
-    sequences that first-fit filled are nearly full, so few pay for the coarse steps.
-    """
-    padded = -(-token_budget // (4 * TILE)) * TILE
-    while padded < length:
-        padded *= 2
-    return padded
-
-
-def make_block_mask(groups: Sequence[Group], length: int, device: torch.device) -> BlockMask:
-    """The mask of a packed sequence that is padded to `length`, a multiple of `TILE`.
+def make_block_mask(groups: Sequence[Group], device: torch.device) -> BlockMask:
+    """The mask of the packed sequence of `groups`.
 
     A query sees a key from its group's start to itself, except in the gap between the prompt's end and its own answer's
-    start. Padding is a group of its own.
+    start.
     """
-    first, gap_start, gap_end = _bounds(groups, length)
+    length = groups[-1].end
+    first, gap_start, gap_end = _bounds(groups, -(-length // TILE) * TILE)
     partial, whole = _tiles(first, gap_start, gap_end)
     bounds = [torch.from_numpy(bound).to(device, non_blocking=True) for bound in (first, gap_start, gap_end)]
     counts = [_ordered(tiles, device) for tiles in (partial, whole)]
-    return BlockMask.from_kv_blocks(*counts[0], *counts[1], BLOCK_SIZE=TILE, mask_mod=_mask_mod(*bounds))
+    mask_mod = _mask_mod(*bounds)
+    return BlockMask.from_kv_blocks(
+        *counts[0], *counts[1], BLOCK_SIZE=TILE, mask_mod=mask_mod, seq_lengths=(length, length)
+    )
 
 
 def flex_packed_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: BlockMask) -> Tensor:
@@ -55,11 +50,16 @@ def flex_packed_attention(query: Tensor, key: Tensor, value: Tensor, scaling: fl
 
 @lru_cache(maxsize=1)
 def _compiled() -> Callable[..., Any]:
-    return torch.compile(flex_attention, dynamic=False)
+    """Without `fullgraph`, torch would silently attend over dense scores once it had compiled too many versions."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
+    return torch.compile(flex_attention, dynamic=True, fullgraph=True)
 
 
 def _bounds(groups: Sequence[Group], length: int) -> tuple[IntArray, IntArray, IntArray]:
-    """For every query: its group's start, and the start and end of the gap that it does not see."""
+    """For each of `length` queries: its group's start, and the start and end of the gap that it does not see.
+
+    What fills the last tile sees itself alone.
+    """
     first, gap_start, gap_end = (np.empty(length, dtype=np.int32) for _ in range(3))
     for group in groups:
         first[group.start : group.end] = group.start
@@ -68,7 +68,7 @@ def _bounds(groups: Sequence[Group], length: int) -> tuple[IntArray, IntArray, I
         for start, end in zip(group.answers[:-1], group.answers[1:], strict=True):
             gap_end[start:end] = start
     end = groups[-1].end
-    first[end:], gap_start[end:], gap_end[end:] = end, end, end
+    first[end:] = gap_start[end:] = gap_end[end:] = np.arange(end, length)
     return first, gap_start, gap_end
 
 
@@ -83,7 +83,7 @@ def _tiles(first: IntArray, gap_start: IntArray, gap_end: IntArray) -> tuple[np.
         start, gap, resume = (row[tile, :, None] for row in rows)
         last = queries[tile, :, None]
         high = low + TILE - 1
-        before = (low < gap) & (high >= start) & (low <= last)
+        before = (start < gap) & (low < gap) & (high >= start) & (low <= last)
         after = (high >= resume) & (low <= last)
         some[tile] = (before | after).any(axis=0)
         inside = (low >= start) & (high <= last)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from quickalign.data.pack import PackedSequence, pack
 from quickalign.train.scoring.attention import make_layout
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
-from quickalign.train.scoring.flex import padded_length
 from quickalign.train.scoring.head import token_logps
 from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
 
@@ -24,8 +23,7 @@ class PackedScorer:
     The model must have been switched by `attention.use_packed_attention`.
     """
 
-    def __init__(self, *, pad_id: int, token_budget: int, device: torch.device) -> None:
-        self._pad_id = pad_id
+    def __init__(self, *, token_budget: int, device: torch.device) -> None:
         self._token_budget = token_budget
         self._device = device
 
@@ -41,18 +39,15 @@ class PackedScorer:
         return micro.per_answer(token_logps(head_of(base), scored, micro.which, micro.targets))
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
-        tokens = len(sequence.ids)
-        length = padded_length(tokens, self._token_budget) if self._device.type == "cuda" else tokens
-        padding = (0, length - tokens)
-        layout = make_layout(sequence, length, self._device)
+        layout = make_layout(sequence, self._device)
         places, which = np.unique(sequence.sources, return_inverse=True)
         return MicroBatch(
             rows=sequence.rows,
             answers=sequence.lengths.shape[1],
-            tokens=tokens,
+            tokens=len(sequence.ids),
             inputs={
-                "input_ids": to_device(np.pad(sequence.ids, padding, constant_values=self._pad_id), self._device)[None],
-                "position_ids": to_device(np.pad(sequence.positions, padding), self._device)[None],
+                "input_ids": to_device(sequence.ids, self._device)[None],
+                "position_ids": to_device(sequence.positions, self._device)[None],
                 "attention_mask": layout.mask,
                 "packed_layout": layout,
             },

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def packed(budget: int = 64) -> PackedScorer:
-    return PackedScorer(pad_id=0, token_budget=budget, device=CPU)
+    return PackedScorer(token_budget=budget, device=CPU)
 
 
 def plain() -> PlainScorer:
