@@ -15,15 +15,20 @@ HAS_TORCH := $(BIN)/python -c 'import sys; from importlib.metadata import versio
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts benchmarks
 
-.PHONY: quickstart test test-cluster test-failed test-fast check format docs bench lock setup setup-dev clean
+.PHONY: quickstart test test-parallel test-cluster test-failed test-fast check format docs bench lock setup setup-dev clean
 .DEFAULT_GOAL := help
 
 ## quickstart   train the embedded model on the sample preferences, show what changed, and deploy it
 quickstart: $(VENV)/.runtime
 	@$(BIN)/quickalign quickstart
 
-## test         every test this machine can run, but for those that start a Ray cluster
-test: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
+## test         every test this machine can run
+test:
+	@$(MAKE) --no-print-directory test-parallel
+	@$(MAKE) --no-print-directory test-cluster
+
+## test-parallel all but those that start a Ray cluster, several at a time
+test-parallel: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
 	@$(PYTEST) -n $(WORKERS) --dist worksteal -q --durations 40 -m "not cluster"
 
 ## test-cluster the tests on a Ray cluster of several nodes on this machine, one at a time

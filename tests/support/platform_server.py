@@ -10,16 +10,32 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.jobs import JobCreate
+from quickalign.core.wire.services import ServiceCreate
 from quickalign.platform import crashpoints
 from quickalign.platform.config import Config
 from tests.support.platforms import cpu, open_stub
 
 SLOTS = 3
+
+
+def upstreams(services: Any, request: dict[str, Any]) -> Any:
+    route = services.endpoints.find(request["name"])
+    return [asdict(one) for one in route.replicas] if route else []
+
+
+SERVICES: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "serve": lambda services, asked: services.create(ServiceCreate.model_validate(asked["request"])).id,
+    "services": lambda services, _: [service.model_dump(mode="json") for service in services.list().items],
+    "upstreams": upstreams,
+    "unserve": lambda services, asked: services.delete(asked["name"]).id,
+}
 
 
 def answer(platform: Any, request: dict[str, Any]) -> Any:
@@ -31,6 +47,8 @@ def answer(platform: Any, request: dict[str, Any]) -> Any:
         return [job.model_dump(mode="json") for job in platform.jobs.list(limit=1000).items]
     if call == "events":
         return [event.model_dump() for event in platform.jobs.events(job, limit=1000).items]
+    if call in SERVICES:
+        return SERVICES[call](platform.services, request)
     if call == "crash_at":
         os.environ[crashpoints.ONCE] = request["mark"]
         os.environ[crashpoints.VARIABLE] = request["point"]
@@ -46,6 +64,8 @@ def serve(order: dict[str, Any], connection: socket.socket) -> None:
         options = {"devices": None, "config": Config.model_validate(order["config"])}
     platform = open_stub(Path(order["home"]), database_url=order["url"], **options)
     platform.reconciler.start()
+    if platform.config.executor == "ray":
+        platform.service_reconciler.start()
     with connection.makefile("rwb", buffering=0) as stream:
         stream.write(b'"ready"\n')
         for line in iter(stream.readline, b""):

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster of which something is killed, round after round."""
+"""Jobs and a service on a Ray cluster of which something is killed or cut off, round after round."""
 
 import contextlib
 import hashlib
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from quickalign.core.wire.jobs import JobState
 from quickalign.platform.executors import records
 from quickalign.platform.executors.records import Claim
@@ -19,15 +21,18 @@ from quickalign.platform.home import Home
 from quickalign.platform.processes import Identity, Sight, look
 from tests.support.platforms import live_processes, stub_job, write_data
 from tests.support.ray_cluster import TOKEN, RayCluster
+from tests.support.ray_service import RayService
 from tests.support.server_process import Dead, Server, Servers
 
-VICTIMS = ("wrapper", "trainer", "server", "node", "head")
+VICTIMS = ("wrapper", "trainer", "server", "node", "head", "replica")
+NETWORK = "network"
+"""A victim only where the nodes have networks of their own."""
 STEPS = 300
 _PATIENCE = 300.0
 
 
 class RayRounds:
-    """One home, one server at a time, and three jobs that are always under way."""
+    """One home, one server at a time, three jobs that are always under way, and a service that answers."""
 
     def __init__(self, folder: Path, cluster: RayCluster, dice: random.Random) -> None:
         self.folder, self.home, self.cluster, self.dice = folder, Home(folder / "home"), cluster, dice
@@ -38,18 +43,26 @@ class RayRounds:
         token.write_text(TOKEN)
         ray = {"address": cluster.url, "token_file": str(token)}
         config = {"executor": "ray", "ray": ray, "retry_seconds": 0.1, "retry_seconds_max": 0.5, "start_seconds": 60}
+        config |= {"service_start_seconds": 240, "service_retries": 50}
         self.servers = Servers(self.home.root, config=config)
         self.server: Server | None = None
         self.keys: list[str] = []
         self.deaths = Counter[str]()
+        self.service = RayService(self.call)
+
+    def begin(self) -> None:
+        """Bring the service up."""
+        self.service.create()
+        self.wait(self.service.answers, "the service does not start")
 
     def play(self, victim: str) -> None:
-        """One round: some jobs run, and the victim is killed at a random moment of them."""
+        """One round: some jobs run, and the victim is killed at a random moment of them. The service answers again."""
         self.keep_busy()
         self.wait(lambda: len(self.running()) > 0, "no job runs")
         time.sleep(self.dice.uniform(0, 1.5))
         getattr(self, f"_kill_{victim}")()
         self.deaths[victim] += 1
+        self.wait(self.service.answers, f"the service does not answer after the loss of a {victim}")
 
     def keep_busy(self) -> None:
         """Three jobs that are not over."""
@@ -61,7 +74,11 @@ class RayRounds:
             self.call("create", key=key, request=request.model_dump(mode="json"))
 
     def finish(self) -> None:
-        """Wait until every job is over, and check what is left of each: the right bytes, and nothing else."""
+        """Wait until every job is over, and check what is left of each: the right bytes, and nothing else.
+
+        The service is deleted, and nothing is left of it.
+        """
+        self.service.delete()
         self.wait(lambda: all(JobState(job["state"]).is_final for job in self.jobs()), "not all jobs end")
         jobs = self.jobs()
         assert Counter(job["state"] for job in jobs) == {"succeeded": len(self.keys)}, [job["reason"] for job in jobs]
@@ -71,6 +88,7 @@ class RayRounds:
             seed = job["spec"]["hyperparameters"]["seed"]
             assert weights.read_text() == expected(self.data, seed), f"{job['id']} has other bytes"
             assert not (output / "TWO-AT-ONCE").exists(), f"{job['id']} ran twice at once"
+        self.wait(self.service.is_gone, "the service is not gone")
         self.wait(lambda: not live_processes(self.home.root), "processes are left")
 
     def close(self) -> None:
@@ -112,7 +130,8 @@ class RayRounds:
         """Until it is so."""
         end = time.monotonic() + _PATIENCE
         while not happened():
-            assert time.monotonic() < end, f"{otherwise}: {json.dumps(self.jobs(), indent=1)[:4000]}"
+            told = [*self.service.tell(), *self.jobs()] if time.monotonic() > end else None
+            assert told is None, f"{otherwise}: {json.dumps(told, indent=1)[:6000]}"
             time.sleep(0.3)
 
     def _kill_wrapper(self) -> None:
@@ -130,6 +149,15 @@ class RayRounds:
     def _kill_node(self) -> None:
         self.cluster.kill_node(self.dice.choice(self.cluster.nodes))
         self.cluster.add_node()
+
+    def _kill_network(self) -> None:
+        seconds = self.dice.choice((3.0, 45.0))  # shorter and longer than the head waits for a silent node
+        self.cluster.cut_node(self.dice.choice(self.cluster.nodes), seconds)
+
+    def _kill_replica(self) -> None:
+        for replica in self.service.replicas()[:1]:
+            with contextlib.suppress(psutil.Error):
+                replica.kill()
 
     def _kill_head(self) -> None:
         self.cluster.kill_head(with_its_work=self.dice.random() < 0.5)

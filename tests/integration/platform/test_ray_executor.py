@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import sys
+import time
 
 import psutil
 import pytest
@@ -25,9 +26,11 @@ from quickalign.platform.home import Home
 from tests.integration.platform.executor_contract import OBEDIENT, ExecutorContract
 from tests.integration.platform.test_jobs_with_processes import claim_of, step_of
 from tests.integration.platform.test_real_trainer import request
+from tests.support.network import network
 from tests.support.platforms import drive, drive_to, open_stub, stub_job, write_data
-from tests.support.ray_cluster import TOKEN, ray_cluster
-from tests.support.ray_rounds import VICTIMS, RayRounds
+from tests.support.ray_cluster import HASTY, TOKEN, ray_cluster
+from tests.support.ray_rounds import NETWORK, VICTIMS, RayRounds
+from tests.support.replicas import ENVIRONMENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 S = JobState
@@ -113,17 +116,31 @@ def test_the_mission_s_training_ends_with_the_same_bytes_when_it_is_killed(ray_c
         platform.close()
 
 
-def test_chaos_of_workers_nodes_head_and_server(cluster, tmp_path):
+@pytest.fixture
+def cut_up():
+    """A cluster whose nodes can be cut off, where this process may make networks."""
+    with pytest.MonkeyPatch.context() as patch, network() as wires:
+        for name, value in (ENVIRONMENT | HASTY if wires else ENVIRONMENT).items():
+            patch.setenv(name, value)
+        with ray_cluster(cpus=2, network=wires) as started:
+            yield started
+
+
+@pytest.mark.timeout(7200)
+def test_chaos_of_jobs_and_a_service(cut_up, tmp_path):
     seed = int(os.environ.get("QUICKALIGN_RAY_SEED") or random.randrange(1 << 30))
     dice = random.Random(seed)
-    rounds = int(os.environ.get("QUICKALIGN_RAY_ROUNDS") or len(VICTIMS))
-    deck = [victim for _ in range(-(-rounds // len(VICTIMS))) for victim in dice.sample(VICTIMS, len(VICTIMS))]
+    victims = (*VICTIMS, NETWORK) if cut_up.has_wires else VICTIMS
+    rounds = int(os.environ.get("QUICKALIGN_RAY_ROUNDS") or len(victims))
+    deck = [victim for _ in range(-(-rounds // len(victims))) for victim in dice.sample(victims, len(victims))]
     print(f"QUICKALIGN_RAY_SEED={seed}", flush=True)
-    chaos = RayRounds(tmp_path, cluster, dice)
+    chaos = RayRounds(tmp_path, cut_up, dice)
     try:
+        chaos.begin()
         for number, victim in enumerate(deck[:rounds], 1):
-            print(f"round {number}: {victim}", flush=True)
+            began = time.monotonic()
             chaos.play(victim)
+            print(f"round {number}: {victim}, {time.monotonic() - began:.0f} s", flush=True)
         chaos.finish()
         assert chaos.deaths.total() == rounds
     finally:

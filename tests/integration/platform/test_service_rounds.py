@@ -3,12 +3,17 @@
 import os
 import socket
 
+import httpx
 import pytest
 from sqlalchemy import func, select
 
-from quickalign.core.wire.services import ServiceState
+from quickalign.core.wire.services import RevisionSpec, ServiceCreate, ServiceState, Source
+from quickalign.platform.context import Platform
 from quickalign.platform.db.service_tables import ReplicaRow, ServiceRow, ServiceTokenRow
+from tests.support.platforms import cpu
+from tests.support.replicas import MODEL
 from tests.support.service_rounds import (
+    BRISK,
     QuickExecutor,
     drive,
     drive_to,
@@ -21,6 +26,7 @@ from tests.support.service_rounds import (
 
 S = ServiceState
 ROUNDS = int(os.environ.get("QUICKALIGN_SERVICE_ROUNDS", "100"))
+REAL_ROUNDS = int(os.environ.get("QUICKALIGN_REAL_SERVICE_ROUNDS", "2"))
 AT_ONCE = 20
 
 
@@ -54,6 +60,34 @@ def test_many_rounds_leave_nothing_behind(tmp_path):
         assert processes_of(home) == []
         assert open_files() <= descriptors + 3
         assert platform.services._executor._wrappers == []
+    finally:
+        platform.close()
+        end_all(home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_rounds_of_the_real_engine_leave_nothing_behind(tmp_path):
+    home = tmp_path / "home"
+    platform = Platform.open(home, config=BRISK, devices=cpu())
+    try:
+        descriptors = 0
+        for number in range(REAL_ROUNDS):
+            spec = RevisionSpec(source=Source(model=MODEL))
+            made = platform.services.create(ServiceCreate(name=f"real-{number}", spec=spec))
+            running = drive_to(platform, made, S.RUNNING)
+            (upstream,) = platform.services.endpoints.find(made.name).replicas
+            asked = {"model": "default", "prompt": "Once", "max_tokens": 4}
+            headers = {"Authorization": f"Bearer {upstream.token}"}
+            answer = httpx.post(f"{upstream.base_url}/v1/completions", json=asked, headers=headers, trust_env=False)
+            assert answer.json()["usage"]["completion_tokens"] > 0
+            platform.services.delete(made.name)
+            gone = drive_to(platform, made, S.DELETED)
+            assert {one.pid for one in running.replicas} < set(gone.removal.processes)
+            assert processes_of(home) == []
+            descriptors = descriptors or open_files()
+        assert list((home / "services").iterdir()) == list((home / "trash").iterdir()) == []
+        assert open_files() <= descriptors + 3
     finally:
         platform.close()
         end_all(home)

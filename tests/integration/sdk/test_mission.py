@@ -47,11 +47,13 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in code]
 
 
-def execute(program: str, folder: Path) -> str:
-    """Run a program on a fresh home; returns what it printed. Its services must be gone behind it."""
+def execute(program: str, folder: Path, config: str = "") -> str:
+    """Run a program on a home of these settings alone; returns what it printed. Its services must be gone behind it."""
     path = folder / "program.py"
     path.write_text(program, encoding="utf-8")
     with fresh_home(folder) as home:
+        if config:
+            (home / "config.toml").write_text(config, encoding="utf-8")
         done = subprocess.run(
             [sys.executable, str(path)],
             cwd=folder,
