@@ -101,13 +101,14 @@ def drive(cluster, spec: RunSpec, workers: int) -> Path:
     return spec.output
 
 
-def assert_same_steps(found: Path, expected: Path, tolerance: float) -> None:
-    """`tolerance` is relative above 1 and absolute below: a loss near 0 is the difference of large log-probs."""
+def assert_same_steps(found: Path, expected: Path, tolerance: float, beside_loss: float | None = None) -> None:
+    """Losses agree within `tolerance`, all else within `beside_loss`; both are relative above 1 and absolute below."""
     steps, others = read_steps(expected), read_steps(found)
     assert len(others) == len(steps) > 1
     for one, other in zip(steps, others, strict=True):
         for name in COMPARED:
-            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=tolerance, abs=tolerance), (
+            allowed = tolerance if name == "loss" else beside_loss or tolerance
+            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=allowed, abs=allowed), (
                 one.step,
                 name,
             )
@@ -186,6 +187,7 @@ def test_two_steps_of_half_a_billion(cluster, folder):
     alone = run_spec(spec_for(folder, "half-one", 4, **options))[0].output  # two rows a step, one a worker
     for strategy, tolerance in (("ddp", 1e-5), ("fsdp2", 1e-4)):
         spec = spec_for(folder, f"half-{strategy}", 8, strategy=strategy, **options)
-        assert_same_steps(drive(cluster, spec, 2), alone, tolerance)
+        # The gradient's norm hangs on log-probs of some hundred, whose fp32 has no digit to spare.
+        assert_same_steps(drive(cluster, spec, 2), alone, tolerance, beside_loss=1e-4)
         shutil.rmtree(spec.output)
     shutil.rmtree(folder / "half")
