@@ -13,7 +13,7 @@ from quickalign.console.job_view import head, ran_seconds, samples, what_delete_
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import Job, JobState
 
-_PAGE = 30
+_PAGE = 20
 _EVENTS = 400
 _MOVING = (JobState.STARTING, JobState.RUNNING, JobState.PAUSING, JobState.RESUMING, JobState.CANCELLING)
 _MOVING_SECONDS, _QUEUED_SECONDS = 3, 10
