@@ -26,6 +26,9 @@ _PAINT = """() => new Promise((resolve) => {
   const look = () => (known() === undefined ? setTimeout(look, 5) : resolve(known()));
   look();
 })"""
+_DRAWN = "document.querySelectorAll('.plot canvas').length >= 8"
+_LOG_SHOWN = "document.querySelector('[data-log] span') !== null"
+_SEARCHED = "document.querySelector('[data-log-place]').textContent.includes('not in there')"
 _TASKS = "window.tasks = []; new PerformanceObserver((list) => tasks.push(...list.getEntries()))" \
     ".observe({type: 'longtask', buffered: true})"  # fmt: skip
 
@@ -67,11 +70,11 @@ def long_job_page(running: Running, job: str) -> LongJob:
         page.add_init_script(_TASKS)
         begun = time.perf_counter()
         page.goto(f"{running.endpoint}/console/jobs/{job}", wait_until="commit")
-        page.wait_for_selector(".plot canvas")
+        _until(page, _DRAWN)
         curves = time.perf_counter() - begun
         begun = time.perf_counter()
         page.click("#tab-log")
-        page.wait_for_selector("[data-log] span")
+        _until(page, _LOG_SHOWN)
         log = time.perf_counter() - begun
         page.click("#tab-curves")
         for weight in ("0", "0.9", "0.3"):
@@ -80,10 +83,16 @@ def long_job_page(running: Running, job: str) -> LongJob:
         begun = time.perf_counter()
         page.fill("[data-log-text]", "not in there")
         page.click("[data-log-next]")
-        page.locator("[data-log-place]").filter(has_text="not in there").wait_for()
+        _until(page, _SEARCHED)
         search = time.perf_counter() - begun
         longest = page.evaluate("Math.max(0, ...tasks.map((task) => task.duration))") / 1000
         return LongJob(curves, log, longest, search)
+
+
+def _until(page: Page, condition: str) -> None:
+    """Wait for it, looking with each frame: Playwright's own waiting looks twice a second."""
+    look = f"const look = () => {condition} ? seen() : requestAnimationFrame(look)"
+    page.evaluate(f"() => new Promise((seen) => {{ {look}; look(); }})")
 
 
 def _paint(page: Page, running: Running, path: str) -> float:

@@ -97,6 +97,9 @@ def test_a_long_job_is_read_in_pieces(window, furnished):
     page.fill("[data-log-text]", "not in there")
     page.click("[data-log-next]")
     expect(page.locator("[data-log-place]")).to_contain_text("not in there")
+    page.click("#tab-events")
+    page.click("#tab-log")
+    expect(page.locator("[data-log-place]")).to_contain_text("not in there")
 
 
 def test_the_keyboard_is_enough(window):

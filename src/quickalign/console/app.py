@@ -31,6 +31,8 @@ from quickalign.console.session import Sessions, read_key
 from quickalign.console.visit import Shared
 from quickalign.core.errors import NotFoundError
 from quickalign.platform import Platform
+from quickalign.platform.models import Models
+from quickalign.platform.system import versions
 
 PREFIX = "/console"
 UPLOADS = (f"{PREFIX}/files",)
@@ -47,8 +49,13 @@ def make_console(platform: Platform) -> ASGIApp:
     series = SeriesStore(platform)
     app.state.shared = Shared(platform, Sessions(key, platform.tokens), series, Pulses(platform, series))
     app.router.redirect_slashes = False
-    warm_up(platform.home.root / _TEMPLATES)
+    warm_up(platform.home.root / _TEMPLATES, _read_cards, versions)
     return app
+
+
+def _read_cards() -> None:
+    models = Models()
+    models.get(models.list()[0].name)
 
 
 def _routes() -> list[BaseRoute]:

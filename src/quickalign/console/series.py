@@ -82,7 +82,12 @@ class SeriesStore:
             return answer
 
     def prepare(self, job_id: str) -> None:
-        """Read what there is, for those who will ask for it in a moment."""
+        """Begin to read what there is, for those who will ask for it in a moment."""
+        curves = self._curves(job_id)
+        if not curves.complete and self._clock() - curves.looked >= FRESH_SECONDS:
+            threading.Thread(target=self._prepare, args=(job_id,), name=f"series-{job_id}", daemon=True).start()
+
+    def _prepare(self, job_id: str) -> None:
         with suppress(QuickalignError):
             self.state(job_id)
 

@@ -237,9 +237,9 @@ class Platform:
         """What a job would need; see `Estimates.make`."""
         return self._estimates.make(request)
 
-    def system(self) -> SystemInfo:
-        """Versions, devices, queue and counts."""
-        return self._system.info()
+    def system(self, queue_limit: int | None = None) -> SystemInfo:
+        """Versions, devices, queue and counts; of a long queue only the first entries, where a limit is given."""
+        return self._system.info(queue_limit)
 
     def ping(self) -> None:
         """Check that the database answers and that jobs are looked after.

@@ -30,8 +30,7 @@ class Models:
 
     def list(self, *, text: str | None = None, method: str | None = None) -> tuple[ModelSummary, ...]:
         """Cards whose names contain `text`, and that can be trained by `method` (a strategy or a way of training)."""
-        found = (card for card in cards() if _contains(card, text) and _offers(card, method))
-        return tuple(ModelSummary(**_summary(card)) for card in found)
+        return tuple(said for card, said in _summaries() if _contains(card, text) and _offers(card, method))
 
     def get(self, name: str) -> ModelDetail:
         """One card by its name or by a repository's.
@@ -54,19 +53,25 @@ class Models:
 
 
 @cache
+def _summaries() -> tuple[tuple[ModelCard, ModelSummary], ...]:
+    """All cards as they travel; made once, because cards do not change while a program runs."""
+    return tuple((card, ModelSummary(**_summary(card))) for card in cards())
+
+
+@cache
 def _schema() -> dict[str, Any]:
     """The options' schema; made once, because making it takes longer than all else that a card says."""
     return Hyperparameters.model_json_schema()
 
 
 def _summary(card: ModelCard) -> dict[str, Any]:
-    values = {name: getattr(card, name) for name in _SUMMARY}
+    values, needs = {name: getattr(card, name) for name in _SUMMARY}, card.needs
     return values | {
         "license": card.license.name,
         "languages": card.languages,
         "methods": card.methods,
         "strategies": card.strategies,
-        "gpu_memory_gb": {method: card.needs[method] for method in card.methods},
+        "gpu_memory_gb": {method: needs[method] for method in card.methods},
     }
 
 

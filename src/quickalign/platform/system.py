@@ -29,11 +29,11 @@ class System:
         self._home, self._database, self._devices = home, database, devices
         self._queue, self._jobs, self._started_at = queue, jobs, started_at
 
-    def info(self) -> SystemInfo:
-        """Versions, devices, queue and the number of jobs by state."""
+    def info(self, queue_limit: int | None = None) -> SystemInfo:
+        """Versions, devices, queue (all of it, or its first entries) and the number of jobs by state."""
         with self._database.read() as session:
             found = current_loads(session, self._devices)
-            queue = self._queue.view(session).entries()
+            queue = self._queue.view(session).entries(queue_limit)
         devices = tuple(
             DeviceInfo(
                 name=load.device.name,
@@ -48,7 +48,7 @@ class System:
         )
         return SystemInfo(
             version=__version__,
-            versions=_versions(),
+            versions=versions(),
             started_at=self._started_at,
             database=self._database.kind,
             home=str(self._home.root),
@@ -59,7 +59,8 @@ class System:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of the packages that matter, as far as they are installed; looked up once."""
     found = {}
     for name in _PACKAGES:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -128,6 +129,21 @@ def test_fifty_pages_look_once(clock):
     clock.pass_by()
     assert {len(json.loads(store.read("job", points=1600))["steps"]) for _ in range(50)} == {2}
     assert metrics.reads <= 2 * looked + 1
+
+
+def test_what_is_prepared_is_not_read_again(clock):
+    metrics = Metrics([{"step": 1, "loss": 1.0}])
+    store = SeriesStore(metrics, clock)
+    store.prepare("job")
+    for thread in threading.enumerate():
+        if thread.name == "series-job":
+            thread.join()
+    looked = metrics.reads
+    assert looked
+    assert read(store, points=100)["steps"] == [1]
+    store.prepare("job")
+    assert [thread for thread in threading.enumerate() if thread.name == "series-job"] == []
+    assert metrics.reads == looked
 
 
 def test_an_evaluation_alone_is_news(clock):

@@ -7,9 +7,11 @@ from importlib import resources
 from types import SimpleNamespace
 
 import pytest
+from jinja2 import Environment
 
 from quickalign.console import language, logs, options_form, snippets
 from quickalign.console.differences import mark
+from quickalign.console.rendering import environment
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import JobCreate, LogChunk, TrainRequest
 from scripts import console_texts
@@ -27,6 +29,22 @@ def test_vendored_files_are_what_the_manifest_says():
             assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
         assert part["version"]
         assert part["license"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ _('50 %% of <b>%(name)s</b>', name=name) }}", "{{ _('100 %%') }}", "{{ _('<i>plain</i>') }}", "{{ gettext('Jobs') }}",
+        "{{ _('Train %(name)s', name=name) }}", "{{ _(name) }}", "{% trans %}Jobs{% endtrans %}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tag", ["en", "zh"])
+def test_texts_are_those_of_jinja_s_own_function(text, tag):
+    words = language.words_of(tag)
+    plain = Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
+    plain.install_gettext_callables(words.gettext, words.ngettext, newstyle=True)
+    expected = plain.from_string(text).render(name="<script>&")
+    assert environment(tag).from_string(text).render(name="<script>&") == expected
 
 
 def test_every_text_is_translated():

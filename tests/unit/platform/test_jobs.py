@@ -45,6 +45,8 @@ def test_a_new_job_waits_in_its_place(platform, data):
     urgent = platform.jobs.create(stub_job(data, priority=5))
     assert urgent.queue_position == 1
     assert [platform.jobs.get(job.id).queue_position for job in (urgent, first, second)] == [1, 2, 3]
+    queues = [[entry.job for entry in platform.system(queue_limit=limit).queue] for limit in (None, 2)]
+    assert queues == [[urgent.id, first.id, second.id], [urgent.id, first.id]]
 
 
 def test_priorities_and_order_decide_who_starts(platform, world, data):

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -14,7 +13,7 @@ from quickalign.console.job_view import head, ran_seconds, samples, what_delete_
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import Job, JobState
 
-_PAGE = 30
+_PAGE = 20
 _EVENTS = 400
 _MOVING = (JobState.STARTING, JobState.RUNNING, JobState.PAUSING, JobState.RESUMING, JobState.CANCELLING)
 _MOVING_SECONDS, _QUEUED_SECONDS = 3, 10
@@ -52,9 +51,12 @@ def _pause(jobs: Sequence[Job]) -> int | None:
 
 def _show(visit: Visit) -> Response:
     job = visit.platform.jobs.get(visit.path("job"))
+    if job.kind == "train":
+        # while the page is made, and the browser loads the scripts that will ask for them
+        visit.shared.series.prepare(job.id)
     events = visit.platform.jobs.events(job.id, limit=_EVENTS).items
     last_event = events[-1].sequence if events else 0
-    response = visit.page(
+    return visit.page(
         "job.html",
         **head(visit, job),
         events=events,
@@ -67,10 +69,6 @@ def _show(visit: Visit) -> Response:
         settings=_settings(visit, job) if job.kind == "train" else _asked(job),
         request_json=json.dumps(job.model_dump(mode="json"), ensure_ascii=False, indent=2),
     )
-    if job.kind == "train":
-        # while the browser loads the scripts that will ask for them
-        response.background = BackgroundTask(visit.shared.series.prepare, job.id)
-    return response
 
 
 def _settings(visit: Visit, job: Job) -> list[tuple[str, Any, bool]]:

@@ -13,6 +13,7 @@ from quickalign.console.visit import Visit
 
 _LOG_BYTES = 256 << 10
 _SECRETS = ("tls_key",)
+_QUEUE_SHOWN = 50
 
 
 def _show(visit: Visit, *, fresh: str | None = None) -> Response:
@@ -20,7 +21,7 @@ def _show(visit: Visit, *, fresh: str | None = None) -> Response:
     usage = shutil.disk_usage(platform.home.root)
     return visit.page(
         "settings.html",
-        info=platform.system(),
+        info=platform.system(queue_limit=_QUEUE_SHOWN),
         tokens=platform.tokens.list(),
         config=platform.config,
         usage=usage,

@@ -50,10 +50,10 @@ export class JobCurves {
     this.place.hidden = data.total === 0;
     const text = data.exact ? "%(total)s steps" : "%(shown)s points of %(total)s steps; drag to look closer";
     this.points.textContent = data.total ? say(text, { shown: number(data.steps.length, 0), total: number(data.total, 0) }) : "";
-    for (const plan of PLOTS) {
-      const names = plan.names.filter((name) => data.values[name]);
-      if (names.length) this.plot(plan).set(...this.curves(plan, names));
-    }
+    const named = PLOTS.map((plan) => [plan, plan.names.filter((name) => data.values[name])]).filter(([, names]) => names.length);
+    const ready = named.map(([plan, names]) => [this.plot(plan), this.curves(plan, names)]);
+    for (const [plot] of ready) plot.measure();
+    for (const [plot, curves] of ready) plot.set(...curves);
   }
 
   plot(plan) {

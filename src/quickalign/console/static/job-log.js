@@ -15,6 +15,7 @@ export class JobLog {
     this.pieces = [];
     this.busy = false;
     this.found = null;
+    this.missed = false;
     this.box.addEventListener("scroll", () => this.scrolled());
     root.querySelector("[data-log-next]").addEventListener("click", () => this.search(false));
     root.querySelector("[data-log-previous]").addEventListener("click", () => this.search(true));
@@ -29,6 +30,7 @@ export class JobLog {
 
   async show(at) {
     const piece = await this.read(at);
+    this.missed = false;
     this.box.replaceChildren();
     this.pieces = [];
     this.add(piece, false);
@@ -45,7 +47,7 @@ export class JobLog {
       this.add(await this.read(last.next), false);
       this.box.scrollTop = this.box.scrollHeight;
     }
-    this.tell();
+    if (!this.missed) this.tell();
   }
 
   async read(at, to) {
@@ -89,7 +91,7 @@ export class JobLog {
       const query = new URLSearchParams({ text, from, backwards: backwards ? "1" : "0" });
       const answer = await ask(`${this.address}/log/search?${query}`);
       if (answer.found !== null) { this.found = { text, at: answer.found }; await this.reveal(answer.found, text); return; }
-      if (answer.reached === null) { this.found = null; this.place.textContent = say("“%(text)s” is not found any further.", { text }); return; }
+      if (answer.reached === null) { this.found = null; this.missed = true; this.place.textContent = say("“%(text)s” is not found any further.", { text }); return; }
       from = answer.reached;
       this.place.textContent = say("Searched to %(place)s of %(total)s…", { place: size(from), total: size(answer.size) });
     }

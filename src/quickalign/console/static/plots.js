@@ -35,7 +35,11 @@ export function smooth(values, weight) {
 
 /** The colour with that number in the theme of the page. */
 export function colour(place) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--series-${(place % 8) + 1}`).trim();
+  return property(`--series-${(place % 8) + 1}`);
+}
+
+function property(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 export function label(name) {
@@ -63,6 +67,12 @@ export class Plot {
     Object.assign(this, { write, onZoom, group, shape: "" });
   }
 
+  /** Look how wide it is. Done for all plots before the first is drawn, the page is laid out once and not for each. */
+  measure() {
+    this.wide = Math.max(200, this.frame.clientWidth - 26);
+    return this;
+  }
+
   /** `curves`: [{label, values, colour, faint, dots}] over the common `steps`. */
   set(steps, curves) {
     const shape = curves.map((curve) => `${curve.label}${curve.colour}${curve.faint}`).join();
@@ -75,11 +85,10 @@ export class Plot {
   }
 
   options(curves) {
-    const style = getComputedStyle(document.documentElement);
-    const [ink, line] = [style.getPropertyValue("--soft").trim(), style.getPropertyValue("--line").trim()];
+    const [ink, line] = [property("--soft"), property("--line")];
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "11px system-ui" };
     return {
-      width: this.width(), height: HEIGHT,
+      width: this.wide ?? this.measure().wide, height: HEIGHT,
       cursor: { sync: { key: this.group ?? "steps" }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { time: false } },
       axes: [axis, { ...axis, size: 62, values: (chart, ticks) => ticks.map((tick) => this.write(tick)) }],
@@ -100,13 +109,10 @@ export class Plot {
     this.onZoom?.(Math.floor(ends[0]), Math.ceil(ends[1]));
   }
 
-  width() {
-    return Math.max(200, this.frame.clientWidth - 26);
-  }
-
   follow() {
     const observer = new ResizeObserver(() => {
-      if (this.frame.clientWidth && this.chart) this.chart.setSize({ width: this.width(), height: HEIGHT });
+      const known = this.wide;
+      if (this.frame.clientWidth && this.chart && this.measure().wide !== known) this.chart.setSize({ width: this.wide, height: HEIGHT });
     });
     observer.observe(this.frame);
     return observer;

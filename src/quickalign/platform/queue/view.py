@@ -41,8 +41,8 @@ class QueueView:
         """Why it waits; None where it does not."""
         return self.reasons.get(job_id, _STARTING) if job_id in self.positions else None
 
-    def entries(self) -> tuple[QueueEntry, ...]:
-        """All of the queue, as it travels."""
+    def entries(self, limit: int | None = None) -> tuple[QueueEntry, ...]:
+        """The queue as it travels: all of it, or its first entries."""
         return tuple(
             QueueEntry(
                 job=job.id,
@@ -51,7 +51,7 @@ class QueueView:
                 resources=Resources(gpus=job.gpus, memory_bytes=job.memory_bytes),
                 reason=self.reasons.get(job.id, _STARTING),
             )
-            for position, (job, priority) in enumerate(self.jobs, 1)
+            for position, (job, priority) in enumerate(self.jobs[:limit], 1)
         )
 
 
