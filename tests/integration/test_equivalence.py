@@ -195,7 +195,7 @@ class TestOneTrajectory:
         assert_same(trajectory(packed(token_budget)), oracle, 1e-9)
 
     def test_two_shares(self, oracle: Trajectory) -> None:
-        assert_same(trajectory(TwoShares(pad_id=0, token_budget=100, device=CPU)), oracle, 1e-9)
+        assert_same(trajectory(TwoShares(token_budget=100, device=CPU)), oracle, 1e-9)
 
     @pytest.mark.parametrize("scorer", [plain(3), packed(150)], ids=["plain", "packed"])
     def test_checkpointed(self, oracle: Trajectory, scorer: Any) -> None:
