@@ -20,7 +20,8 @@ from quickalign.train.work import Work, measure_work
 # activations, twice as wide as in bf16, take half of the memory.
 CPU_BUDGETS: Mapping[ComputePrecision, tuple[int, ...]] = {"fp32": (256,), "bf16": (512,), "fp16": (512,)}
 # A GPU wants thousands, and the smaller the model the more: a micro-batch must keep it busy for longer than the host
-# takes to launch its kernels. Beyond that more tokens only take memory.
+# takes to launch its kernels. Beyond that more tokens only take memory. Measured on an H100 at Qwen2-0.5B's shape: with
+# 16,384 tokens 2.7 times as fast as with 4,096. What it means for larger models is reckoned, not measured.
 GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
 GPU_BUSY = 8e12
 """Tokens times parameters of a micro-batch that keeps a GPU busy."""
