@@ -12,10 +12,11 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ from benchmarks.console_job import LINES, LOG_BYTES, MovingJob, long_job
 from benchmarks.control_plane import RESULTS, Running, create_jobs, server
 
 OPEN_PAGES = 50
+SERVERS = 5
+"""Pages are opened anew on so many servers, one after another: a first visit is one figure each, and they spread."""
 PAINT_SECONDS, LONG_SECONDS, STILL_SECONDS, CORES = 0.2, 1.0, 0.2, 0.25
 _FOLLOWED_SECONDS, _PAUSE_SECONDS = 30.0, 2.0
 _JSON = {"Accept": "application/json"}
@@ -62,11 +65,13 @@ def measured(home: Path, jobs: int) -> list[dict[str, Any]]:
     with server(home, None, "quickalign.server") as running:
         create_jobs(running, jobs)
         first, second, third = (long_job(running, place) for place in range(3))
-    with server(home, None, "quickalign.server") as running:
-        paints = first_paints(running, PAGES)
+    paints: list[list[Paint]] = []
+    for _ in range(SERVERS):
+        with server(home, None, "quickalign.server") as running:
+            paints.append(first_paints(running, PAGES))
     # started again, so that everything about the long job is read for the first time
     with server(home, None, "quickalign.server") as running:
-        found = [figure for paint in paints for figure in _of_paint(paint)]
+        found = [figure for of_page in zip(*paints, strict=True) for figure in _of_page(of_page)]
         opened = long_job_page(running, first)
         found.append(_figure("a long job's page in the browser: curves drawn", opened.curves, LONG_SECONDS))
         found.append(_figure("a long job's page in the browser: its log shown", opened.log, LONG_SECONDS))
@@ -85,9 +90,15 @@ def measured(home: Path, jobs: int) -> list[dict[str, Any]]:
     return found
 
 
-def _of_paint(paint: Paint) -> Iterator[dict[str, Any]]:
-    yield _figure(f"first paint of {paint.path}, the first time", paint.cold, PAINT_SECONDS)
-    yield _figure(f"first paint of {paint.path}", paint.warm, PAINT_SECONDS)
+def _of_page(paints: Sequence[Paint]) -> Iterator[dict[str, Any]]:
+    """One page's paints, of every server: the medians, beside the quickest and the slowest visit."""
+    path = paints[0].path
+    for name, seen in (
+        (f"first paint of {path}, the first time", [paint.first for paint in paints]),
+        (f"first paint of {path}", [seconds for paint in paints for seconds in paint.later]),
+    ):
+        spread = [round(min(seen), 4), round(max(seen), 4)]
+        yield _figure(name, statistics.median(seen), PAINT_SECONDS) | {"spread": spread}
 
 
 def _figure(name: str, value: float, bound: float | None) -> dict[str, Any]:
@@ -97,7 +108,8 @@ def _figure(name: str, value: float, bound: float | None) -> dict[str, Any]:
 def within(figure: dict[str, Any]) -> bool:
     """Print a figure beside its bound; whether it is kept."""
     bound = figure["bound"]
-    print(f"{figure['name']:68} {figure['value']:8.3f}" + ("" if bound is None else f"  (bound {bound})"))
+    spread = "  {:.3f} to {:.3f}".format(*figure["spread"]) if "spread" in figure else ""
+    print(f"{figure['name']:68} {figure['value']:8.3f}" + ("" if bound is None else f"  (bound {bound})") + spread)
     return bound is None or figure["value"] <= bound
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ PAGES = (
 )  # fmt: skip
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
 _TIMES = 5
+# What a browser and a server that were just started still have to do is not the page's matter.
+_REST_SECONDS = 1.5
 _PAINT = """() => new Promise((resolve) => {
   const known = () => performance.getEntriesByName('first-contentful-paint')[0]?.startTime;
   const look = () => (known() === undefined ? setTimeout(look, 5) : resolve(known()));
@@ -35,11 +36,11 @@ _TASKS = "window.tasks = []; new PerformanceObserver((list) => tasks.push(...lis
 
 @dataclass(frozen=True)
 class Paint:
-    """Seconds to a page's first paint: on the first visit after the server's start, and the median of later ones."""
+    """Seconds to a page's first paint: on the first visit after a server's start, and on later ones."""
 
     path: str
-    cold: float
-    warm: float
+    first: float
+    later: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,9 @@ def first_paints(running: Running, paths: Sequence[str]) -> list[Paint]:
     """The first paint of each page. The browser knows the stylesheet from signing in, as everybody's does."""
     with _chromium() as browser:
         page = _signed_in(browser, running)
-        cold = {path: _paint(page, running, path) for path in paths}
-        return [
-            Paint(path, cold[path], statistics.median(_paint(page, running, path) for _ in range(_TIMES)))
-            for path in paths
-        ]
+        time.sleep(_REST_SECONDS)
+        first = {path: _paint(page, running, path) for path in paths}
+        return [Paint(path, first[path], tuple(_paint(page, running, path) for _ in range(_TIMES))) for path in paths]
 
 
 def long_job_page(running: Running, job: str) -> LongJob:

@@ -2,8 +2,8 @@
 
 The same prompt is answered by the engine called in-process, by one replica asked directly, and by that replica through
 the gateway, in turn, with one stream and with eight, so that whatever else the machine does falls on all alike. Shown
-are tokens a second together, the time to the first token, and the processor time that the replica's endpoint and the
-gateway take for a token, which depends less on how busy the machine is. The exit code is 1 where a bound is not kept.
+are tokens a second together, the processor time that the replica's endpoint and the gateway take for a token, which
+depends less on how busy the machine is, and the time to the first token. The exit code is 1 where a bound is not kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from quickalign.platform.services.routes import Route, Upstream
 TOKEN = "token"  # noqa: S105 - opens a gateway that lives as long as the benchmark
 STREAMS = (1, 8)
 LEAST_RATIO, MOST_ADDED_MS = 0.95, 5.0
+# The time to the first token is asked for often and with a short prompt: the engine's own part of it, and how much that
+# part varies, are then small beside what HTTP adds.
+FIRST_PROMPT, FIRST_ROUNDS = 8, 40
 
 
 class OneService:
@@ -65,6 +68,15 @@ class OneService:
         sys.stderr.write("the replica broke\n")
 
 
+@dataclass(frozen=True)
+class Load:
+    """What is asked at once: so many streams, of so many tokens of the prompt, answered with so many tokens."""
+
+    streams: int
+    prompt: int
+    tokens: int
+
+
 @dataclass
 class Seen:
     """What answers by one way have shown: tokens a second, milliseconds to the first token, and the time spent."""
@@ -90,17 +102,17 @@ class Seen:
         return self.spent / self.tokens * 1e6
 
 
-Ask = Callable[[int], tuple[float, list[float]]]
-"""Answers the prompt so many times at once; returns seconds in all, and to each first token."""
+Ask = Callable[[Load], tuple[float, list[float]]]
+"""Has a load answered; returns seconds in all, and to each first token."""
 
 
-async def _one(session: aiohttp.ClientSession, url: str, prompt: list[int]) -> float:
+async def _one(session: aiohttp.ClientSession, url: str, prompt: list[int], tokens: int) -> float:
     """One answer; returns the seconds to its first token."""
     body = {
         "model": "default",
         "prompt": prompt,
         "stream": True,
-        "max_tokens": TOKENS,
+        "max_tokens": tokens,
         "temperature": 0,
         "ignore_eos": True,
     }
@@ -113,62 +125,83 @@ async def _one(session: aiohttp.ClientSession, url: str, prompt: list[int]) -> f
     return first
 
 
-def over_http(url: str, prompt: list[int]) -> Ask:
-    """Streams of the server at `url`."""
+@contextmanager
+def over_http(url: str, prompt: list[int]) -> Iterator[Ask]:
+    """Streams of the server at `url`, over connections that are kept, as clients keep them."""
 
-    async def together(streams: int) -> tuple[float, list[float]]:
-        async with aiohttp.ClientSession() as session:
-            begun = time.perf_counter()
-            firsts = await asyncio.gather(*(_one(session, url, prompt) for _ in range(streams)))
-            return time.perf_counter() - begun, firsts
+    async def opened() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
 
-    return lambda streams: asyncio.run(together(streams))
+    async def together(load: Load) -> tuple[float, list[float]]:
+        begun = time.perf_counter()
+        ones = (_one(session, url, prompt[: load.prompt], load.tokens) for _ in range(load.streams))
+        firsts = await asyncio.gather(*ones)
+        return time.perf_counter() - begun, firsts
+
+    with asyncio.Runner() as runner:
+        session = runner.run(opened())
+        yield lambda load: runner.run(together(load))
+        runner.run(session.close())
 
 
 def in_process(process: subprocess.Popen[str]) -> Ask:
     """Answers of the engine in `benchmarks.in_process`."""
 
-    def ask(streams: int) -> tuple[float, list[float]]:
+    def ask(load: Load) -> tuple[float, list[float]]:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(f"{streams}\n")
+        process.stdin.write(f"{json.dumps([load.streams, load.prompt, load.tokens])}\n")
         process.stdin.flush()
-        seconds, first = json.loads(process.stdout.readline())
-        return seconds, [first] * streams
+        seconds, firsts = json.loads(process.stdout.readline())
+        return seconds, firsts
 
     return ask
 
 
-def measure(ways: dict[str, Ask], watched: dict[str, int], streams: int, rounds: int) -> dict[str, Seen]:
+def measure(ways: dict[str, Ask], watched: dict[str, int], load: Load, rounds: int) -> dict[str, Seen]:
     """Ask by every way in turn; `watched` names the process whose time is counted for some of them."""
     seen = {way: Seen() for way in ways}
     processes = {way: psutil.Process(pid) for way, pid in watched.items()}
     for ask in ways.values():
-        ask(streams)
+        ask(load)
     for number in range(rounds):
         for way, ask in sorted(ways.items(), reverse=bool(number % 2)):
             before = sum(processes[way].cpu_times()[:2]) if way in processes else 0.0
-            seconds, firsts = ask(streams)
+            seconds, firsts = ask(load)
             seen[way].spent += sum(processes[way].cpu_times()[:2]) - before if way in processes else 0.0
-            seen[way].tokens += streams * TOKENS
-            seen[way].rates.append(streams * TOKENS / seconds)
+            seen[way].tokens += load.streams * load.tokens
+            seen[way].rates.append(load.streams * load.tokens / seconds)
             seen[way].first += [first * 1e3 for first in firsts]
     return seen
 
 
-def tell(streams: int, seen: dict[str, Seen]) -> bool:
-    """Print what was seen; whether the bounds are kept."""
+def tell_rates(streams: int, seen: dict[str, Seen]) -> bool:
+    """Print tokens a second; whether the bound is kept."""
     engine, replica, gateway = seen["engine"], seen["replica"], seen["gateway"]
-    ratio, added = gateway.rate / engine.rate, gateway.first_ms - replica.first_ms
+    ratio = gateway.rate / engine.rate
     print(
         f"{streams} streams: engine {engine.rate:.1f} tokens/s, replica {replica.rate:.1f} "
-        f"({replica.rate / engine.rate:.3f}x), gateway {gateway.rate:.1f} ({ratio:.3f}x); "
-        f"first token {engine.first_ms:.1f} ms in process, {replica.first_ms:.1f} ms from the replica, "
-        f"{added:+.1f} ms through the gateway; processor time a token: {replica.microseconds:.0f} us at the endpoint, "
-        f"{gateway.microseconds:.0f} us in the gateway",
+        f"({replica.rate / engine.rate:.3f}x), gateway {gateway.rate:.1f} ({ratio:.3f}x); processor time a token: "
+        f"{replica.microseconds:.0f} us at the endpoint, {gateway.microseconds:.0f} us in the gateway",
         flush=True,
     )
-    return ratio >= LEAST_RATIO and added <= MOST_ADDED_MS
+    return ratio >= LEAST_RATIO
+
+
+def tell_first(streams: int, seen: dict[str, Seen]) -> bool:
+    """Print the times to the first token; whether the bound is kept.
+
+    Several streams come to an engine in its own process all at once, and over HTTP one after another, so that the first
+    of them begins without the others: what HTTP costs then is what the gateway adds to the replica.
+    """
+    engine, replica, gateway = seen["engine"], seen["replica"], seen["gateway"]
+    added = gateway.first_ms - (engine.first_ms if streams == 1 else replica.first_ms)
+    print(
+        f"{streams} streams: first token {engine.first_ms:.1f} ms in process, {replica.first_ms:.1f} ms from the "
+        f"replica, {gateway.first_ms:.1f} ms through the gateway ({added:+.1f} ms)",
+        flush=True,
+    )
+    return added <= MOST_ADDED_MS
 
 
 @contextmanager
@@ -208,20 +241,21 @@ def main() -> int:
     if given.gateway:
         serve_gateway(given.gateway)
         return 0
-    model = ("--model", given.model, "--engine", given.engine)
+    model, prompt = ("--model", given.model, "--engine", given.engine), read_prompt(given.model)
     with (
         started("-m", "quickalign.serve", *model, "--no-proof", "--context", "1024") as (endpoint, told),
         started("-m", "benchmarks.in_process", *model) as (engine, _),
         started("-m", "benchmarks.gateway_overhead", "--gateway", json.loads(told)["endpoint"]) as (gateway, address),
+        over_http(f"{json.loads(told)['endpoint']}/v1/completions", prompt) as replica,
+        over_http(f"{address}/services/one/v1/completions", prompt) as through,
     ):
-        prompt = read_prompt(given.model)
-        ways = {
-            "engine": in_process(engine),
-            "replica": over_http(f"{json.loads(told)['endpoint']}/v1/completions", prompt),
-            "gateway": over_http(f"{address}/services/one/v1/completions", prompt),
-        }
+        ways: dict[str, Ask] = {"engine": in_process(engine), "replica": replica, "gateway": through}
         watched = {"replica": endpoint.pid, "gateway": gateway.pid}
-        kept = [tell(streams, measure(ways, watched, streams, given.rounds)) for streams in STREAMS]
+        kept = []
+        for streams in STREAMS:
+            whole, short = Load(streams, len(prompt), TOKENS), Load(streams, FIRST_PROMPT, 2)
+            kept.append(tell_rates(streams, measure(ways, watched, whole, given.rounds)))
+            kept.append(tell_first(streams, measure(ways, watched, short, FIRST_ROUNDS)))
     return int(not all(kept))
 
 

@@ -1,7 +1,8 @@
 """The bare engine: `python -m benchmarks.in_process --model MODEL --engine ENGINE`, for `benchmarks.gateway_overhead`.
 
-It writes a line when it has loaded. Then it reads how many answers to make at once, a number a line, and writes for
-each the seconds that they took and those to the first token, as JSON.
+It writes a line when it has loaded. Then it reads lines of JSON: how many answers to make at once, how many tokens of
+the prompt to take, and how many to answer with; and writes for each the seconds that they took in all, and those to
+each one's first token.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ def read_prompt(model: str) -> list[int]:
     return make_prompts(find(ServeSpec(model=model)), None).chat([Message("user", PROMPT)])
 
 
-def answer(core: Core, prompt: tuple[int, ...], count: int) -> tuple[float, float]:
-    """Answer the prompt `count` times at once: seconds in all, and to the first token."""
-    sampling = Sampling(max_tokens=TOKENS, temperature=0)
-    started, first = time.perf_counter(), 0.0
+def answer(core: Core, prompt: tuple[int, ...], count: int, tokens: int) -> tuple[float, list[float]]:
+    """Answer the prompt `count` times at once: seconds in all, and to each first token."""
+    sampling = Sampling(max_tokens=tokens, temperature=0)
+    started, first = time.perf_counter(), dict[int, float]()
     for number in range(count):
         core.add(number, Generation(prompt, sampling))
     while not core.idle:
-        if core.step():
-            first = first or time.perf_counter() - started
-    return time.perf_counter() - started, first
+        for number, _ in core.step():
+            first.setdefault(number, time.perf_counter() - started)
+    return time.perf_counter() - started, list(first.values())
 
 
 def main() -> None:
@@ -53,7 +54,8 @@ def main() -> None:
     prompt = tuple(read_prompt(given.model))
     print("loaded", flush=True)
     for line in sys.stdin:
-        print(json.dumps(answer(core, prompt, int(line))), flush=True)
+        count, length, tokens = json.loads(line)
+        print(json.dumps(answer(core, prompt[:length], count, tokens)), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import json
 import platform
+import random
 import shlex
 import socket
 import statistics
@@ -31,18 +32,22 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from quickalign.data.records import Message
+from quickalign.serve.chat import load_tokenizer, make_prompts
 from quickalign.serve.engine import Generation, Load, Sampling
 from quickalign.serve.engines.registry import loader
+from quickalign.serve.source import find
+from quickalign.serve.spec import ServeSpec
 
 RESULTS = Path(__file__).parent / "results"
 STREAMS = (1, 8)
 NEW_TOKENS = 48
-PROMPT = "the quick brown fox jumps over the lazy dog and " * 18
 PROMPT_TOKENS = 200
 START_SECONDS = 600.0
 CONTEXT = 1024
@@ -57,10 +62,11 @@ def in_process(model: str, engine: str, precision: str) -> Speeds:
     core = loader(name)(Load(name, model, None, "none", (precision,), max(STREAMS), CONTEXT, compression))
     sampling = Sampling(max_tokens=NEW_TOKENS, temperature=0)
     speeds: Speeds = {}
+    texts, prompts = questions(model), make_prompts(find(ServeSpec(model=model)), None)
     for streams in (*STREAMS, *STREAMS):  # the first time warms up
+        asked = [tuple(prompts.chat([Message("user", next(texts))])) for _ in range(streams)]
         started = time.perf_counter()
-        for number in range(streams):
-            prompt = tuple((number * 7 + place * 13) % 5000 for place in range(PROMPT_TOKENS))
+        for number, prompt in enumerate(asked):
             core.add(number, Generation(prompt, sampling))
         made, first = 0, 0.0
         while not core.idle:
@@ -71,23 +77,39 @@ def in_process(model: str, engine: str, precision: str) -> Speeds:
     return speeds
 
 
-async def over_http(endpoint: str, model: str) -> Speeds:
+def questions(model: str) -> Iterator[str]:
+    """Texts of about `PROMPT_TOKENS` tokens that differ from their first word on.
+
+    No two are alike, in the warming up neither: servers keep what they computed of earlier prompts.
+    """
+    tokenizer = load_tokenizer(Path(model))
+    words = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "runs", "along")
+    for number in count():
+        draw, text = random.Random(number), f"{number}"
+        while len(tokenizer.encode(text)) < PROMPT_TOKENS:
+            text += " " + " ".join(draw.choices(words, k=8))
+        yield text
+
+
+async def over_http(endpoint: str, model: str, folder: str) -> Speeds:
     """Streamed chats of a server, all at once."""
     speeds: Speeds = {}
+    texts = questions(folder)
     async with httpx.AsyncClient(base_url=endpoint, timeout=600, trust_env=False) as client:
         for streams in (*STREAMS, *STREAMS):
+            asked = [next(texts) for _ in range(streams)]
             started = time.perf_counter()
-            firsts = await asyncio.gather(*(_chat(client, model, number) for number in range(streams)))
+            firsts = await asyncio.gather(*(_chat(client, model, text) for text in asked))
             speeds[f"tokens/s at {streams}"] = streams * NEW_TOKENS / (time.perf_counter() - started)
             speeds[f"first token at {streams}, ms"] = statistics.median(firsts) * 1000
     return speeds
 
 
-async def _chat(client: httpx.AsyncClient, model: str, number: int) -> float:
+async def _chat(client: httpx.AsyncClient, model: str, text: str) -> float:
     """One answer; returns after how many seconds its first token came."""
     body = {
         "model": model,
-        "messages": [{"role": "user", "content": f"{number} {PROMPT}"}],
+        "messages": [{"role": "user", "content": text}],
         "max_tokens": NEW_TOKENS,
         "temperature": 0,
         "ignore_eos": True,
@@ -155,15 +177,15 @@ def contestants(
     found: dict[str, Callable[[], Speeds]] = {}
     for engine in engines:
         found[f"{engine}, in process"] = partial(_in_a_process, model, engine, precision)
-        found[f"{engine}, replica"] = partial(_through, partial(replica, model, engine, precision), "default")
+        found[f"{engine}, replica"] = partial(_through, partial(replica, model, engine, precision), "default", model)
     for name, command in peers.items():
-        found[name] = partial(_through, partial(peer, command, model), model)
+        found[name] = partial(_through, partial(peer, command, model), model, model)
     return found
 
 
-def _through(server: Callable[[], AbstractContextManager[str]], model: str) -> Speeds:
+def _through(server: Callable[[], AbstractContextManager[str]], model: str, folder: str) -> Speeds:
     with server() as endpoint:
-        return asyncio.run(over_http(endpoint, model))
+        return asyncio.run(over_http(endpoint, model, folder))
 
 
 def _in_a_process(model: str, engine: str, precision: str) -> Speeds:

@@ -82,3 +82,15 @@ def parse(text: str, name: str = "spec") -> RunSpec:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise OptionError(f"{name}: {where}: {first['msg']}.") from None
+
+
+def dump(spec: RunSpec) -> str:
+    """The JSON of `spec`, which `parse` reads back as the same run.
+
+    Every option is named in it, so the default of 4 bits is written as what it comes to: without an adapter, or with 8
+    bits, it does not hold, and named beside them it would be refused.
+    """
+    parameters = spec.hyperparameters
+    bits = {f"load_in_{name}": parameters.quantization == name for name in ("4bit", "8bit")}
+    said = spec.model_copy(update={"hyperparameters": parameters.model_copy(update=bits)})
+    return said.model_dump_json(indent=1) + "\n"

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from quickalign.core import atomic
 from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
-from quickalign.core.spec import RunSpec
+from quickalign.core.spec import RunSpec, dump
 from quickalign.data.report import DataReport
 from quickalign.train import resume
 from quickalign.train.checkpoint import Checkpoint
@@ -90,7 +90,7 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable
     if finished := _go_on(prepared, checkpoint, observer, processes):
         return finished
     if processes.is_main:
-        atomic.write_text(spec.output / "spec.json", spec.model_dump_json(indent=1) + "\n")
+        atomic.write_text(spec.output / "spec.json", dump(spec))
     setup = load(prepared, observer, processes)
     finish = Finish(setup, prepared, observer)
     finish.answer_before()

@@ -121,7 +121,14 @@ def test_converted_once_by_content(tmp_path: object, monkeypatch: pytest.MonkeyP
             object.__setattr__(wanted, name, value)
         return store.converted(wanted, "openvino", {"format": "1"}, read, write)  # type: ignore[arg-type]
 
+    imported: list[str] = []
+    monkeypatch.setattr(load, "import_module", imported.append)
+    load.prepare()
+    early = list(imported)
+    assert early, "a first conversion's packages are imported before the model is named"
     first = ask()
+    load.prepare()
+    assert imported == early, "what was converted before needs none of them"
     assert (first.context, first.vocabulary, first.end_tokens, first.windows) == (512, 160, (1,), (0, 0))
     assert (first.folder / "graph.xml").read_text() == "a graph"
     assert ask() == first

@@ -47,8 +47,9 @@ def loader(engine: str) -> Callable[[Load], Core]:
     """
     match resolve_engine(engine):
         case "openvino":
-            from quickalign.serve.engines.openvino.load import load_openvino  # noqa: PLC0415 - for its own process
+            from quickalign.serve.engines.openvino.load import load_openvino, prepare  # noqa: PLC0415 - as below
 
+            prepare()
             return load_openvino
         case "vllm":
             from quickalign.serve.engines.vllm.load import load_vllm  # noqa: PLC0415 - for its own process

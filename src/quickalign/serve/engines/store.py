@@ -66,7 +66,7 @@ def converted(
         read: loads the model for conversion and for the probes' answers; called only where one of them is missing.
         write: writes what the engine needs into a folder and returns the layers' windows.
     """
-    folder = paths.home() / "cache" / kind / _key(load, versions)
+    folder = _folder(kind) / _key(load, versions)
     folder.parent.mkdir(parents=True, exist_ok=True)
     answers = folder / f"answers-{_digest([load.probes, load.probe_tokens])[:16]}.json"
     with FileLock(folder.with_suffix(".lock")):
@@ -85,6 +85,15 @@ def converted(
         found = _read(folder, answers if load.probes else None)
     kept.shrink(folder.parent, load.cache_bytes)
     return found
+
+
+def is_empty(kind: str) -> bool:
+    """Whether nothing was converted for `kind` yet, so that the first model will be."""
+    return not any(_folder(kind).glob(f"*/{_FACTS}"))
+
+
+def _folder(kind: str) -> Path:
+    return paths.home() / "cache" / kind
 
 
 def _read(folder: Path, answers: Path | None) -> Converted:

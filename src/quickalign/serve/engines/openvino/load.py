@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,16 @@ _FORMAT = "1"
 _GRAPH, _WEIGHTS = "graph.xml", "graph.bin"
 _LIBRARIES = ("openvino", "torch", "transformers", "peft")
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
+
+
+def prepare() -> None:
+    """Import what a conversion needs where one is sure to come, while the other process still looks for the model.
+
+    Nothing that asks for bitsandbytes, as PEFT does: whether that is needed, the model tells.
+    """
+    if store.is_empty("openvino"):
+        import_module("transformers.masking_utils")
+        import_module("transformers.generation.utils")
 
 
 def load_openvino(load: Load) -> PagedCore:
