@@ -29,7 +29,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -143,7 +143,7 @@ def replica(model: str, engine: str, precision: str) -> Iterator[str]:
 
 @contextmanager
 def peer(command: str, model: str) -> Iterator[str]:
-    """Another server, when it lists its models."""
+    """Another server, when it is up."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -162,11 +162,11 @@ def _wait_for(endpoint: str, process: subprocess.Popen[Any]) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"it ended with exit code {process.returncode}")
-        try:
-            if httpx.get(f"{endpoint}/v1/models", timeout=5, trust_env=False).status_code == httpx.codes.OK:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
+        for path in ("/health", "/v1/models"):  # of one or the other: `transformers serve` asks a hub for its models
+            with suppress(httpx.HTTPError):
+                if httpx.get(endpoint + path, timeout=5, trust_env=False).status_code == httpx.codes.OK:
+                    return
+        time.sleep(0.5)
     raise RuntimeError(f"it was not ready in {START_SECONDS:.0f} s")
 
 
