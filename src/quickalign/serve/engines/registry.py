@@ -47,7 +47,7 @@ def loader(engine: str) -> Callable[[Load], Core]:
     """
     match resolve_engine(engine):
         case "openvino":
-            from quickalign.serve.engines.openvino.load import load_openvino, prepare  # noqa: PLC0415 - as below
+            from quickalign.serve.engines.openvino.load import load_openvino, prepare  # noqa: PLC0415 - for its process
 
             prepare()
             return load_openvino
