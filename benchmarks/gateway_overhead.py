@@ -27,6 +27,7 @@ import uvicorn
 
 from benchmarks.in_process import TOKENS, read_prompt
 from quickalign.api.app import make_app
+from quickalign.api.protocol import BoundedHttp
 from quickalign.core.wire.services import Limits, ServiceMetrics, ServiceState
 from quickalign.platform import Platform
 from quickalign.platform.services.routes import Route, Upstream
@@ -222,7 +223,7 @@ def serve_gateway(url: str) -> None:
         platform = Platform.open(Path(home))
         app = make_app(platform, endpoints=OneService(url))
         config = uvicorn.Config(
-            app, port=0, loop="uvloop", http="h11", lifespan="off", log_level="error", access_log=False
+            app, port=0, loop="uvloop", http=BoundedHttp, lifespan="off", log_level="error", access_log=False
         )
         with config.bind_socket() as listener:
             print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)

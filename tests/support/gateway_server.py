@@ -11,6 +11,7 @@ import uvicorn
 
 from quickalign.api import logs
 from quickalign.api.app import make_app
+from quickalign.api.protocol import BoundedHttp
 from quickalign.platform.services.routes import Upstream
 from tests.support.gateways import FakeEndpoints
 from tests.support.platforms import open_stub
@@ -26,7 +27,7 @@ def main(home: str, url: str) -> None:
     logs.configure()
     config = uvicorn.Config(
         make_app(platform, endpoints=endpoints),
-        http="h11",
+        http=BoundedHttp,
         lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=2,

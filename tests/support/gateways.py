@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from quickalign.api.protocol import BoundedHttp
 from quickalign.core.wire.jobs import Reason
 from quickalign.core.wire.services import Limits, ServiceMetrics, ServiceState
 from quickalign.platform.services.routes import Route, Upstream
@@ -207,7 +208,7 @@ def running(app: Any) -> Iterator[str]:
     """The application behind a socket; yields its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http="h11", log_config=None, lifespan="off", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, http=BoundedHttp, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -12,9 +12,9 @@ from quickalign.api import parts as parts_
 from quickalign.api.access import Slow
 from quickalign.api.dialects import SignedDialects
 from quickalign.api.documented import with_problem
-from quickalign.api.gateway import router as gateway
 from quickalign.api.gateway.endpoints import Endpoints
 from quickalign.api.gateway.gateway import Gateway
+from quickalign.api.gateway.router import routes
 from quickalign.api.limits import Limits
 from quickalign.api.metrics import Metrics
 from quickalign.api.native import (
@@ -45,6 +45,7 @@ def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoint
 
     Its gateway leads to `endpoints`, by default the platform's own.
     """
+    gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
     app = FastAPI(
         title="quickalign",
         summary=_SUMMARY,
@@ -53,20 +54,20 @@ def make_app(platform: Platform, parts: Sequence[Part] = (), endpoints: Endpoint
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        routes=routes(gateway),  # before all others: they are asked most, and how soon they answer is felt most
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     metrics = Metrics(platform)
     app.state.platform, app.state.metrics, app.state.slow = platform, metrics, Slow()
     app.state.streams = Streams(metrics)
-    app.state.gateway = Gateway(endpoints or platform.services.endpoints, platform.tokens, platform.config)
-    metrics.add(app.state.gateway.figures)
+    app.state.gateway = gateway
+    metrics.add(gateway.figures)
     # before all others: a page that asks every other second need not be held against a hundred routes
     parts_.install(app, platform, parts)
     app.include_router(health.router)
     for part in (models, files, jobs, streams, services, service_streams, service_tokens, votes, pai, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_schema_router(app))
-    app.include_router(gateway.router)
     app.include_router(openai.router, prefix="/v1", include_in_schema=False)
     problems.install(app)
     # the last one added is the outermost

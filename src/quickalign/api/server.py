@@ -23,6 +23,7 @@ from quickalign.api import logs
 from quickalign.api.app import make_app
 from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.parts import Part
+from quickalign.api.protocol import BoundedHttp
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
@@ -33,7 +34,6 @@ _ANSWER_SECONDS = 8
 """How long answers of services may go on when the server is told to end; then they end with an error event."""
 _ENTRY_TICKS = 50
 """How often a server among others looks for server.json, in Uvicorn's ticks of a tenth of a second."""
-_MAX_HEADER_BYTES = 64 << 10
 _FILES = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -170,7 +170,7 @@ class _Server(uvicorn.Server):
             settings = uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="h11",  # which bounds what headers may take
+                http=BoundedHttp,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -178,7 +178,6 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-                h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
                 ssl_certfile=config.tls_certificate,
                 ssl_keyfile=config.tls_key,
             )

@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
 from quickalign.serve.engine import EngineBusyError, EngineFailedError, EngineInfo, Generation, Load, TokenOut
+from quickalign.serve.pipe import Pipe, Unpacker, pack
 
 _END_SECONDS = 5.0
 _RETRY_AFTER = 1
@@ -33,7 +32,7 @@ class Child:
                 stdout=2,  # standard output says when the replica is ready, and nothing else
                 env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
             )
-        self.connection = Connection(ours.detach())
+        self.pipe = Pipe(ours)
 
     def load(self, load: Load) -> EngineInfo:
         """Let it load a model; waits until it has.
@@ -43,8 +42,8 @@ class Child:
             EngineFailedError: the process ended.
         """
         try:
-            self.connection.send(load)
-            answer = self.connection.recv()
+            self.pipe.send(load)
+            answer = self.pipe.receive()
         except (EOFError, OSError):
             ending = _ending(self.process.wait())
             raise EngineFailedError(f"The engine's process ended with {ending} while it loaded.") from None
@@ -55,6 +54,7 @@ class Child:
 
     def end(self) -> None:
         """End the process at once; one that has ended already is no error."""
+        self.pipe.side.close()
         self.process.kill()
         self.process.wait()
 
@@ -104,8 +104,11 @@ class ProcessStream:
         return ended
 
 
-class ProcessEngine:
-    """An engine in a process of its own. All methods belong to the event loop that started it."""
+class ProcessEngine(asyncio.Protocol):
+    """An engine in a process of its own. All methods belong to the event loop that started it.
+
+    The loop itself reads and writes: a thread for either would cost more than all else that a token goes through.
+    """
 
     def __init__(self, child: Child, info: EngineInfo, *, max_waiting: int) -> None:
         self.info = info
@@ -114,15 +117,11 @@ class ProcessEngine:
         self.running = 0
         self.capacity = info.slots + max_waiting
         self._process = child.process
-        self._connection = child.connection
         self._streams: dict[int, ProcessStream] = {}
         self._numbers = iter(range(1 << 62))
-        self._loop = asyncio.get_running_loop()
+        self._unpacker = Unpacker()
+        self._wire: asyncio.WriteTransport | None = None
         self._ending: asyncio.Task[None] | None = None
-        # A pipe that is full would hold the event loop up, so commands are written by a thread, in their order. What
-        # comes is read by the loop itself: a thread would cost more than all else that a token goes through.
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="engine-writer")
-        self._loop.add_reader(self._connection, self._read)
 
     @classmethod
     async def start(cls, child: Child, load: Load, *, max_waiting: int) -> ProcessEngine:
@@ -134,10 +133,14 @@ class ProcessEngine:
         """
         try:
             info = await asyncio.to_thread(child.load, load)
+            engine = cls(child, info, max_waiting=max_waiting)
+            child.pipe.side.setblocking(False)
+            loop = asyncio.get_running_loop()
+            engine._wire, _ = await loop.create_unix_connection(lambda: engine, sock=child.pipe.side)
         except BaseException:
             child.end()
             raise
-        return cls(child, info, max_waiting=max_waiting)
+        return engine
 
     @property
     def pid(self) -> int:
@@ -161,8 +164,7 @@ class ProcessEngine:
         number = next(self._numbers)
         self.running += len(choices)
         self._streams[number] = stream = ProcessStream(self, number, choices)
-        for generation in generations:
-            self._write((number, generation))
+        self._write([(number, generation) for generation in generations])
         return stream
 
     def drop(self, number: int, choice: int | None, count: int, *, over: bool) -> None:
@@ -170,7 +172,7 @@ class ProcessEngine:
         self.running -= count
         if over:
             self._streams.pop(number, None)
-        self._write((number, choice))
+        self._write([(number, choice)])
 
     def fail(self, reason: str) -> None:
         """End every open stream with an error, and take no more requests."""
@@ -186,8 +188,8 @@ class ProcessEngine:
     async def close(self) -> None:
         """End the process and every stream."""
         self.fail("The replica is shutting down.")
-        self._loop.remove_reader(self._connection)
-        self._writer.shutdown(wait=False, cancel_futures=True)
+        if self._wire is not None:
+            self._wire.abort()
         self._process.terminate()
         try:
             await asyncio.to_thread(self._process.wait, _END_SECONDS)
@@ -195,25 +197,21 @@ class ProcessEngine:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
 
-    def _write(self, message: Any) -> None:
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        for told in self._unpacker.push(data):
+            self._dispatch(told)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`. The end of the process is the end of all streams."""
         if self.failure is None:
-            self._writer.submit(self._send, message)
+            self._ending = asyncio.ensure_future(self._tell_ending())
 
-    def _send(self, message: Any) -> None:
-        try:
-            self._connection.send(message)
-        except (OSError, ValueError):  # the process is gone; the reader tells everybody
-            return
-
-    def _read(self) -> None:
-        """Pass on one message of the process, which writes whole ones at once; its end is the end of all streams."""
-        try:
-            told = self._connection.recv()
-        except (EOFError, OSError):
-            self._loop.remove_reader(self._connection)
-            self._ending = self._loop.create_task(self._tell_ending())
-            return
-        self._dispatch(told)
+    def _write(self, messages: Sequence[Any]) -> None:
+        """Send messages; what the process does not take at once is kept, so that this never waits."""
+        if self.failure is None:
+            assert self._wire is not None
+            self._wire.write(b"".join(map(pack, messages)))
 
     async def _tell_ending(self) -> None:
         code = await asyncio.to_thread(self._process.wait)

@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import threading
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from quickalign.core.startup import uncollected
 from quickalign.serve.engine import Core, Generation, Load, TokenOut
 from quickalign.serve.engines.registry import loader
 from quickalign.serve.lean import is_quantised, leave_out
+from quickalign.serve.pipe import Pipe
 
 _log = logging.getLogger(__name__)
 _MOST_FAILURES = 3
@@ -32,35 +32,35 @@ def main(arguments: list[str]) -> int:
     """Serve the connection with this file descriptor by the engine of this name."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other process decides
-    connection = Connection(socket.socket(fileno=int(arguments[0])).detach())
+    pipe = Pipe(socket.socket(fileno=int(arguments[0])))
     try:
         with uncollected():
             make = loader(arguments[1])  # before the first message, so that imports take no time behind it
-            load: Load = connection.recv()
+            load: Load = pipe.receive()
             if not is_quantised(Path(load.weights), load.quantization):
                 leave_out("bitsandbytes")  # where the engine has not looked for it yet
             commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-            threading.Thread(target=_read, args=(connection, commands), daemon=True).start()  # loading may take minutes
+            threading.Thread(target=_read, args=(pipe, commands), daemon=True).start()  # loading may take minutes
             core = make(load)
     except EOFError:  # the other side has found something wrong
         return 0
     except QuickalignError as error:
-        connection.send(error)
+        pipe.send(error)
         return error.exit_code
-    connection.send(core.info)
-    return _loop(core, connection, commands)
+    pipe.send(core.info)
+    return _loop(core, pipe, commands)
 
 
-def _read(connection: Connection, commands: queue.SimpleQueue[Any]) -> None:
+def _read(pipe: Pipe, commands: queue.SimpleQueue[Any]) -> None:
     """Pass commands on as they come; the end of the connection is the end of the process, whatever it is doing."""
     while True:
         try:
-            commands.put(connection.recv())
+            commands.put(pipe.receive())
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _loop(core: Core, connection: Connection, commands: queue.SimpleQueue[Any]) -> int:
+def _loop(core: Core, pipe: Pipe, commands: queue.SimpleQueue[Any]) -> int:
     failures = 0
     while True:
         _obey(core, commands)
@@ -73,7 +73,7 @@ def _loop(core: Core, connection: Connection, commands: queue.SimpleQueue[Any]) 
             if failures == _MOST_FAILURES:
                 raise
             out = core.abandon(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-        _send(connection, out)
+        _send(pipe, out)
 
 
 def _obey(core: Core, commands: queue.SimpleQueue[Any]) -> None:
@@ -92,11 +92,11 @@ def _obey(core: Core, commands: queue.SimpleQueue[Any]) -> None:
             waits = core.idle and commands.empty()
 
 
-def _send(connection: Connection, out: list[tuple[int, TokenOut]]) -> None:
+def _send(pipe: Pipe, out: list[tuple[int, TokenOut]]) -> None:
     if not out:
         return
     try:
-        connection.send(out)
+        pipe.send(out)
     except OSError:
         os._exit(0)
 

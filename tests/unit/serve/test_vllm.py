@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
@@ -20,6 +19,7 @@ from quickalign.serve.engines.vllm import environment, server
 from quickalign.serve.engines.vllm.core import VllmCore
 from quickalign.serve.engines.vllm.load import load_vllm
 from quickalign.serve.engines.vllm.messages import apart, body_of
+from quickalign.serve.pipe import Pipe
 from tests.support.runs import small_model
 
 LOADING = """
@@ -180,8 +180,8 @@ def test_an_engine_whose_replica_goes_while_it_loads_ends(folder: Path) -> None:
             text=True,
         )
     assert engine.stdout is not None
-    with engine.stdout, Connection(ours.detach()) as connection:
-        connection.send(wanted(folder))
+    with engine.stdout, ours:
+        Pipe(ours).send(wanted(folder))
         assert engine.stdout.readline() == "loading\n"
     assert engine.wait(30) == 0
 

@@ -25,9 +25,7 @@ async def complete_text(replica: Replica, request: Request) -> Response:
     arrived = time.monotonic()
     body = await replica.read(request, CompletionBody)
     given = read_prompts(body.prompt, replica.engine.info.vocabulary)
-    prompts = await replica.encode(
-        lambda: [replica.prompts.text(one) if isinstance(one, str) else one for one in given]
-    )
+    prompts = await _encoded(replica, given)
     answers = replica.answer(body, prompts, arrived)
     maker = _Maker(replica, body, given, prompts, answers)
     if body.stream:
@@ -36,6 +34,15 @@ async def complete_text(replica: Replica, request: Request) -> Response:
         return respond_json(await while_connected(request, maker.whole()))
     finally:
         answers.cancel()
+
+
+async def _encoded(replica: Replica, given: Sequence[str | list[int]]) -> list[list[int]]:
+    """The prompts in token ids; those that are given so need no tokenizer."""
+    ids = [one for one in given if not isinstance(one, str)]
+    if len(ids) == len(given):
+        return ids
+    text = replica.prompts.text
+    return await replica.encode(lambda: [text(one) if isinstance(one, str) else one for one in given])
 
 
 class _Maker:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ExceptionHandler
 
 from quickalign.core.errors import QuickalignError
 from quickalign.serve.engine import EngineBusyError, EngineFailedError
@@ -88,14 +89,12 @@ def from_validation(error: ValidationError) -> ApiError:
     return bad_value(f"{where}: {message}." if where else f"{message}.", where or None, kind)
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Answer every error of `app` in OpenAI's form."""
+async def _handle(_: Request, error: Exception) -> Response:
+    return from_exception(error).response()
 
-    async def handle(_: Request, error: Exception) -> Response:
-        return from_exception(error).response()
 
-    for kind in (ApiError, QuickalignError, HTTPException, Exception):
-        app.add_exception_handler(kind, handle)
+HANDLERS: dict[Any, ExceptionHandler] = dict.fromkeys((ApiError, QuickalignError, HTTPException, Exception), _handle)
+"""For an application that answers every error in OpenAI's form."""
 
 
 def _path(parts: tuple[int | str, ...]) -> str:
