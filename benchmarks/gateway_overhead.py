@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -36,8 +37,9 @@ TOKEN = "token"  # noqa: S105 - opens a gateway that lives as long as the benchm
 STREAMS = (1, 8)
 LEAST_RATIO, MOST_ADDED_MS = 0.95, 5.0
 # The time to the first token is asked for often and with a short prompt: the engine's own part of it, and how much that
-# part varies, are then small beside what HTTP adds.
-FIRST_PROMPT, FIRST_ROUNDS = 8, 40
+# part varies, are then small beside what HTTP adds. A stream asks again a while after it was answered, so that requests
+# come whenever they come; the first ones, which come all at once, are left out.
+FIRST_PROMPT, FIRST_ROUNDS, FIRST_ANSWERS, FIRST_TOKENS, FIRST_PAUSE = 8, 10, 6, (8, 24), 0.03
 
 
 class OneService:
@@ -71,11 +73,26 @@ class OneService:
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked at once: so many streams, of so many tokens of the prompt, answered with so many tokens."""
+    """What is asked: so many tokens of the prompt, and for each stream its requests, one after another.
 
-    streams: int
+    Of a request, how many seconds after the answer before it comes, and how many tokens it asks for.
+    """
+
     prompt: int
-    tokens: int
+    streams: list[list[tuple[float, int]]]
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all answers."""
+        return sum(tokens for stream in self.streams for _, tokens in stream)
+
+
+def spread(streams: int) -> Load:
+    """Streams that ask on and on, each at times of its own."""
+    draw = random.Random(streams)  # the same for every way
+    each = range(FIRST_ANSWERS)
+    asked = [[(draw.uniform(0, FIRST_PAUSE), draw.randint(*FIRST_TOKENS)) for _ in each] for _ in range(streams)]
+    return Load(FIRST_PROMPT, asked)
 
 
 @dataclass
@@ -103,8 +120,8 @@ class Seen:
         return self.spent / self.tokens * 1e6
 
 
-Ask = Callable[[Load], tuple[float, list[float]]]
-"""Has a load answered; returns seconds in all, and to each first token."""
+Ask = Callable[[Load], tuple[float, list[list[float]]]]
+"""Has a load answered; returns seconds in all, and to each first token, stream by stream."""
 
 
 async def _one(session: aiohttp.ClientSession, url: str, prompt: list[int], tokens: int) -> float:
@@ -133,11 +150,17 @@ def over_http(url: str, prompt: list[int]) -> Iterator[Ask]:
     async def opened() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
 
-    async def together(load: Load) -> tuple[float, list[float]]:
+    async def together(load: Load) -> tuple[float, list[list[float]]]:
         begun = time.perf_counter()
-        ones = (_one(session, url, prompt[: load.prompt], load.tokens) for _ in range(load.streams))
-        firsts = await asyncio.gather(*ones)
+        firsts = await asyncio.gather(*(stream(prompt[: load.prompt], requests) for requests in load.streams))
         return time.perf_counter() - begun, firsts
+
+    async def stream(asked: list[int], requests: list[tuple[float, int]]) -> list[float]:
+        firsts = []
+        for pause, tokens in requests:
+            await asyncio.sleep(pause)
+            firsts.append(await _one(session, url, asked, tokens))
+        return firsts
 
     with asyncio.Runner() as runner:
         session = runner.run(opened())
@@ -148,10 +171,10 @@ def over_http(url: str, prompt: list[int]) -> Iterator[Ask]:
 def in_process(process: subprocess.Popen[str]) -> Ask:
     """Answers of the engine in `benchmarks.in_process`."""
 
-    def ask(load: Load) -> tuple[float, list[float]]:
+    def ask(load: Load) -> tuple[float, list[list[float]]]:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(f"{json.dumps([load.streams, load.prompt, load.tokens])}\n")
+        process.stdin.write(f"{json.dumps([load.prompt, load.streams])}\n")
         process.stdin.flush()
         seconds, firsts = json.loads(process.stdout.readline())
         return seconds, firsts
@@ -170,9 +193,9 @@ def measure(ways: dict[str, Ask], watched: dict[str, int], load: Load, rounds: i
             before = sum(processes[way].cpu_times()[:2]) if way in processes else 0.0
             seconds, firsts = ask(load)
             seen[way].spent += sum(processes[way].cpu_times()[:2]) - before if way in processes else 0.0
-            seen[way].tokens += load.streams * load.tokens
-            seen[way].rates.append(load.streams * load.tokens / seconds)
-            seen[way].first += [first * 1e3 for first in firsts]
+            seen[way].tokens += load.tokens
+            seen[way].rates.append(load.tokens / seconds)
+            seen[way].first += [first * 1e3 for stream in firsts for first in stream[1:]]
     return seen
 
 
@@ -190,13 +213,9 @@ def tell_rates(streams: int, seen: dict[str, Seen]) -> bool:
 
 
 def tell_first(streams: int, seen: dict[str, Seen]) -> bool:
-    """Print the times to the first token; whether the bound is kept.
-
-    Several streams come to an engine in its own process all at once, and over HTTP one after another, so that the first
-    of them begins without the others: what HTTP costs then is what the gateway adds to the replica.
-    """
+    """Print the times to the first token; whether the bound is kept."""
     engine, replica, gateway = seen["engine"], seen["replica"], seen["gateway"]
-    added = gateway.first_ms - (engine.first_ms if streams == 1 else replica.first_ms)
+    added = gateway.first_ms - engine.first_ms
     print(
         f"{streams} streams: first token {engine.first_ms:.1f} ms in process, {replica.first_ms:.1f} ms from the "
         f"replica, {gateway.first_ms:.1f} ms through the gateway ({added:+.1f} ms)",
@@ -254,9 +273,9 @@ def main() -> int:
         watched = {"replica": endpoint.pid, "gateway": gateway.pid}
         kept = []
         for streams in STREAMS:
-            whole, short = Load(streams, len(prompt), TOKENS), Load(streams, FIRST_PROMPT, 2)
+            whole = Load(len(prompt), [[(0.0, TOKENS)]] * streams)
             kept.append(tell_rates(streams, measure(ways, watched, whole, given.rounds)))
-            kept.append(tell_first(streams, measure(ways, watched, short, FIRST_ROUNDS)))
+            kept.append(tell_first(streams, measure(ways, watched, spread(streams), FIRST_ROUNDS)))
     return int(not all(kept))
 
 

@@ -1,8 +1,8 @@
 """The bare engine: `python -m benchmarks.in_process --model MODEL --engine ENGINE`, for `benchmarks.gateway_overhead`.
 
-It writes a line when it has loaded. Then it reads lines of JSON: how many answers to make at once, how many tokens of
-the prompt to take, and how many to answer with; and writes for each the seconds that they took in all, and those to
-each one's first token.
+It writes a line when it has loaded. Then it reads lines of JSON: how many tokens of the prompt to take, and for each
+stream its requests: how many seconds after the answer before, and for how many tokens. It writes for each the seconds
+that they took in all, and those from each request to its first token, stream by stream.
 """
 
 from __future__ import annotations
@@ -30,16 +30,54 @@ def read_prompt(model: str) -> list[int]:
     return make_prompts(find(ServeSpec(model=model)), None).chat([Message("user", PROMPT)])
 
 
-def answer(core: Core, prompt: tuple[int, ...], count: int, tokens: int) -> tuple[float, list[float]]:
-    """Answer the prompt `count` times at once: seconds in all, and to each first token."""
-    sampling = Sampling(max_tokens=tokens, temperature=0)
-    started, first = time.perf_counter(), dict[int, float]()
-    for number in range(count):
-        core.add(number, Generation(prompt, sampling))
-    while not core.idle:
-        for number, _ in core.step():
-            first.setdefault(number, time.perf_counter() - started)
-    return time.perf_counter() - started, list(first.values())
+class Streams:
+    """Streams of requests to the engine, each of which asks again a while after it was answered.
+
+    A request that comes while the engine computes a step is taken in after it, and has waited since it came.
+
+    Args:
+        core: the engine.
+        prompt: what every request asks.
+        wanted: for each stream its requests: seconds after the answer before, and how many tokens.
+    """
+
+    def __init__(self, core: Core, prompt: tuple[int, ...], wanted: list[list[tuple[float, int]]]) -> None:
+        self._core, self._prompt = core, prompt
+        self._wanted = [iter(one) for one in wanted]
+        self._due: dict[int, tuple[float, int]] = {}
+        self._waiting: dict[int, float] = {}
+        self.firsts: list[list[float]] = [[] for _ in wanted]
+
+    def run(self) -> float:
+        """Answer all requests; returns the seconds that it took."""
+        started = time.perf_counter()
+        for stream in range(len(self.firsts)):
+            self._plan(stream)
+        while self._due or not self._core.idle:
+            self._take()
+            if self._core.idle:
+                time.sleep(max(min(when for when, _ in self._due.values()) - time.perf_counter(), 0))
+                continue
+            for stream, told in self._core.step():
+                if stream in self._waiting:
+                    self.firsts[stream].append(time.perf_counter() - self._waiting.pop(stream))
+                if told.finish is not None:
+                    self._plan(stream)
+        return time.perf_counter() - started
+
+    def _plan(self, stream: int) -> None:
+        request = next(self._wanted[stream], None)
+        if request is not None:
+            self._due[stream] = (time.perf_counter() + request[0], request[1])
+
+    def _take(self) -> None:
+        """Give the engine the requests that have come."""
+        now = time.perf_counter()
+        for stream, (when, tokens) in list(self._due.items()):
+            if when <= now:
+                del self._due[stream]
+                self._waiting[stream] = when
+                self._core.add(stream, Generation(self._prompt, Sampling(max_tokens=tokens, temperature=0)))
 
 
 def main() -> None:
@@ -54,8 +92,9 @@ def main() -> None:
     prompt = tuple(read_prompt(given.model))
     print("loaded", flush=True)
     for line in sys.stdin:
-        count, length, tokens = json.loads(line)
-        print(json.dumps(answer(core, prompt[:length], count, tokens)), flush=True)
+        length, streams = json.loads(line)
+        asked = Streams(core, prompt[:length], streams)
+        print(json.dumps([asked.run(), asked.firsts]), flush=True)
 
 
 if __name__ == "__main__":
