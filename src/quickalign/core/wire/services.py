@@ -136,6 +136,7 @@ class Revision(Wire):
     adapter_path: str | None = None
     context: int | None = None
     weights_bytes: int | None = None
+    shared_base: str | None = Field(default=None, description="The base that it shares with other services of it.")
     proof: tuple[Check, ...] = ()
     reason: Reason | None = Field(default=None, description="Why it failed.")
     created_at: Timestamp
@@ -149,6 +150,7 @@ class ReplicaView(Wire):
     state: Literal["waiting", "starting", "ready", "backing_off", "stopping"]
     device: str | None = None
     pid: int | None = None
+    keeper: int | None = Field(default=None, description="The process that keeps the base it shares.")
     port: int | None = None
     restarts: int = 0
     memory_bytes: int | None = None
