@@ -98,7 +98,7 @@ def _spec(visit: Visit) -> dict[str, Any]:
         if (number := _number(visit, name)) is not None:
             spec[name] = number
     if shares := visit.given("share_base"):
-        spec["share_base"] = shares == "true"
+        spec["share_base"] = shares
     if prompt := visit.given("system_prompt").strip():
         spec["system_prompt"] = prompt
     checked: RevisionSpec = _checked(RevisionSpec, spec)

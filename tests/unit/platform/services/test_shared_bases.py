@@ -9,6 +9,7 @@ import pytest
 
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.services import ServiceState, ServiceUpdate, Source
+from quickalign.platform.config import Config, RayConfig
 from quickalign.platform.devices import Device
 from quickalign.platform.processes import identify
 from quickalign.platform.services import keepers
@@ -123,7 +124,8 @@ def test_what_cannot_be_shared_is_refused_when_it_is_asked_for(gpu, tmp_path):
 
 def test_on_a_cluster_it_is_refused_and_never_done_by_itself(tmp_path, monkeypatch):
     monkeypatch.setenv(environment.PYTHON_VARIABLE, sys.executable)
-    stage = Stage(tmp_path / "home", devices=(CPU, GPU), on_cluster=True)
+    config = Config(executor="ray", ray=RayConfig(address="http://127.0.0.1:9"))
+    stage = Stage(tmp_path / "home", devices=(CPU, GPU), config=config)
     try:
         with pytest.raises(OptionError, match=r"share_base=true.*executor=ray"):
             made(stage, "one", share_base=True)
