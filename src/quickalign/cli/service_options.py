@@ -54,6 +54,15 @@ Context = Annotated[
     int | None,
     typer.Option("--context", min=8, help=_about(RevisionSpec, "context"), show_default=False, rich_help_panel=_HOW),
 ]
+ShareBase = Annotated[
+    bool | None,
+    typer.Option(
+        "--share-base/--no-share-base",
+        help=_about(RevisionSpec, "share_base"),
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
 MaxConcurrency = Annotated[
     int | None,
     typer.Option(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from quickalign.core.errors import OptionError
 from quickalign.core.wire.services import Autoscaling
 from quickalign.serve import spec as specs
 from quickalign.serve.spec import ServeSpec
@@ -47,4 +48,10 @@ def parse(values: dict[str, Any], name: str = "the specification") -> ServiceSpe
     Raises:
         OptionError: a value that cannot be.
     """
-    return specs.validated(ServiceSpec, values, name)
+    spec = specs.validated(ServiceSpec, values, name)
+    if spec.share_base:
+        raise OptionError(
+            "share_base=true is not possible on a cluster: it gives each replica a place of its own.",
+            "Leave share_base out, or set it to false.",
+        )
+    return spec.model_copy(update={"share_base": False})

@@ -156,6 +156,10 @@ SAID = (
     _("Set weights=int8 or int4, a shorter context or a lower max_concurrency, or take a smaller model."),
     _("gpus=%(number)s is not possible: a replica runs as one process, which uses one GPU."),
     _("Set gpus to 1, or leave it out; replicas spread over GPUs."),
+    _("share_base=true is not possible with executor=ray: the cluster gives each replica a place of its own."),
+    _("Leave share_base out, or set it to false; or let the operator set executor = 'local' in config.toml."),
+    _("share_base=true is not possible with weights=%(weights)s: vllm keeps a base as it is."),
+    _("Leave weights out, or set share_base to false and engine=openvino."),
     _("This took longer than %(seconds)s seconds and was ended."),
     _("Use a smaller file, or let the operator raise estimate_seconds."),
     # files

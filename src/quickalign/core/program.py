@@ -8,6 +8,8 @@ from pathlib import Path
 
 from quickalign.core.errors import OptionError, QuickalignError
 
+LEASE_MARK = "QUICKALIGN_LEASE"
+"""The variable by which everything that an attempt starts is known, wherever it goes."""
 CRASHED = 70
 """The exit code for what no error of `core.errors` describes."""
 AWAY = 75

@@ -4,7 +4,7 @@ from functools import cache
 from importlib import metadata
 
 from quickalign import __version__
-from quickalign.core.wire.system import DeviceInfo, SystemInfo
+from quickalign.core.wire.system import DeviceInfo, SharedBase, SystemInfo
 from quickalign.platform.db.engine import Database
 from quickalign.platform.devices import Device
 from quickalign.platform.home import Home
@@ -43,6 +43,12 @@ class System:
                 reserved_bytes=load.memory_bytes,
                 jobs=tuple(load.jobs),
                 services=tuple(load.services),
+                bases=tuple(
+                    SharedBase(
+                        name=base.shared.base, memory_bytes=base.shared.memory_bytes, services=tuple(base.services)
+                    )
+                    for base in load.bases.values()
+                ),
             )
             for load in found
         )

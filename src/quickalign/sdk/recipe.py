@@ -213,7 +213,8 @@ class ModelTrainingRecipe:
             instance_count: replicas.
             resource_config: the same as `{"gpu": N}`.
             options: `engine`, `precision`, `weights`, `system_prompt`, `context`, `max_concurrency`, `max_waiting`,
-                `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`; `autoscaling` on a cluster.
+                `share_base`, `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`;
+                `autoscaling` on a cluster.
             wait: whether to return only when it answers.
             labels: up to 16 labels of your own; those of the recipe when None.
             serializer: of the predictor.

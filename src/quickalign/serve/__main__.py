@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", "weights", choices=get_args(Weights))
     add("--drain-seconds", "drain_seconds", type=float)
     add("--cache-gb", "cache_gb", type=float)
+    add("--share-base", "share_base", action=argparse.BooleanOptionalAction)
     add("--no-proof", "prove", action="store_false", default=None)
     return parser
 

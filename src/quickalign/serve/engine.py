@@ -114,6 +114,21 @@ class ReferenceAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class KeeperInfo:
+    """Who keeps a base that several replicas share.
+
+    Attributes:
+        key: of all that must be equal for those that share it.
+        pid: its process.
+        mark: by which everything that it started is known.
+    """
+
+    key: str
+    pid: int
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine has loaded.
 
@@ -128,6 +143,7 @@ class EngineInfo:
         adapter: how an adapter is applied: merged or beside; none where there is none.
         weights_bytes: what the weights take in memory.
         references: what transformers' own `generate` answers, for the proof.
+        keeper: who keeps the weights, where other replicas may use them too; None where they are this engine's alone.
     """
 
     engine: str
@@ -140,6 +156,7 @@ class EngineInfo:
     adapter: Literal["none", "merged", "beside"]
     weights_bytes: int
     references: tuple[ReferenceAnswer, ...] = field(default=(), repr=False)
+    keeper: KeeperInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +175,7 @@ class Load:
         probes: prompts that transformers' own `generate` answers before the engine starts.
         probe_tokens: the longest such answer.
         cache_bytes: what converted models may take on the disk.
+        share_base: whether replicas of one base share its weights; None where an adapter stays beside it anyway.
     """
 
     engine: str
@@ -171,6 +189,7 @@ class Load:
     probes: tuple[tuple[int, ...], ...] = ()
     probe_tokens: int = 0
     cache_bytes: int = 20_000_000_000
+    share_base: bool | None = None
 
 
 class Core(Protocol):
@@ -190,6 +209,13 @@ class Core(Protocol):
     @property
     def idle(self) -> bool:
         """Whether there is nothing to compute."""
+
+    def check(self) -> None:
+        """Look, while there is nothing to compute, whether something could be.
+
+        Raises:
+            RunError: what the engine needs has ended.
+        """
 
     def abandon(self, reason: str) -> list[tuple[int, TokenOut]]:
         """Give everything up after a step that failed; returns the last word on each open choice."""

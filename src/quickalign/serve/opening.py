@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -15,6 +15,7 @@ from quickalign.serve.chat import Prompts, make_prompts
 from quickalign.serve.checks import PROBE_TOKENS, Check
 from quickalign.serve.engine import EngineCannotError, Load
 from quickalign.serve.engines.registry import FALLBACK
+from quickalign.serve.engines.sharing import check_sharing
 from quickalign.serve.http.app import make_app
 from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.http.replica import Replica
@@ -64,6 +65,7 @@ class Opened:
             "context": info.context,
             "weights_bytes": info.weights_bytes,
             "limit": self.engine.capacity,
+            "keeper": None if info.keeper is None else asdict(info.keeper),
         }
 
 
@@ -77,6 +79,7 @@ async def open_replica(spec: ServeSpec, child: Child, tokens: Sequence[str]) -> 
     Raises:
         QuickalignError: it cannot be served.
     """
+    check_sharing(spec.share_base, child.engine)
     served = await asyncio.to_thread(find, spec)
     prompts = await asyncio.to_thread(make_prompts, served, spec.system_prompt)
     engine = await _start(spec, child, served, prompts)
@@ -99,6 +102,7 @@ async def _start(spec: ServeSpec, child: Child, served: Served, prompts: Prompts
     except EngineCannotError as error:
         if spec.engine != "auto" or child.engine == FALLBACK:
             raise
+        check_sharing(spec.share_base, FALLBACK)
         _log.warning("engine=%s cannot serve this, so engine=%s does: %s", child.engine, FALLBACK, error)
     return await ProcessEngine.start(
         Child(FALLBACK), _load(FALLBACK, spec, served, prompts), max_waiting=spec.max_waiting
@@ -119,4 +123,5 @@ def _load(engine: str, spec: ServeSpec, served: Served, prompts: Prompts) -> Loa
         probes=probe_prompts(prompts) if spec.prove else (),
         probe_tokens=PROBE_TOKENS,
         cache_bytes=int(spec.cache_gb * 1e9),
+        share_base=spec.share_base,
     )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
-from quickalign.core.wire.services import Weights
+from quickalign.core.wire.services import SHARE_BASE, Weights
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -51,6 +51,7 @@ class ServeSpec(BaseModel):
     context: int | None = Field(
         default=None, ge=8, le=1_048_576, description="Tokens of prompt and answer together; the model's own if unset."
     )
+    share_base: bool | None = Field(default=None, description=SHARE_BASE)
     ready_file: Path | None = Field(
         default=None, description="Where to write, when ready, the line that standard output is told."
     )

@@ -26,6 +26,8 @@ from quickalign.serve.pipe import Pipe
 
 _log = logging.getLogger(__name__)
 _MOST_FAILURES = 3
+_LOOK_SECONDS = 1.0
+"""How often an engine that has nothing to do looks whether it still could do something."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +50,11 @@ def main(arguments: list[str]) -> int:
         pipe.send(error)
         return error.exit_code
     pipe.send(core.info)
-    return _loop(core, pipe, commands)
+    try:
+        return _loop(core, pipe, commands)
+    except QuickalignError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
 
 
 def _read(pipe: Pipe, commands: queue.SimpleQueue[Any]) -> None:
@@ -77,13 +83,20 @@ def _loop(core: Core, pipe: Pipe, commands: queue.SimpleQueue[Any]) -> int:
 
 
 def _obey(core: Core, commands: queue.SimpleQueue[Any]) -> None:
-    """Take all commands there are; where there is nothing to compute, wait for one."""
+    """Take all commands there are; where there is nothing to compute, wait for one.
+
+    Raises:
+        RunError: the engine cannot compute any more.
+    """
     waits = core.idle
     while True:
         try:
-            number, what = commands.get(block=waits)
+            number, what = commands.get(block=waits, timeout=_LOOK_SECONDS if waits else None)
         except queue.Empty:
-            return
+            if not waits:
+                return
+            core.check()
+            continue
         waits = False
         if isinstance(what, Generation):
             core.add(number, what)

@@ -323,7 +323,8 @@ def test_status_of_a_named_server(cli, api, monkeypatch):
         {
             "version": "9.9", "versions": {}, "started_at": 1.7e9, "database": "sqlite", "home": "/srv/home",
             "devices": [{"name": "NVIDIA H100", "kind": "cuda", "index": 0, "total_bytes": 80 * 10**9,
-                         "reserved_bytes": 10**9, "jobs": [JOB]}],
+                         "reserved_bytes": 10**9, "jobs": [JOB],
+                         "bases": [{"name": "qwen2-7b", "memory_bytes": 14 * 10**9, "services": ["one", "two"]}]}],
             "queue": [{"job": job(2).id, "position": 1, "priority": 0, "resources": {"gpus": 1, "memory_bytes": 5},
                        "reason": {"code": "waiting_for_gpu", "message": "All GPUs are busy."}}],
             "jobs": {"running": 1, "queued": 1, "failed": 0},
@@ -332,7 +333,8 @@ def test_status_of_a_named_server(cli, api, monkeypatch):
     api.accidents.extend([httpx.Response(200, text=info.model_dump_json())] * 2)
     code, out, _ = cli("server", "status")
     assert code == 0
-    for part in (ENDPOINT, "9.9", "1 running, 1 queued", "NVIDIA H100 (cuda 0)", JOB, "All GPUs are busy."):
+    for part in (ENDPOINT, "9.9", "1 running, 1 queued", "NVIDIA H100 (cuda 0)", JOB, "All GPUs are busy.",
+                 "qwen2-7b", "14.0 GB", "one", "two"):  # fmt: skip
         assert part in out
     assert max(len(line) for line in out.splitlines()) <= 80
     assert json.loads(cli("server", "status", "--json")[1])["system"]["database"] == "sqlite"

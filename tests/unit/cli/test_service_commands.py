@@ -66,7 +66,7 @@ def test_bounds_of_replicas_on_a_cluster(cli, api):
 def test_deploy_takes_jobs_cards_and_every_option(cli, api):
     code, _, _ = cli(
         "deploy", "job-1", "--name", "s", "--checkpoint", "4", "--engine", "transformers", "--precision", "fp32",
-        "--weights", "int8", "--system-prompt", "", "--context", "64", "--max-concurrency", "3", "--max-waiting", "0",
+        "--weights", "int8", "--system-prompt", "", "--context", "64", "--no-share-base", "--max-concurrency", "3", "--max-waiting", "0",
         "--requests-per-minute", "9", "--concurrency", "2", "--gpus", "0",
     )  # fmt: skip
     assert code == 0
@@ -74,7 +74,7 @@ def test_deploy_takes_jobs_cards_and_every_option(cli, api):
         "name": "s",
         "spec": {
             "source": {"job": "job-1", "checkpoint": 4}, "engine": "transformers", "precision": "fp32",
-            "weights": "int8", "system_prompt": "", "context": 64, "max_concurrency": 3, "max_waiting": 0,
+            "weights": "int8", "system_prompt": "", "context": 64, "share_base": False, "max_concurrency": 3, "max_waiting": 0,
         },
         "limits": {"requests_per_minute": 9, "concurrency": 2},
         "gpus": 0,

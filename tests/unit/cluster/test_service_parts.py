@@ -99,6 +99,7 @@ def test_replicas_reserve_what_they_take_and_get_what_they_need_to_know():
         ({"autoscaling": {"min": 2, "max": 1}}, "min is 2 and max is 1"),
         ({"replicas": 2}, "replicas"),
         ({"host": "0.0.0.0"}, "without a token"),
+        ({"share_base": True}, "share_base=true is not possible on a cluster"),
     ],
 )
 def test_a_specification_that_cannot_be_is_refused(changes, said):

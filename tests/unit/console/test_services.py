@@ -42,6 +42,15 @@ def test_what_can_be_done_with_it(browser, change, platform, service):
     assert browser.get(where).status_code == 200
 
 
+def test_whether_the_base_is_shared_is_asked_and_kept(browser, change, platform, service):
+    assert service.revisions[0].spec.share_base is None
+    change("/services/base/update", source="model:qwen2-tiny-instruct", share_base="false")
+    assert platform.services.get("base").revisions[0].spec.share_base is False
+    assert '<option value="false" selected>' in browser.get("/console/services/base/edit").text
+    answer = change("/services/base/update", source="model:qwen2-tiny-instruct", share_base="true", headers=HTMX)
+    assert "share_base=true is not possible" in answer.text, "no vLLM is installed"
+
+
 WRONG = (
     {"name": "Not A Name", "source": "model:qwen2-tiny-instruct"},
     {"name": "ok", "source": "model:none"},
@@ -49,6 +58,7 @@ WRONG = (
     {"name": "ok", "source": "job:job-none"},
     {"name": "ok", "source": "model:qwen2-tiny-instruct", "replicas": "many"},
     {"name": "ok", "source": "model:qwen2-tiny-instruct", "context": "3"},
+    {"name": "ok", "source": "model:qwen2-tiny-instruct", "share_base": "perhaps"},
 )
 
 

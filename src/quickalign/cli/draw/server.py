@@ -9,7 +9,7 @@ from rich.text import Text
 
 from quickalign.cli.draw import parts
 from quickalign.cli.words import count, duration, printable, size
-from quickalign.core.wire.system import SystemInfo
+from quickalign.core.wire.system import DeviceInfo, SystemInfo
 
 _QUEUE = 10
 
@@ -19,6 +19,8 @@ def status_view(endpoint: str, pid: int | None, info: SystemInfo) -> Group:
     blocks: list[RenderableType] = [parts.heading("Server", endpoint), parts.facts(_facts(pid, info))]
     if info.devices:
         blocks += ["", parts.indented(_devices(info))]
+    if any(device.bases for device in info.devices):
+        blocks += ["", parts.indented(_bases(info))]
     if info.queue:
         blocks += ["", parts.indented(_queue(info))]
     return Group(*blocks)
@@ -37,10 +39,24 @@ def _facts(pid: int | None, info: SystemInfo) -> Iterator[tuple[str, RenderableT
 def _devices(info: SystemInfo) -> Table:
     table = parts.table("device", "memory", "reserved", "jobs", right=[1, 2])
     for device in info.devices:
-        name = f"{device.name} ({device.kind} {device.index})" if device.kind != "cpu" else device.name
+        name = _name(device)
         jobs = "\n".join(device.jobs)
         table.add_row(parts.plain(name), size(device.total_bytes), size(device.reserved_bytes), jobs)
     return table
+
+
+def _bases(info: SystemInfo) -> Table:
+    """What lies on a device once for several services."""
+    table = parts.table("shared base", "on", "once", "services", right=[2])
+    for device in info.devices:
+        for base in device.bases:
+            services = "\n".join(base.services)
+            table.add_row(parts.plain(base.name), parts.plain(_name(device)), size(base.memory_bytes), services)
+    return table
+
+
+def _name(device: DeviceInfo) -> str:
+    return f"{device.name} ({device.kind} {device.index})" if device.kind != "cpu" else device.name
 
 
 def _queue(info: SystemInfo) -> Table:

@@ -146,6 +146,10 @@ def _facts(service: Service, endpoint: str) -> Iterator[tuple[str, RenderableTyp
         yield "engine", _engine(revision)
     if revision.weights_bytes:
         yield "weights", size(revision.weights_bytes)
+    if revision.shared_base:
+        keepers = sorted({each.keeper for each in service.replicas if each.keeper is not None})
+        kept = f", kept by process {', '.join(map(str, keepers))}" if keepers else ""
+        yield "shares", f"{printable(revision.shared_base)}{kept}"
     if revision.spec.autoscaling:
         yield "scales", _scaling(revision.spec.autoscaling)
     if revision.proof:

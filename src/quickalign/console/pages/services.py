@@ -97,6 +97,8 @@ def _spec(visit: Visit) -> dict[str, Any]:
     for name in ("context", "max_concurrency"):
         if (number := _number(visit, name)) is not None:
             spec[name] = number
+    if shares := visit.given("share_base"):
+        spec["share_base"] = shares
     if prompt := visit.given("system_prompt").strip():
         spec["system_prompt"] = prompt
     checked: RevisionSpec = _checked(RevisionSpec, spec)

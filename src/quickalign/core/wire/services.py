@@ -12,6 +12,7 @@ from quickalign.core.wire.jobs import Reason
 ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9_.-]*[a-z0-9])?$")]
 EngineChoice = Literal["auto", "transformers", "openvino", "vllm"]
 Weights = Literal["auto", "int8", "int4"]
+SHARE_BASE = "Whether services of one base share it in memory (vLLM); if unset, on a GPU where it was not quantised."
 
 
 class ServiceState(StrEnum):
@@ -78,6 +79,7 @@ class RevisionSpec(Wire):
     context: int | None = Field(default=None, ge=8, le=1_048_576, description="Tokens of prompt and answer together.")
     max_concurrency: int = Field(default=16, ge=1, le=1024, description="Answers a replica computes at once.")
     max_waiting: int = Field(default=64, ge=0, le=100_000, description="Answers that may wait; beyond them 429.")
+    share_base: bool | None = Field(default=None, description=SHARE_BASE)
     autoscaling: Autoscaling | None = Field(
         default=None, description="On a cluster: how many replicas there are. Without it, one."
     )
@@ -134,6 +136,7 @@ class Revision(Wire):
     adapter_path: str | None = None
     context: int | None = None
     weights_bytes: int | None = None
+    shared_base: str | None = Field(default=None, description="The base that it shares with other services of it.")
     proof: tuple[Check, ...] = ()
     reason: Reason | None = Field(default=None, description="Why it failed.")
     created_at: Timestamp
@@ -147,6 +150,7 @@ class ReplicaView(Wire):
     state: Literal["waiting", "starting", "ready", "backing_off", "stopping"]
     device: str | None = None
     pid: int | None = None
+    keeper: int | None = Field(default=None, description="The process that keeps the base it shares.")
     port: int | None = None
     restarts: int = 0
     memory_bytes: int | None = None

@@ -8,6 +8,14 @@ from quickalign.core.wire.base import Timestamp, Wire
 from quickalign.core.wire.jobs import Reason, Resources
 
 
+class SharedBase(Wire):
+    """A base that lies in a device's memory once, for all services that share it."""
+
+    name: str
+    memory_bytes: int = Field(description="Counted once in what is reserved.")
+    services: tuple[str, ...] = Field(description="Names of the services on it.")
+
+
 class DeviceInfo(Wire):
     """A device that jobs and services run on."""
 
@@ -18,6 +26,7 @@ class DeviceInfo(Wire):
     reserved_bytes: int = Field(description="Admitted to jobs and services.")
     jobs: tuple[str, ...] = ()
     services: tuple[str, ...] = Field(default=(), description="Names of services with a replica there.")
+    bases: tuple[SharedBase, ...] = Field(default=(), description="Bases that services share there.")
 
 
 class QueueEntry(Wire):

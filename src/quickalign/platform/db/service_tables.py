@@ -41,7 +41,11 @@ class ServiceRow(Base):
 
 
 class RevisionRow(Base):
-    """What a service serves, frozen when it was asked for. `job` is whose folder that is; `proof` holds `checks`."""
+    """What a service serves, frozen when it was asked for. `job` is whose folder that is; `proof` holds `checks`.
+
+    `shared_key` is equal for revisions that share a base; `shared_base` is its name, `shared_bytes` what of
+    `memory_bytes` it takes.
+    """
 
     __tablename__ = "service_revisions"
 
@@ -53,6 +57,9 @@ class RevisionRow(Base):
     state: Mapped[str] = mapped_column(String(20))
     proven: Mapped[bool] = mapped_column(default=False)
     memory_bytes: Mapped[int] = mapped_column(BIG)
+    shared_key: Mapped[str | None] = mapped_column(String(64))
+    shared_base: Mapped[str | None] = mapped_column(Text)
+    shared_bytes: Mapped[int | None] = mapped_column(BIG)
     engine: Mapped[str | None] = mapped_column(String(40))
     precision: Mapped[str | None] = mapped_column(String(80))
     context: Mapped[int | None]
@@ -66,7 +73,8 @@ class ReplicaRow(Base):
     """A process of a service, or one that should be. `attempt` and `lease_token` fence as those of a job do.
 
     `memory_bytes` is reserved, `held_bytes` was measured. `crashes` counts starts in a row that did not get ready.
-    `processes` holds the `identities` of those that were last seen, `answers` is how many it takes at once.
+    `processes` holds the `identities` of those that were last seen, `answers` is how many it takes at once. `keeper` is
+    who keeps the base that it shares, with `identities` of its own.
     """
 
     __tablename__ = "service_replicas"
@@ -88,6 +96,7 @@ class ReplicaRow(Base):
     retry_at: Mapped[float | None]
     pid: Mapped[int | None]
     processes: Mapped[Json | None]
+    keeper: Mapped[Json | None]
     endpoint: Mapped[str | None] = mapped_column(String(100))
     answers: Mapped[int | None]
     ready_at: Mapped[float | None]

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from quickalign.core.program import LEASE_MARK
 from quickalign.platform.executors import records
 from quickalign.platform.executors.records import Claim, Lease
 from quickalign.platform.processes import Identity, marked, send
 
-MARK = "QUICKALIGN_LEASE"
-"""The variable by which everything that an attempt starts is known, wherever it goes."""
+MARK = LEASE_MARK
 BEAT_SECONDS = 1.0
 YIELD_SECONDS = 60.0
 """How long a command may take to save when what started its wrapper is gone."""

@@ -19,12 +19,26 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """A base that several replicas on one device have in memory once. `key` is equal for those that share it."""
+
+    key: str
+    base: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
-    """A job, or a replica of the service `id`, on a device; `device` is the GPU's index, None for the CPU."""
+    """A job, or a replica of the service `id`, on a device; `device` is the GPU's index, None for the CPU.
+
+    `shared` is what of the replica's memory is a base that others on the device share; `revision` is which it is of.
+    """
 
     id: str
     device: int | None
     memory_bytes: int
+    shared: Shared | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +50,23 @@ class Place:
 
 
 @dataclass(slots=True)
+class Base:
+    """A shared base on a device, and the services that use it there."""
+
+    shared: Shared
+    services: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Load:
-    """What is taken of a device."""
+    """What is taken of a device. A shared base is counted once, with the first replica on it."""
 
     device: Device
     jobs: list[str] = field(default_factory=list)
     services: list[str] = field(default_factory=list)
     memory_bytes: int = 0
+    bases: dict[str, Base] = field(default_factory=dict)
+    revisions: set[tuple[str, int | None]] = field(default_factory=set)
 
     def has_room(self, memory_bytes: int) -> bool:
         """Whether one more job fits; a job alone on its device always does, as its run checks for itself."""
@@ -50,22 +74,31 @@ class Load:
             return False
         return not (self.jobs or self.services) or self.has_memory(memory_bytes)
 
-    def has_memory(self, memory_bytes: int) -> bool:
+    def has_memory(self, memory_bytes: int, shared: Shared | None = None) -> bool:
         """Whether that much is free; what a service needs, as it takes no slot. A cluster finds that out by itself."""
         if self.device.largest_bytes is not None:
             return True
-        return self.memory_bytes + memory_bytes <= self.device.total_bytes
+        return self.memory_bytes + self.more(memory_bytes, shared) <= self.device.total_bytes
+
+    def more(self, memory_bytes: int, shared: Shared | None) -> int:
+        """What a replica takes in addition: without its base, where that is here already."""
+        return memory_bytes if shared is None or shared.key not in self.bases else memory_bytes - shared.memory_bytes
 
     def add(self, job: str, memory_bytes: int) -> None:
         """Count a job."""
         self.jobs.append(job)
         self.memory_bytes += memory_bytes
 
-    def add_replica(self, service: str, memory_bytes: int) -> None:
+    def add_replica(self, replica: Taken) -> None:
         """Count a replica of a service."""
-        if service not in self.services:
-            self.services.append(service)
-        self.memory_bytes += memory_bytes
+        if replica.id not in self.services:
+            self.services.append(replica.id)
+        self.memory_bytes += self.more(replica.memory_bytes, replica.shared)
+        self.revisions.add((replica.id, replica.revision))
+        if replica.shared is not None:
+            base = self.bases.setdefault(replica.shared.key, Base(replica.shared))
+            if replica.id not in base.services:
+                base.services.append(replica.id)
 
 
 def loads(devices: Iterable[Device], taken: Iterable[Taken], replicas: Iterable[Taken] = ()) -> list[Load]:
@@ -77,8 +110,22 @@ def loads(devices: Iterable[Device], taken: Iterable[Taken], replicas: Iterable[
             load.add(job.id, job.memory_bytes)
     for replica in replicas:
         if load := by_place.get(place_of(replica.device)):
-            load.add_replica(replica.id, replica.memory_bytes)
+            load.add_replica(replica)
     return found
+
+
+def room_for(replica: Taken, kind: Literal["cpu", "cuda"], found: Sequence[Load]) -> Load | None:
+    """The device that a replica should go to; None where it has to wait.
+
+    Replicas of one revision spread over devices. Otherwise it goes to its base where that is, else to the emptiest.
+    """
+    fitting = [one for one in found if one.device.kind == kind and one.has_memory(replica.memory_bytes, replica.shared)]
+    key = replica.shared.key if replica.shared else None
+    return min(
+        fitting,
+        key=lambda one: ((replica.id, replica.revision) in one.revisions, key not in one.bases, one.memory_bytes),
+        default=None,
+    )
 
 
 def place_of(device: int | None) -> tuple[Literal["cpu", "cuda"], int]:

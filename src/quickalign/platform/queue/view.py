@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from quickalign.core.wire.jobs import JobState, Reason, Resources
 from quickalign.core.wire.system import QueueEntry
-from quickalign.platform.db.service_tables import ReplicaRow, ServiceRow
+from quickalign.platform.db.service_tables import ReplicaRow, RevisionRow, ServiceRow
 from quickalign.platform.db.tables import JobRow
 from quickalign.platform.devices import Device
 from quickalign.platform.jobs.states import OCCUPYING
-from quickalign.platform.queue.admission import Load, Taken, Waiting, admit, loads
+from quickalign.platform.queue.admission import Load, Shared, Taken, Waiting, admit, loads
 from quickalign.platform.services import states as replica_states
 
 _KEPT_SECONDS = 1.0
@@ -78,10 +78,19 @@ def current_loads(session: Session, devices: tuple[Device, ...]) -> list[Load]:
 
 
 def _replicas(session: Session) -> list[Taken]:
-    columns = (ServiceRow.name, ReplicaRow.device, ReplicaRow.memory_bytes)
-    query = select(*columns).join(ServiceRow, ServiceRow.number == ReplicaRow.service)
+    query = select(ServiceRow.name, ReplicaRow, RevisionRow).join(ServiceRow, ServiceRow.number == ReplicaRow.service)
+    of_revision = and_(RevisionRow.service == ReplicaRow.service, RevisionRow.number == ReplicaRow.revision)
     occupying = [str(state) for state in replica_states.OCCUPYING]
-    return [Taken(*row) for row in session.execute(query.where(ReplicaRow.state.in_(occupying)))]
+    found = session.execute(query.join(RevisionRow, of_revision).where(ReplicaRow.state.in_(occupying)))
+    return [taken_by(name, replica, revision) for name, replica, revision in found]
+
+
+def taken_by(service: str, replica: ReplicaRow, revision: RevisionRow) -> Taken:
+    """What a replica of the service with that name takes, or will take."""
+    shared = None
+    if revision.shared_key is not None:
+        shared = Shared(revision.shared_key, revision.shared_base or "", revision.shared_bytes or 0)
+    return Taken(service, replica.device, replica.memory_bytes, shared, replica.revision)
 
 
 class Queue:

@@ -11,7 +11,7 @@ from quickalign.platform.db.service_tables import ReplicaRow
 from quickalign.platform.executors.base import Executor, Observation
 from quickalign.platform.home import Home
 from quickalign.platform.jobs import outcome
-from quickalign.platform.services import removal
+from quickalign.platform.services import keepers, removal
 from quickalign.platform.services.ledger import Entry, Ledger
 from quickalign.platform.services.moves import SeenReplica
 from quickalign.platform.services.removal import Freed
@@ -57,14 +57,19 @@ class Endings:
     def gone(self, seen: SeenReplica, row: ReplicaRow) -> bool:
         """Its process has ended: prove that nothing is left, then forget it. False as long as anything is found."""
         freed = self._freed(seen, row)
-        if freed is None or not self._folder_removed(seen):
+        if freed is None:
+            return False
+        late = self._clock() > (row.deadline_at or 0.0) + _KILL_SECONDS
+        kept = keepers.prove(row, late=late)
+        if kept is None or not self._folder_removed(seen):
             return False
         reach("services.replica_gone")
         with self._ledger.entry(seen) as entry:
             if entry is None:
                 return False
             if entry.service.state == ServiceState.DELETING:
-                entry.service.removal = freed.added_to(entry.service.removal, self._home.service(seen.service))
+                folder = self._home.service(seen.service)
+                entry.service.removal = kept.added_to(freed.added_to(entry.service.removal, folder), folder)
             entry.tell(f"A replica of revision {seen.revision} is gone.")
             entry.session.delete(entry.replica)
         reach("services.replica_forgotten")

@@ -156,5 +156,6 @@ def move_replica(
     row.deadline_at = now + getattr(config, limit) if limit else None
     if to not in OCCUPYING:
         row.device = row.pid = row.endpoint = row.answers = row.held_bytes = row.ready_at = None
+        row.keeper = None
     for name, value in changes.items():
         setattr(row, name, value)

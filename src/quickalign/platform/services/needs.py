@@ -6,6 +6,7 @@ of the whole context where that is shorter), plus 0.5 GB for the process.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from quickalign.core.errors import CapacityError, ModelError, OptionError
 from quickalign.core.wire.services import RevisionSpec
@@ -17,8 +18,15 @@ from quickalign.platform.services.sources import Frozen, base_of, trained_precis
 
 _PROCESS_BYTES = 500_000_000
 _ANSWER_TOKENS = 2048
-_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
+BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
 _WEIGHT_BYTES = {"int8": 1.05, "int4": 0.6}
+
+
+class Size(NamedTuple):
+    """A model's shape and number of weights, as far as they are known."""
+
+    shape: ModelShape | None
+    parameters: int
 
 
 def gpus_of(asked: int | None, devices: Sequence[Device]) -> int:
@@ -48,8 +56,8 @@ def gpus_of(asked: int | None, devices: Sequence[Device]) -> int:
 
 def memory_of(spec: RevisionSpec, source: Frozen, gpus: int) -> int:
     """Bytes that one replica takes; no more than the process itself where the model's size is not known yet."""
-    shape, parameters = _size(source)
-    precision = _BYTES[_precision(spec, source, gpus)]
+    shape, parameters = size_of(source)
+    precision = BYTES[precision_of(spec, source, gpus)]
     needed = _PROCESS_BYTES + parameters * _WEIGHT_BYTES.get(spec.weights, precision)
     if shape is not None:
         tokens = min(spec.context or shape.context_length, _ANSWER_TOKENS) * spec.max_concurrency
@@ -57,15 +65,17 @@ def memory_of(spec: RevisionSpec, source: Frozen, gpus: int) -> int:
     return int(needed)
 
 
-def check_room(memory_bytes: int, replicas: int, gpus: int, devices: Sequence[Device]) -> None:
-    """Refuse what can never fit, whoever else is there.
+def check_room(
+    memory_bytes: int, replicas: int, gpus: int, devices: Sequence[Device], shared_bytes: int | None = None
+) -> None:
+    """Refuse what can never fit, whoever else is there. Replicas on one device share `shared_bytes` of theirs.
 
     Raises:
         CapacityError: with what is needed and what there is.
     """
     kind = "cuda" if gpus else "cpu"
     mine = [device for device in devices if device.kind == kind]
-    room = sum(device.total_bytes // memory_bytes for device in mine)
+    room = sum(_most(device.total_bytes, memory_bytes, shared_bytes or 0) for device in mine)
     if room >= replicas:
         return
     what = "the GPUs here have" if gpus else "this machine has"
@@ -82,15 +92,21 @@ def check_room(memory_bytes: int, replicas: int, gpus: int, devices: Sequence[De
     )
 
 
-def _precision(spec: RevisionSpec, source: Frozen, gpus: int) -> str:
+def _most(total: int, memory_bytes: int, shared_bytes: int) -> int:
+    """How many replicas a device of this memory holds."""
+    return max(0, total - shared_bytes) // max(memory_bytes - shared_bytes, 1)
+
+
+def precision_of(spec: RevisionSpec, source: Frozen, gpus: int) -> str:
+    """What a replica computes in, as far as it is known before it starts: fp32, bf16 or fp16."""
     if spec.precision != "auto":
         return spec.precision
     folder = source.adapter_path or source.model_path
     trained = trained_precision(Path(folder)) if folder else None
-    return trained if trained in _BYTES else ("bf16" if gpus else "fp32")
+    return trained if trained in BYTES else ("bf16" if gpus else "fp32")
 
 
-def _size(source: Frozen) -> tuple[ModelShape | None, int]:
+def size_of(source: Frozen) -> Size:
     """The model's shape and number of weights, where its folder or its card says; nothing is fetched."""
     folder = Path(source.model_path) if source.model_path else None
     name = source.model
@@ -103,7 +119,7 @@ def _size(source: Frozen) -> tuple[ModelShape | None, int]:
             folder = resolve(name).path
         if folder is not None:
             shape = read_shape(folder)
-            return shape, shape.parameters
+            return Size(shape, shape.parameters)
     except ModelError:  # the replica says what is wrong with it
-        return None, 0
-    return None, card.parameters if card else 0
+        return Size(None, 0)
+    return Size(None, card.parameters if card else 0)

@@ -8,6 +8,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from quickalign.core.wire.services import Check
 
 
+class Keeper(BaseModel):
+    """Who keeps the base that a replica shares: see `serve.engine.KeeperInfo`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    key: str
+    pid: int
+    mark: str
+
+
 class Ready(BaseModel):
     """The ready file of one start of a replica; what this server does not know of is left alone."""
 
@@ -22,6 +32,7 @@ class Ready(BaseModel):
     weights_bytes: int | None = None
     limit: int = 1
     proof: tuple[Check, ...] | None = None
+    keeper: Keeper | None = None
 
 
 def read(file: Path) -> Ready | None:

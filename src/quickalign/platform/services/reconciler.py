@@ -10,7 +10,7 @@ import secrets as random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import delete, exists, or_, select
+from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from quickalign.core.errors import QuickalignError, UnavailableError
@@ -27,8 +27,8 @@ from quickalign.platform.executors.base import Executor, Observation, Phase, Rec
 from quickalign.platform.home import Home
 from quickalign.platform.leadership import Acting, Leadership, NotLeadingError, Sole
 from quickalign.platform.loop import Loop
-from quickalign.platform.queue.admission import Load
-from quickalign.platform.queue.view import current_loads
+from quickalign.platform.queue.admission import Load, Taken, room_for
+from quickalign.platform.queue.view import current_loads, taken_by
 from quickalign.platform.services import moves, plan
 from quickalign.platform.services.endings import Endings
 from quickalign.platform.services.moves import SeenReplica
@@ -260,13 +260,13 @@ class ServiceReconciler:
         with self._database.read() as session:
             waiting = _waiting(session)
             loads = current_loads(session, self._devices) if waiting else []
-        for row, service_id in waiting:
+        for row, service_id, taken in waiting:
             seen = SeenReplica.of(row, service_id)
-            load = _room(row, loads)
+            load = room_for(taken, "cuda" if row.gpus else "cpu", loads)
             if load is None:
                 self._tell_waiting(seen, row, loads)
                 continue
-            load.add_replica(service_id, row.memory_bytes)
+            load.add_replica(taken)
             self._start(seen, Room(load.device.index if row.gpus else None, row.gpus, row.memory_bytes))
             self._expecting = True
         if waiting:
@@ -285,7 +285,7 @@ class ServiceReconciler:
             moves.change(service, now)
             moves.move_replica(
                 replica, R.STARTING, self._config, now,
-                attempt=number, lease_token=token, device=room.device, retry_at=None, processes=None,
+                attempt=number, lease_token=token, device=room.device, retry_at=None, processes=None, keeper=None,
             )  # fmt: skip
             message = f"A replica of revision {seen.revision} starts."
             data = {"replica": seen.id, "revision": seen.revision, "attempt": number}
@@ -359,16 +359,13 @@ class ServiceReconciler:
         self._changed()
 
 
-def _waiting(session: Session) -> list[tuple[ReplicaRow, str]]:
-    query = select(ReplicaRow, ServiceRow.id).join(ServiceRow, ServiceRow.number == ReplicaRow.service)
+def _waiting(session: Session) -> list[tuple[ReplicaRow, str, Taken]]:
+    """Each waiting replica with its service's id, and what it will take."""
+    of_revision = and_(RevisionRow.service == ReplicaRow.service, RevisionRow.number == ReplicaRow.revision)
+    query = select(ReplicaRow, ServiceRow.id, ServiceRow.name, RevisionRow)
+    query = query.join(ServiceRow, ServiceRow.number == ReplicaRow.service).join(RevisionRow, of_revision)
     rows = session.execute(query.where(ReplicaRow.state == R.WAITING).order_by(ReplicaRow.created_at, ReplicaRow.id))
-    return [(row[0], row[1]) for row in rows]
-
-
-def _room(row: ReplicaRow, loads: list[Load]) -> Load | None:
-    kind = "cuda" if row.gpus else "cpu"
-    fitting = [load for load in loads if load.device.kind == kind and load.has_memory(row.memory_bytes)]
-    return min(fitting, key=lambda load: load.memory_bytes, default=None)
+    return [(row, service, taken_by(name, row, revision)) for row, service, name, revision in rows]
 
 
 def _no_room(row: ReplicaRow, loads: list[Load]) -> Reason:

@@ -28,6 +28,8 @@ class Freed:
     def added_to(self, removal: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         """`removal` of the service in `folder` with this."""
         before = Removal.model_validate(removal) if removal else None
+        if before and self.processes and set(self.processes) <= set(before.processes):
+            return before.model_dump(mode="json")  # a keeper that went with another replica of the service
         return Removal(
             processes=(*(before.processes if before else ()), *self.processes),
             ports=(*(before.ports if before else ()), *self.ports),

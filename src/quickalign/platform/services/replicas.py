@@ -9,7 +9,7 @@ from quickalign.platform.db.service_tables import ReplicaRow
 from quickalign.platform.executors.base import Executor, Observation, Phase, Recovery
 from quickalign.platform.home import Home
 from quickalign.platform.processes import Identity, resident_bytes
-from quickalign.platform.services import ready
+from quickalign.platform.services import keepers, ready
 from quickalign.platform.services.endings import Endings
 from quickalign.platform.services.health import Probe
 from quickalign.platform.services.ledger import Ledger
@@ -125,6 +125,7 @@ class Replicas:
 
     def _now_ready(self, seen: SeenReplica, told: Ready, processes: tuple[Identity, ...]) -> bool:
         reach("services.ready_seen")
+        keeper = keepers.seen(told.keeper)
         with self._ledger.entry(seen) as entry:
             if entry is None:
                 return False
@@ -138,8 +139,11 @@ class Replicas:
                 crashes=0,
                 held_bytes=resident_bytes(processes),
                 processes=_kept(processes),
+                keeper=keeper,
             )
             revision = entry.revision
+            if keeper is None:  # it was planned to share, and has a base of its own
+                revision.shared_key = revision.shared_base = revision.shared_bytes = None
             revision.engine, revision.precision, revision.context = told.engine, told.precision, told.context
             revision.weights_bytes, revision.proven = told.weights_bytes, True
             revision.proof = {"checks": [check.model_dump() for check in told.proof or ()]}

@@ -7,6 +7,7 @@ from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.wire.services import RevisionSpec, ServiceState
 from quickalign.platform.config import Config
 from quickalign.platform.db.service_tables import RevisionRow, ServiceRow
+from quickalign.platform.queue.admission import Shared
 from quickalign.platform.services import moves
 from quickalign.platform.services.sources import Frozen
 from quickalign.serve.engines.registry import resolve_engine
@@ -14,7 +15,9 @@ from quickalign.serve.engines.registry import resolve_engine
 S = ServiceState
 
 
-def new(number: int, spec: RevisionSpec, source: Frozen, memory_bytes: int, now: float) -> RevisionRow:
+def new(
+    number: int, spec: RevisionSpec, source: Frozen, memory_bytes: int, shared: Shared | None, now: float
+) -> RevisionRow:
     """The row of a revision that has not started; its service is set by the caller."""
     return RevisionRow(
         number=number,
@@ -24,6 +27,9 @@ def new(number: int, spec: RevisionSpec, source: Frozen, memory_bytes: int, now:
         state="starting",
         proven=False,
         memory_bytes=memory_bytes,
+        shared_key=shared.key if shared else None,
+        shared_base=shared.base if shared else None,
+        shared_bytes=shared.memory_bytes if shared else None,
         created_at=now,
     )
 

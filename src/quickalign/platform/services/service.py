@@ -28,10 +28,12 @@ from quickalign.platform.devices import Device
 from quickalign.platform.executors.base import Executor
 from quickalign.platform.home import Home
 from quickalign.platform.jobs import reading
+from quickalign.platform.queue.admission import Shared
 from quickalign.platform.services import logs, moves, needs, revisions
 from quickalign.platform.services.logs import ReplicaLog
 from quickalign.platform.services.records import to_event, to_services
 from quickalign.platform.services.routes import Routes
+from quickalign.platform.services.shared import adapter_bytes, shared_of
 from quickalign.platform.services.sources import Frozen, Sources
 from quickalign.platform.services.states import UP
 from quickalign.platform.services.tokens import ServiceTokens
@@ -87,11 +89,11 @@ class Services:
             return earlier
         gpus = needs.gpus_of(request.gpus, self._devices)
         with self._usage.lock:
-            source, memory = self._resolved(request.spec, gpus)
-            needs.check_room(memory, request.replicas, gpus, self._devices)
+            source, memory, shared = self._resolved(request.spec, gpus)
+            needs.check_room(memory, request.replicas, gpus, self._devices, shared.memory_bytes if shared else None)
             reach("service.create.frozen")
             row = _new_service(request, gpus, self._clock())
-            revision = revisions.new(1, request.spec, source, memory, row.created_at)
+            revision = revisions.new(1, request.spec, source, memory, shared, row.created_at)
             if (earlier := self._insert(row, revision, idempotency_key, print_of_request)) is not None:
                 return earlier
         reach("service.create.done")
@@ -151,16 +153,19 @@ class Services:
             _check_there(row)
             fresh = changes.spec is not None and changes.spec != RevisionSpec.model_validate(target.spec)
             if changes.spec is not None and fresh:
-                source, memory = self._resolved(changes.spec, row.gpus)
+                source, memory, shared = self._resolved(changes.spec, row.gpus)
+                in_common = shared.memory_bytes if shared else None
             else:
-                source, memory = None, target.memory_bytes
-            needs.check_room(memory, changes.replicas or row.wanted_replicas, row.gpus, self._devices)
+                source, memory, shared = None, target.memory_bytes, None
+                in_common = target.shared_bytes
+            needs.check_room(memory, changes.replicas or row.wanted_replicas, row.gpus, self._devices, in_common)
             with self._database.write() as session:
                 row = moves.find(session, row.id)
                 _check_there(row)
                 now = self._clock()
                 if changes.spec is not None and source is not None:
-                    made = revisions.new(revisions.last(session, row) + 1, changes.spec, source, memory, now)
+                    number = revisions.last(session, row) + 1
+                    made = revisions.new(number, changes.spec, source, memory, shared, now)
                     made.service = row.number
                     session.add(made)
                     session.flush()
@@ -284,12 +289,14 @@ class Services:
             found = session.execute(select(ServiceRow.state, func.count()).group_by(ServiceRow.state))
             return {str(state): 0 for state in S} | {str(state): int(count) for state, count in found}
 
-    def _resolved(self, spec: RevisionSpec, gpus: int) -> tuple[Frozen, int]:
+    def _resolved(self, spec: RevisionSpec, gpus: int) -> tuple[Frozen, int, Shared | None]:
         revisions.check_engine(spec)
         revisions.check_scaling(spec, on_cluster=self._on_cluster)
         with self._database.read() as session:
             source = self._sources.freeze(session, spec.source)
-        return source, needs.memory_of(spec, source, gpus)
+        shared = shared_of(spec, source, gpus, on_cluster=self._on_cluster)
+        memory = needs.memory_of(spec, source, gpus) + (adapter_bytes(source) if shared else 0)
+        return source, memory, shared
 
     def _insert(self, row: ServiceRow, revision: RevisionRow, key: str | None, print_of_request: str) -> Service | None:
         """Write the service with its first revision; or give the one that the key made in the meantime."""

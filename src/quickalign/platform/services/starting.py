@@ -20,7 +20,7 @@ SERVER = (sys.executable, "-m", "quickalign.serve")
 CLUSTER_SERVER = (sys.executable, "-m", "quickalign.cluster.service")
 """What serves where services run on a cluster: a program that takes what `SERVER` does, and how many replicas."""
 _PROGRAM_BYTES = 256 << 20
-_PASSED_ON = ("engine", "precision", "system_prompt", "context", "max_concurrency", "max_waiting")
+_PASSED_ON = ("engine", "precision", "system_prompt", "context", "max_concurrency", "max_waiting", "share_base")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ class Starter:
             "application": f"quickalign-{replica_id}-{attempt.number}",
             "gpus": room.gpus,
             "memory_bytes": 0 if room.gpus else room.memory_bytes,
+            "share_base": False,
             "wait_seconds": max(1.0, self._config.service_wait_seconds),
         }
         if spec.autoscaling is not None:

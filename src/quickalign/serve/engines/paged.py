@@ -179,6 +179,9 @@ class PagedCore:
         for row in [row for row in self._rows if not row.choices]:
             self._end(row)
 
+    def check(self) -> None:
+        """Nothing: what it needs is in this process."""
+
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""

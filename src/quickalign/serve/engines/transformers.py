@@ -83,6 +83,9 @@ class TransformersCore:
         self._waiting = deque(prompt for prompt in self._waiting if prompt.choices)
         self._keep([row.number != number or choice not in (None, row.choice) for row in self._rows])
 
+    def check(self) -> None:
+        """Nothing: what it needs is in this process."""
+
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""

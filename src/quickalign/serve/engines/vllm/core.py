@@ -7,14 +7,14 @@ import json
 import queue
 import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any
+from contextlib import nullcontext, suppress
+from typing import Any, Protocol
 
 import aiohttp
 
 from quickalign.serve.engine import EngineInfo, Generation, TokenOut
 from quickalign.serve.engines.vllm.messages import Reader, apart, body_of
-from quickalign.serve.engines.vllm.server import VllmServer
+from quickalign.serve.engines.vllm.places import Places
 
 _LOOK_SECONDS = 0.005
 """How long a step waits for tokens: new requests and cancellations are looked at in between."""
@@ -23,16 +23,34 @@ _EVENT_BYTES = 1 << 24
 """The longest event: the log-probs of a whole prompt come in one."""
 
 
+class Upstream(Protocol):
+    """A running vLLM: a server of this engine's own, or a claim on one that others use too."""
+
+    endpoint: str
+    headers: dict[str, str]
+
+    def check(self) -> None:
+        """Nothing while it lives.
+
+        Raises:
+            RunError: it has ended.
+        """
+
+    def end(self) -> None:
+        """Use it no more."""
+
+
 class VllmCore:
     """The inside of the engine: requests run on an event loop in a thread, and `step` brings what they told.
 
     Args:
-        server: the running server, which is ended with this.
+        server: the running vLLM, which is ended with this.
         info: what is told about it.
         model: what the server calls the model.
+        most: the most choices open at it, where it does not bound them by itself.
     """
 
-    def __init__(self, server: VllmServer, info: EngineInfo, model: str) -> None:
+    def __init__(self, server: Upstream, info: EngineInfo, model: str, most: int | None = None) -> None:
         self.info = info
         self._server = server
         self._model = model
@@ -40,6 +58,7 @@ class VllmCore:
         self._open: dict[int, list[_Asked]] = {}
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
+        self._places = None if most is None else Places(most)
         threading.Thread(target=self._loop.run_forever, daemon=True, name="vllm-client").start()
 
     def add(self, number: int, generation: Generation) -> None:
@@ -77,6 +96,14 @@ class VllmCore:
             self._server.check()
         return out
 
+    def check(self) -> None:
+        """Nothing while the server lives.
+
+        Raises:
+            RunError: it has ended.
+        """
+        self._server.check()
+
     def abandon(self, reason: str) -> list[tuple[int, TokenOut]]:
         """Give every open choice up."""
         everyone = [(number, asked) for number, group in self._open.items() for asked in group]
@@ -89,7 +116,7 @@ class VllmCore:
         ]
 
     def close(self) -> None:
-        """End the server."""
+        """End the server, or the claim on it."""
         asyncio.run_coroutine_threadsafe(self._close_session(), self._loop).result(_CONNECT_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._server.end()
@@ -122,9 +149,10 @@ class VllmCore:
         reader = Reader(generation)
         error = "vLLM ended the answer without a finish."
         try:
-            async for event in self._events(body_of(self._model, generation)):
-                for told in reader.read(event):
-                    self._told.put((number, generation, told))
+            async with self._places.taken(generation.choices) if self._places else nullcontext():
+                async for event in self._events(body_of(self._model, generation)):
+                    for told in reader.read(event):
+                        self._told.put((number, generation, told))
         except _RefusedError as refused:
             error = str(refused)
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TimeoutError) as broken:

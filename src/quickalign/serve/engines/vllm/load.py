@@ -2,36 +2,86 @@
 
 from __future__ import annotations
 
-import json
+import logging
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from quickalign.core.errors import OptionError
-from quickalign.hub.shape import ModelShape, read_shape
-from quickalign.serve.engine import EngineInfo, Load
+from quickalign.hub.shape import read_shape
+from quickalign.serve.engine import EngineCannotError, EngineInfo, Load
 from quickalign.serve.engines import store
-from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
+from quickalign.serve.engines.limits import bounded_context
 from quickalign.serve.engines.load import first_possible
+from quickalign.serve.engines.sharing import is_shared
 from quickalign.serve.engines.trained import Trained, load_trained
-from quickalign.serve.engines.vllm import environment
+from quickalign.serve.engines.vllm import environment, shared
+from quickalign.serve.engines.vllm.claim import claim
 from quickalign.serve.engines.vllm.core import VllmCore
+from quickalign.serve.engines.vllm.ranks import rank_bucket
+from quickalign.serve.engines.vllm.room import BYTES, Room
 from quickalign.serve.engines.vllm.server import VllmServer
 from quickalign.train.device import Device, find_device
 
+_log = logging.getLogger(__name__)
 _FORMAT = "1"
 _LIBRARIES = ("torch", "transformers", "peft")
 _TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 _BASE, _ADAPTER = "base", "adapter"
 _MOST_LOGPROBS = 20
-_GB = 1 << 30
+_PROBE = (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is loaded, and how."""
+
+    load: Load
+    python: Path
+    device: Device
+    precision: str
+    context: int
+    weights: Path
+    beside: bool
+    room: Room
+
+    def arguments(self, seqs: int) -> list[str]:
+        """Of vLLM's server, for `seqs` answers at once and without an adapter."""
+        return [
+            "--model", str(self.weights),
+            "--served-model-name", _BASE,
+            "--dtype", _TYPES[self.precision],
+            "--max-model-len", str(self.context),
+            "--max-num-seqs", str(seqs),
+            "--max-logprobs", str(_MOST_LOGPROBS),
+            "--generation-config", "vllm",  # what the folder recommends is not what a request says
+            "--skip-tokenizer-init",  # ids go in and out
+            "--disable-uvicorn-access-log",
+            *self.room.arguments,
+        ]  # fmt: skip
+
+    def info(self, found: store.Converted) -> EngineInfo:
+        """What is told of the engine."""
+        load = self.load
+        return EngineInfo(
+            engine="vllm",
+            device=self.device.name,
+            precision=self.precision,
+            context=self.context,
+            vocabulary=found.vocabulary,
+            end_tokens=found.end_tokens,
+            slots=load.slots,
+            adapter="none" if load.adapter is None else "beside" if self.beside else "merged",
+            weights_bytes=self.room.weights,
+            references=found.references,
+        )
 
 
 def load_vllm(load: Load) -> VllmCore:
-    """Load what `load` names into a vLLM server of its own.
+    """Load what `load` names into a vLLM: one that replicas of its base share, or a server of its own.
 
     On a GPU an adapter stays beside its base. On a CPU, where that is very slow, and on a base that was quantised in
-    training, which vLLM has no form for, it is merged in fp32, once a model.
+    training, which vLLM has no form for, it is merged in fp32, once a model. A shared base has its adapters beside it.
 
     Raises:
         EngineCannotError: vLLM cannot compute this model.
@@ -46,85 +96,60 @@ def load_vllm(load: Load) -> VllmCore:
             "Serve it with engine=openvino, or leave weights out.",
         )
     device = find_device()
+    is_to_share = is_shared(load.share_base, load.quantization, device.kind)
     precision = first_possible(load.precisions, device)
-    beside = load.adapter is not None and device.kind == "cuda" and load.quantization == "none"
+    may_stay = device.kind == "cuda" and load.quantization == "none"
+    beside = load.adapter is not None and (may_stay or is_to_share)
     is_merged = load.quantization != "none" or (load.adapter is not None and not beside)
     versions = {"format": f"{_FORMAT} {'merged' if is_merged else 'facts'}"}
     versions |= {name: version(name) for name in _LIBRARIES}
     found = store.converted(load, "vllm", versions, load_trained, _write_merged if is_merged else _write_nothing)
     weights = found.folder if is_merged else Path(load.weights)
+    room = Room(device, read_shape(Path(load.weights)), BYTES[precision])
     context = bounded_context(found.context, load.context)
-    shape = read_shape(Path(load.weights))
-    room = _Room(device, shape, _BYTES[precision])
-    arguments = _arguments(load, weights, precision, context) + (_beside(load) if beside else []) + room.arguments
-    server = VllmServer(python, arguments, room.settings(load.slots * context))
-    model = _ADAPTER if beside else _BASE
+    plan = _Plan(load, python, device, precision, context, weights, beside, room)
+    if is_to_share:
+        try:
+            return _shared(plan, found)
+        except EngineCannotError as error:
+            if load.share_base or load.adapter is not None:
+                raise
+            _log.warning("The base is not shared: %s", error)  # vLLM may have it without places for adapters
+    return _alone(plan, found)
+
+
+def _alone(plan: _Plan, found: store.Converted) -> VllmCore:
+    load = plan.load
+    arguments = plan.arguments(load.slots) + (_with_adapter(str(load.adapter)) if plan.beside else [])
+    server = VllmServer(plan.python, arguments, plan.room.settings(load.slots * plan.context))
+    model = _ADAPTER if plan.beside else _BASE
     try:
-        server.wait(model, load.probes[0] if load.probes else (0, 1))
+        server.wait(model, load.probes[0] if load.probes else _PROBE)
     except BaseException:
         server.end()
         raise
-    info = EngineInfo(
-        engine="vllm",
-        device=device.name,
-        precision=precision,
-        context=context,
-        vocabulary=found.vocabulary,
-        end_tokens=found.end_tokens,
-        slots=load.slots,
-        adapter="none" if load.adapter is None else "beside" if beside else "merged",
-        weights_bytes=room.weights,
-        references=found.references,
+    return VllmCore(server, plan.info(found), model)
+
+
+def _shared(plan: _Plan, found: store.Converted) -> VllmCore:
+    load = plan.load
+    seqs = shared.most_answers(plan.device.kind)
+    beginning = shared.beginning(
+        load,
+        plan.python,
+        plan.arguments(seqs),
+        plan.room.settings(shared.KEPT_FOR * load.slots * plan.context),
+        shared.Equal(plan.precision, plan.context, plan.device.kind),
+        plan.room.weights,
+        model=_BASE,
     )
-    return VllmCore(server, info, model)
+    held = claim(beginning, shared.named_adapter(load.adapter))
+    info = replace(plan.info(found), weights_bytes=held.weights_bytes, keeper=held.keeper)
+    return VllmCore(held, info, held.model, load.slots)
 
 
-def _arguments(load: Load, weights: Path, precision: str, context: int) -> list[str]:
-    return [
-        "--model", str(weights),
-        "--served-model-name", _BASE,
-        "--dtype", _TYPES[precision],
-        "--max-model-len", str(context),
-        "--max-num-seqs", str(load.slots),
-        "--max-logprobs", str(_MOST_LOGPROBS),
-        "--generation-config", "vllm",  # what the folder recommends is not what a request says
-        "--skip-tokenizer-init",  # ids go in and out
-        "--disable-uvicorn-access-log",
-    ]  # fmt: skip
-
-
-def _beside(load: Load) -> list[str]:
-    rank = json.loads((Path(str(load.adapter)) / "adapter_config.json").read_text(encoding="utf-8"))["r"]
-    return [
-        "--enable-lora",
-        "--max-lora-rank", str(next(size for size in (8, 16, 32, 64, 128, 256, 320, 512) if size >= rank)),
-        "--lora-modules", f"{_ADAPTER}={load.adapter}",
-    ]  # fmt: skip
-
-
-class _Room:
-    """What vLLM may take of a device: the weights, and half of what is free beside them for keys and values."""
-
-    def __init__(self, device: Device, shape: ModelShape, size: int) -> None:
-        self.weights = shape.parameters * size
-        self._device = device
-        self._a_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * size
-        self._free = max(device.available_bytes - self.weights, 0)
-
-    @property
-    def arguments(self) -> list[str]:
-        """For a GPU: the share of the whole card."""
-        if self._device.kind != "cuda":
-            return []
-        taken = self.weights + self._free * SHARE_OF_MEMORY
-        return ["--gpu-memory-utilization", f"{min(taken / self._device.total_bytes, 0.95):.3f}"]
-
-    def settings(self, tokens: int) -> dict[str, str]:
-        """For a CPU: gigabytes of keys and values, no more than `tokens` need."""
-        if self._device.kind != "cpu":
-            return {}
-        wanted = min(tokens * self._a_token, int(self._free * SHARE_OF_MEMORY))
-        return {"VLLM_CPU_KVCACHE_SPACE": str(max(-(-wanted // _GB), 1))}
+def _with_adapter(adapter: str) -> list[str]:
+    return ["--enable-lora", "--max-lora-rank", str(rank_bucket(adapter)), "--lora-modules", f"{_ADAPTER}={adapter}"]
 
 
 def _write_merged(trained: Trained, folder: Path) -> list[int]:

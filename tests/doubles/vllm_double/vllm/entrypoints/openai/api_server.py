@@ -1,7 +1,8 @@
 """Speaks the part of vLLM's completions protocol that the engine uses. The token after t is t + 1, from 100 on 10.
 
 It is started as vLLM is, starts a process of its own as vLLM does, and takes what its prompt's first token says: 900 is
-refused, 901 breaks off, 902 ends the server, 903 ends the answer by an error of the engine, 904 never ends.
+refused, 901 breaks off, 902 ends the server, 903 ends the answer by an error of the engine, 904 never ends. Adapters
+come and go as at vLLM: with one, the next token is as much further as its rank says; one of rank 13 cannot be loaded.
 """
 
 import contextlib
@@ -11,8 +12,12 @@ import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 SETTINGS = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
+ADAPTERS: dict[str, int] = {}
+FOLDERS: dict[str, str] = {}
+BROKEN_RANK = 13
 CHILD = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 
 
@@ -30,12 +35,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         told = {"argv": sys.argv[1:], "pids": [os.getpid(), CHILD.pid], "environment": dict(os.environ)}
+        told["adapters"] = FOLDERS
         self.answer(200, told if self.path == "/told" else {})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers["Authorization"] != f"Bearer {os.environ['VLLM_API_KEY']}":
             self.answer(401, {"error": "Unauthorized"})
+        elif self.path.endswith("_lora_adapter"):
+            self.answer(*self.change(body))
+        elif body["model"] not in ("base", "adapter", *ADAPTERS):
+            self.answer(404, {"error": {"message": f"The model {body['model']} does not exist."}})
         elif body["prompt"][0] == 900:
             self.answer(400, {"error": {"message": "the prompt begins with 900"}})
         elif not body.get("stream"):
@@ -56,15 +66,33 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def change(self, body):
+        """Load or unload an adapter."""
+        name = body["lora_name"]
+        if os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") != "True":
+            return 404, {"detail": "Not Found"}
+        if self.path == "/v1/unload_lora_adapter":
+            if ADAPTERS.pop(name, None) is None:
+                return 404, {"error": {"message": f"The lora adapter '{name}' cannot be found."}}
+            del FOLDERS[name]
+            return 200, {}
+        if name in ADAPTERS and not body.get("load_inplace"):
+            return 400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}}
+        rank = json.loads((Path(body["lora_path"]) / "adapter_config.json").read_text())["r"]
+        if rank == BROKEN_RANK:
+            return 500, {"error": {"message": "the adapter cannot be read"}}
+        ADAPTERS[name], FOLDERS[name] = rank, body["lora_path"]
+        return 200, {}
+
     def tell(self, value):
         self.wfile.write(b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n")
         self.wfile.flush()
 
     def stream(self, body):
-        first = body["prompt"][0]
+        first, step = body["prompt"][0], ADAPTERS.get(body["model"], 1)
         token, made = body["prompt"][-1], 0
         while True:
-            token, made = (token + 1 if token < 100 else 10), made + 1
+            token, made = (token + step if token < 100 else 10), made + 1
             if first == 901 and made == 3:
                 return
             if first == 902 and made == 3:
