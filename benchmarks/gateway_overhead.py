@@ -1,4 +1,5 @@
-"""What HTTP costs: `python -m benchmarks.gateway_overhead [--model MODEL] [--engine ENGINE] [--rounds N]`.
+"""What HTTP costs: `python -m benchmarks.gateway_overhead [--model MODEL] [--engine ENGINE] [--rounds N]
+[--first-rounds N]`.
 
 The same prompt is answered by the engine called in-process, by one replica asked directly, and by that replica through
 the gateway, in turn, with one stream and with eight, so that whatever else the machine does falls on all alike. Shown
@@ -20,17 +21,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
-import aiohttp
 import psutil
 import uvicorn
+import uvloop
 
 from benchmarks.in_process import TOKENS, read_prompt
+from benchmarks.thin_client import ThinClient
 from quickalign.api.app import make_app
-from quickalign.api.protocol import BoundedHttp
+from quickalign.api.server import bind, endpoint_of, settings_of
+from quickalign.core.scheduling import answer_soon
 from quickalign.core.wire.services import Limits, ServiceMetrics, ServiceState
-from quickalign.platform import Platform
+from quickalign.platform import Config, Platform
 from quickalign.platform.services.routes import Route, Upstream
 
 TOKEN = "token"  # noqa: S105 - opens a gateway that lives as long as the benchmark
@@ -39,7 +43,7 @@ LEAST_RATIO, MOST_ADDED_MS = 0.95, 5.0
 # The time to the first token is asked for often and with a short prompt: the engine's own part of it, and how much that
 # part varies, are then small beside what HTTP adds. A stream asks again a while after it was answered, so that requests
 # come whenever they come; the first ones, which come all at once, are left out.
-FIRST_PROMPT, FIRST_ROUNDS, FIRST_ANSWERS, FIRST_TOKENS, FIRST_PAUSE = 8, 10, 6, (8, 24), 0.03
+FIRST_PROMPT, FIRST_ANSWERS, FIRST_TOKENS, FIRST_PAUSE = 8, 6, (8, 24), 0.03
 
 
 class OneService:
@@ -124,48 +128,31 @@ Ask = Callable[[Load], tuple[float, list[list[float]]]]
 """Has a load answered; returns seconds in all, and to each first token, stream by stream."""
 
 
-async def _one(session: aiohttp.ClientSession, url: str, prompt: list[int], tokens: int) -> float:
-    """One answer; returns the seconds to its first token."""
-    body = {
-        "model": "default",
-        "prompt": prompt,
-        "stream": True,
-        "max_tokens": tokens,
-        "temperature": 0,
-        "ignore_eos": True,
-    }
-    begun, first = time.perf_counter(), 0.0
-    async with session.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
-        assert answer.status == 200, await answer.text()
-        async for line in answer.content:
-            if b'"text":' in line:
-                first = first or time.perf_counter() - begun
-    return first
-
-
 @contextmanager
 def over_http(url: str, prompt: list[int]) -> Iterator[Ask]:
     """Streams of the server at `url`, over connections that are kept, as clients keep them."""
+    fixed = {"model": "default", "stream": True, "temperature": 0, "ignore_eos": True}
 
-    async def opened() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession()
+    async def opened() -> list[ThinClient]:
+        return [await ThinClient.connect(url, TOKEN) for _ in range(max(STREAMS))]
 
     async def together(load: Load) -> tuple[float, list[list[float]]]:
         begun = time.perf_counter()
-        firsts = await asyncio.gather(*(stream(prompt[: load.prompt], requests) for requests in load.streams))
+        firsts = await asyncio.gather(*map(stream, clients, repeat(prompt[: load.prompt]), load.streams))
         return time.perf_counter() - begun, firsts
 
-    async def stream(asked: list[int], requests: list[tuple[float, int]]) -> list[float]:
+    async def stream(client: ThinClient, asked: list[int], requests: list[tuple[float, int]]) -> list[float]:
         firsts = []
         for pause, tokens in requests:
             await asyncio.sleep(pause)
-            firsts.append(await _one(session, url, asked, tokens))
+            firsts.append(await client.ask(fixed | {"prompt": asked, "max_tokens": tokens}))
         return firsts
 
-    with asyncio.Runner() as runner:
-        session = runner.run(opened())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        clients = runner.run(opened())
         yield lambda load: runner.run(together(load))
-        runner.run(session.close())
+        for client in clients:
+            client.close()
 
 
 def in_process(process: subprocess.Popen[str]) -> Ask:
@@ -241,12 +228,11 @@ def serve_gateway(url: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         platform = Platform.open(Path(home))
         app = make_app(platform, endpoints=OneService(url))
-        config = uvicorn.Config(
-            app, port=0, loop="uvloop", http=BoundedHttp, lifespan="off", log_level="error", access_log=False
-        )
-        with config.bind_socket() as listener:
-            print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-            uvicorn.Server(config).run(sockets=[listener])
+        config = Config(port=0)
+        with bind(config) as listener:
+            print(endpoint_of(config, listener), flush=True)
+            answer_soon()
+            uvicorn.Server(settings_of(app, config)).run(sockets=[listener])
         platform.close()
 
 
@@ -256,6 +242,7 @@ def main() -> int:
     parser.add_argument("--model", default="qwen2-tiny-instruct")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--first-rounds", type=int, default=10, help="rounds of requests that come whenever they come")
     parser.add_argument("--gateway", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.gateway:
@@ -275,7 +262,7 @@ def main() -> int:
         for streams in STREAMS:
             whole = Load(len(prompt), [[(0.0, TOKENS)]] * streams)
             kept.append(tell_rates(streams, measure(ways, watched, whole, given.rounds)))
-            kept.append(tell_first(streams, measure(ways, watched, spread(streams), FIRST_ROUNDS)))
+            kept.append(tell_first(streams, measure(ways, watched, spread(streams), given.first_rounds)))
     return int(not all(kept))
 
 

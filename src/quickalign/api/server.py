@@ -17,6 +17,7 @@ from types import FrameType
 import orjson
 import psutil
 import uvicorn
+from starlette.types import ASGIApp
 
 from quickalign import __version__
 from quickalign.api import logs
@@ -27,6 +28,7 @@ from quickalign.api.protocol import BoundedHttp
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
+from quickalign.core.scheduling import answer_soon
 from quickalign.platform import Config, Platform
 
 _GRACE_SECONDS = 10
@@ -56,6 +58,7 @@ def run(
             _allow_connections()
             logs.configure()
             platform.start()
+            answer_soon()
             _say(endpoint, platform.home.root / "token", token if fresh else None)
             server.run(sockets=[listener])
     finally:
@@ -154,6 +157,24 @@ def _say(endpoint: str, file: Path, token: str | None) -> None:
     sys.stdout.flush()
 
 
+def settings_of(app: ASGIApp, config: Config) -> uvicorn.Config:
+    """Uvicorn's settings for `app`."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=BoundedHttp,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_certfile=config.tls_certificate,
+        ssl_keyfile=config.tls_key,
+    )
+
+
 class _Server(uvicorn.Server):
     """Uvicorn that says where it is when it is ready, and ends streams before it waits for answers to be complete."""
 
@@ -167,20 +188,7 @@ class _Server(uvicorn.Server):
         self._entry = b""
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
-            settings = uvicorn.Config(
-                app,
-                loop="uvloop",
-                http=BoundedHttp,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-                ssl_certfile=config.tls_certificate,
-                ssl_keyfile=config.tls_key,
-            )
+            settings = settings_of(app, config)
             settings.load()
         except (OSError, ssl.SSLError) as error:
             raise OptionError(

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, QuickalignError, StorageError
 from quickalign.core.hyperparameters import Precision
+from quickalign.core.scheduling import answer_soon
 from quickalign.core.startup import uncollected
 from quickalign.core.wire.services import Weights
 from quickalign.serve import spec as specs
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
 
                 from quickalign.serve.run import serve  # noqa: PLC0415 - takes seconds, in which the child starts too
 
+            answer_soon()
             uvloop.run(serve(spec, child, lambda ready: _tell(ready, spec.ready_file)))
         finally:
             child.end()

@@ -44,6 +44,7 @@ class Server:
             lifespan="off",
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=int(drain_seconds) + _CLOSE_SECONDS,
         )

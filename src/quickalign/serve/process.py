@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
@@ -117,6 +118,7 @@ class ProcessEngine(asyncio.Protocol):
         self.running = 0
         self.capacity = info.slots + max_waiting
         self._process = child.process
+        self._side = child.pipe.side.fileno()
         self._streams: dict[int, ProcessStream] = {}
         self._numbers = iter(range(1 << 62))
         self._unpacker = Unpacker()
@@ -208,10 +210,20 @@ class ProcessEngine(asyncio.Protocol):
             self._ending = asyncio.ensure_future(self._tell_ending())
 
     def _write(self, messages: Sequence[Any]) -> None:
-        """Send messages; what the process does not take at once is kept, so that this never waits."""
-        if self.failure is None:
-            assert self._wire is not None
-            self._wire.write(b"".join(map(pack, messages)))
+        """Send messages; what the process does not take at once is kept, so that this never waits.
+
+        uvloop writes when all that is ready now has run, which is when a request's whole answer has been made ready.
+        So what can be sent is sent here, and the engine begins meanwhile.
+        """
+        if self.failure is not None:
+            return
+        assert self._wire is not None
+        data, sent = b"".join(map(pack, messages)), 0
+        if not self._wire.get_write_buffer_size():
+            with suppress(OSError):  # an end is told to `connection_lost`
+                sent = os.write(self._side, data)
+        if sent < len(data):
+            self._wire.write(data[sent:])
 
     async def _tell_ending(self) -> None:
         code = await asyncio.to_thread(self._process.wait)

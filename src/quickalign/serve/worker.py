@@ -6,7 +6,6 @@ message names, then takes commands and computes, step after step. When the other
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import queue
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from quickalign.core.errors import QuickalignError
+from quickalign.core.scheduling import step_aside
 from quickalign.core.startup import uncollected
 from quickalign.serve.engine import Core, Generation, Load, TokenOut
 from quickalign.serve.engines.registry import loader
@@ -114,18 +114,8 @@ def _send(pipe: Pipe, out: list[tuple[int, TokenOut]]) -> None:
         os._exit(0)
 
 
-def _step_aside() -> None:
-    """Let others go first when they wake: the engine computes on every core, and an endpoint has little to do, at once.
-
-    Its share of the processor stays what it is; where this is not possible it only answers a little later.
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
 if __name__ == "__main__":
-    _step_aside()  # threads that start later are as this one
+    step_aside()
     leave_out("boto3")  # accelerate loads it where it is there, and nothing here uses it
     leave_out("openvino_telemetry")  # it would tell OpenVINO's makers of every import and conversion
     sys.exit(main(sys.argv[1:]))
