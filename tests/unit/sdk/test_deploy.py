@@ -4,7 +4,7 @@ import pytest
 
 from quickalign.core.errors import ConflictError, ModelError, NotFoundError, OptionError
 from quickalign.core.wire.jobs import JobState
-from quickalign.core.wire.services import ServiceState, ServiceUpdate
+from quickalign.core.wire.services import RevisionSpec, ServiceState, ServiceUpdate
 from quickalign.predictor import Predictor, ServiceStatus
 from quickalign.sdk import service_wait
 from quickalign.sdk.deploy import REFUSED
@@ -63,6 +63,7 @@ def test_every_argument_reaches_its_place(api, trained):
         "context": 64,
         "max_concurrency": 3,
         "max_waiting": 0,
+        "share_base": False,
         "autoscaling": {"min": 0, "max": 2, "ongoing_requests": 4, "quiet_seconds": 60},
         "requests_per_minute": 60,
         "concurrency": 2,
@@ -73,7 +74,7 @@ def test_every_argument_reaches_its_place(api, trained):
     sent = api.services.asked[0]
     assert sent["spec"] == {
         "source": {"job": trained.latest_job.id, "checkpoint": 7},
-        **{name: options[name] for name in list(OPTIONS)[:8]},
+        **{name: options[name] for name in RevisionSpec.model_fields if name != "source"},
     }
     assert sent["limits"] == {"requests_per_minute": 60, "concurrency": 2}
     assert (sent["replicas"], sent["gpus"], sent["idle_stop_seconds"]) == (3, 2, 90)
