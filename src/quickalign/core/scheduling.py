@@ -25,8 +25,8 @@ _RESET_ON_FORK = 1
 
 def answer_soon() -> None:
     """Let this thread go first when it wakes, for short times."""
-    number = _CALLS.get(platform.machine()) if platform.system() == "Linux" else None
-    if number is None:
+    number = _CALLS.get(platform.machine())
+    if number is None or not _is_ordinary():
         return
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     asked = _ATTRIBUTES.pack(_ATTRIBUTES.size, 0, _RESET_ON_FORK, nice, 0, _SLICE_NANOSECONDS, 0, 0)
@@ -36,6 +36,11 @@ def answer_soon() -> None:
 
 def step_aside() -> None:
     """Let others go first when they wake. Threads that start later are as the one that calls."""
-    if hasattr(os, "SCHED_BATCH"):
+    if _is_ordinary():
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _is_ordinary() -> bool:
+    """Whether this is Linux, and nobody has chosen a policy for this process, which would be theirs to keep."""
+    return platform.system() == "Linux" and os.sched_getscheduler(0) == os.SCHED_OTHER

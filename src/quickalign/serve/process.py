@@ -215,9 +215,9 @@ class ProcessEngine(asyncio.Protocol):
         uvloop writes when all that is ready now has run, which is when a request's whole answer has been made ready.
         So what can be sent is sent here, and the engine begins meanwhile.
         """
-        if self.failure is not None:
-            return
         assert self._wire is not None
+        if self.failure is not None or self._wire.is_closing():  # its descriptor may be another file's by now
+            return
         data, sent = b"".join(map(pack, messages)), 0
         if not self._wire.get_write_buffer_size():
             with suppress(OSError):  # an end is told to `connection_lost`

@@ -45,8 +45,17 @@ def test_an_engine_lets_others_go_first():
     assert _told("step_aside").startswith("3 ")  # SCHED_BATCH
 
 
+@pytest.mark.skipif(platform.system() != "Linux", reason="Linux has the policy")
+@pytest.mark.parametrize("call", ["answer_soon", "step_aside"])
+def test_a_policy_that_was_chosen_stays(call):
+    code = f"import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); {ASK.format(call=call).strip()}"
+    code = code.replace("; import os\n", "\nimport os\n", 1)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("5 ")  # SCHED_IDLE
+
+
 def test_where_it_is_not_possible_nothing_happens(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "a machine of tomorrow")
     scheduling.answer_soon()
-    monkeypatch.delattr("os.SCHED_BATCH", raising=False)
+    monkeypatch.setattr(platform, "system", lambda: "another system")
     scheduling.step_aside()
