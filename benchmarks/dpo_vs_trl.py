@@ -46,8 +46,8 @@ CANDIDATES: tuple[Candidate, ...] = (
     {"batch": 1, "autocast": True},
     {"batch": 4, "grouped": True, "autocast": True},
 )
-# Rows of one length: larger batches waste nothing and gain nothing, so two candidates tell.
-SAME_LENGTH: tuple[Candidate, ...] = ({"batch": 1}, {"batch": 2})
+# Rows of one length: larger batches waste nothing and gain nothing, so two of them tell.
+SAME_LENGTH: tuple[Candidate, ...] = ({"batch": 1}, {"batch": 2}, {"batch": 1, "autocast": True})
 SIDES = ("best", "best-live", "mission", "shipped")
 AS_SHIPPED: Candidate = {"batch": 8, "precision": "fp32", "autocast": True, "checkpointing": True}
 
@@ -75,7 +75,7 @@ def main() -> None:
         for name in arguments.settings:
             rows, seq_length, reference = SETTINGS[name]
             job = replace(common, data=rows or arguments.data, seq_length=seq_length, reference=reference)
-            candidates = candidates_for(job)
+            candidates = candidates_for(job, arguments.largest_batch)
             comparisons += [compare(name, job, side, arguments.rounds, candidates) for side in arguments.sides]
     path = write_results(RESULTS, machine, comparisons)
     print(f"written to {path}")
@@ -94,14 +94,16 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rows-per-step", type=int, default=8, help="pairs per optimiser step")
     parser.add_argument("--epochs", type=int, default=2, choices=[1, 2], help="1: no epoch to warm up on")
+    parser.add_argument("--largest-batch", type=int, default=8, help="TRL's, in the sweep for its best")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as torch takes")
     return parser.parse_args()
 
 
-def candidates_for(job: Job) -> tuple[Candidate, ...]:
+def candidates_for(job: Job, largest_batch: int) -> tuple[Candidate, ...]:
     """What TRL's best is searched among, for rows and precision of `job`."""
     candidates = SAME_LENGTH if job.data == "long-prompt" else CANDIDATES
-    return tuple(one for one in candidates if job.precision == "bf16" or not one.get("autocast"))
+    possible = [one for one in candidates if job.precision == "bf16" or not one.get("autocast")]
+    return tuple(one for one in possible if one["batch"] <= largest_batch)
 
 
 def compare(

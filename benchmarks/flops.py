@@ -31,7 +31,9 @@ def step_flops(shape: ModelShape, rows: Sequence[EncodedPair], token_budget: int
     tokens = sum(len(sequence.ids) for sequence in sequences)
     places = sum(len(set(sequence.sources.tolist())) for sequence in sequences)
     seen = sum(_seen(group) for sequence in sequences for group in sequence.groups)
-    linear = 2 * shape.linear_parameters * tokens
+    # In the last layer, the feed-forward part is for scored places only.
+    unfed = 3 * shape.hidden * shape.intermediate * (tokens - places)
+    linear = 2 * (shape.linear_parameters * tokens - unfed)
     head = 2 * shape.vocab * shape.hidden * places
     attention = 4 * shape.layers * shape.heads * shape.head_dim * seen
     forward = linear + head + attention

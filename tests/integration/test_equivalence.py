@@ -22,6 +22,8 @@ from quickalign.train.objective import Objective
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.base import MicroBatch
 from quickalign.train.scoring.cached import CachedReference, precompute
+from quickalign.train.scoring.fused import FusedFeedForward, FusedNorm, fuse
+from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
 from quickalign.train.scoring.quantized import keep_differentiable
@@ -58,7 +60,9 @@ def _exact_norms(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, Qwen2RMSNorm):
-                setattr(parent, name, nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon))
+                norm = nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon)
+                norm.variance_epsilon = child.variance_epsilon  # by which `fuse` knows a norm
+                setattr(parent, name, norm)
 
 
 def make_rows() -> list[EncodedPair]:
@@ -158,8 +162,13 @@ def trajectory(
     base = make_base(dtype) if base is None else base
     if isinstance(scorer, PackedScorer):
         use_packed_attention(base)
+        ScoredPlaces(base)
     prepare(base)
     model = policy_of(base, parameters)
+    if isinstance(scorer, PackedScorer) and parameters.lora_dim:
+        fuse(model)
+        kinds = {type(module) for module in model.modules()}
+        assert {FusedNorm, FusedFeedForward} <= kinds
     chosen = None if parameters.reference_free else reference(model, LiveReference(scorer), rows)
     return run(model, rows, scorer, chosen, parameters)
 

@@ -7,22 +7,25 @@ feed-forward), counted once where several operations share it; checked against `
 from quickalign.train.demand import Demand, projections
 
 # The one-pass head's tiles: see `scoring.head`. Logits, their exponentials and a copy in the weights' dtype.
-_TILE_BYTES = {"cpu": 12 << 17, "cuda": 12 << 26}
+_TILE_BYTES = {"cpu": 12 << 17, "cuda": 12 << 24}
 _TRAINED_SLICE = 256
 # Which projections read the same input.
-_INPUT_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+_ATTENTION_INPUTS = (("q_proj", "k_proj", "v_proj"), ("o_proj",))
+_FEED_FORWARD_INPUTS = (("gate_proj", "up_proj"), ("down_proj",))
 
 
 def kept_bytes(demand: Demand) -> int:
     """Activations alive at the end of a forward pass, without those of the head; with checkpointing, layers' inputs."""
     positions, shape = demand.micro.positions, demand.shape
-    # The last norm keeps its input in fp32, and the normalised input where its scale is trained.
-    last = positions * shape.hidden * (8 if demand.full else 4)
+    last = positions * _norm_bytes(demand)
     if demand.checkpointing:
         return last + positions * shape.layers * shape.hidden * (4 if demand.full else demand.compute_bytes)
+    # Packed, the last layer's feed-forward part sees scored places only.
+    fed = positions * shape.layers - (positions - demand.micro.scored if demand.packing else 0)
     return (
         last
-        + positions * shape.layers * _layer_bytes(demand)
+        + positions * shape.layers * _attention_part_bytes(demand)
+        + fed * _feed_forward_bytes(demand)
         + shape.layers * _layer_copies(demand)
         + _head_copy(demand)
     )
@@ -34,7 +37,8 @@ def working_bytes(demand: Demand) -> int:
     gradients = demand.micro.positions * (3 * shape.intermediate + 2 * shape.hidden) * width
     again = 0
     if demand.checkpointing:
-        again = demand.micro.positions * _layer_bytes(demand) + _layer_copies(demand) + _head_copy(demand)
+        layer = _attention_part_bytes(demand) + _feed_forward_bytes(demand)
+        again = demand.micro.positions * layer + _layer_copies(demand) + _head_copy(demand)
     return gradients + again + _unpacked_bytes(demand)
 
 
@@ -53,13 +57,22 @@ def head_bytes(demand: Demand) -> int:
     return max(forward, 12 * scored * vocab + gradient)
 
 
-def _layer_bytes(demand: Demand) -> int:
-    """Kept bytes of one layer for one position."""
-    shape, width = demand.shape, demand.compute_bytes
-    # Both norms compute in fp32 and keep their input; a trained scale keeps the normalised input too.
-    norms = 2 * 4 * shape.hidden * (2 if demand.full else 1)
-    gated = 3 * shape.intermediate * width
-    return norms + _attention_bytes(demand) + gated + _inputs_bytes(demand)
+def _norm_bytes(demand: Demand) -> int:
+    """What a norm keeps of one position: its input and a number; or the input in fp32, normalised too if trained."""
+    if demand.fused:
+        return demand.shape.hidden * demand.compute_bytes + 4
+    return demand.shape.hidden * (8 if demand.full else 4)
+
+
+def _attention_part_bytes(demand: Demand) -> int:
+    """Kept bytes of one layer for one position, but for its feed-forward part; both norms are counted here."""
+    return 2 * _norm_bytes(demand) + _attention_bytes(demand) + _inputs_bytes(demand, _ATTENTION_INPUTS)
+
+
+def _feed_forward_bytes(demand: Demand) -> int:
+    """Kept bytes of a layer's feed-forward part for one position: gate, up, silu(gate) if not made again, inputs."""
+    gated = (2 if demand.fused else 3) * demand.shape.intermediate * demand.compute_bytes
+    return gated + _inputs_bytes(demand, _FEED_FORWARD_INPUTS)
 
 
 def _attention_bytes(demand: Demand) -> int:
@@ -72,19 +85,24 @@ def _attention_bytes(demand: Demand) -> int:
         return 4 * query * width + normalisers + demand.micro.width * width
     # Rotated by an fp32 angle, queries and keys stay fp32 under autocast, and so does the result.
     rotated = 4 if demand.full else width
-    return (2 * query + key_value) * rotated + key_value * width + normalisers
+    kept = (query + key_value) * rotated + key_value * width
+    # On a CPU the result is kept only as the input of an output projection that needs it.
+    blocks = demand.device_kind == "cpu"
+    if not blocks or demand.full or "o_proj" in demand.adapted:
+        kept += query * rotated
+    return kept + (0 if blocks else normalisers)
 
 
-def _inputs_bytes(demand: Demand) -> int:
+def _inputs_bytes(demand: Demand, groups: tuple[tuple[str, ...], ...]) -> int:
     """Inputs of linear layers that are kept because a weight behind them is trained, and what LoRA adds to them."""
     shape = demand.shape
     sizes = {"q_proj": shape.hidden, "o_proj": shape.heads * shape.head_dim, "gate_proj": shape.hidden}
     sizes["down_proj"] = shape.intermediate
     total = 0
-    for group in _INPUT_GROUPS:
+    for group in groups:
         trained = len(group) if demand.full else sum(name in demand.adapted for name in group)
         total += sizes[group[0]] * _input_width(demand, group, trained)
-    return total + (0 if demand.full else _low_rank_bytes(demand))
+    return total + (0 if demand.full else _low_rank_bytes(demand, {name for group in groups for name in group}))
 
 
 def _input_width(demand: Demand, group: tuple[str, ...], trained: int) -> int:
@@ -98,16 +116,18 @@ def _input_width(demand: Demand, group: tuple[str, ...], trained: int) -> int:
     if demand.parameters.use_dora and width < 4:
         # PEFT's own layers, which DoRA needs, cast their input to the adapter's fp32, each for itself.
         return 4 * trained
+    made_again = demand.fused and demand.parameters.lora_dropout == 0 and not demand.parameters.use_dora
     # The attention's result is the output projection's input, and is counted there.
-    return 0 if group == ("o_proj",) else width
+    return 0 if group == ("o_proj",) or (group == ("down_proj",) and made_again) else width
 
 
-def _low_rank_bytes(demand: Demand) -> int:
-    """A x of every adapted matrix; DoRA scales the base's result and the fp32 low-rank one, and keeps both."""
+def _low_rank_bytes(demand: Demand, names: set[str]) -> int:
+    """A x of every adapted matrix among `names`; DoRA keeps two results for each output, one of them in fp32."""
     width, rank = demand.compute_bytes, demand.parameters.lora_dim
+    adapted = [outputs for name, (_, outputs) in demand.adapted.items() if name in names]
     if not demand.parameters.use_dora:
-        return width * rank * len(demand.adapted)
-    return sum(4 * rank + (width + 4) * outputs for _, outputs in demand.adapted.values())
+        return width * rank * len(adapted)
+    return sum(4 * rank + (width + 4) * outputs for outputs in adapted)
 
 
 def _layer_copies(demand: Demand) -> int:

@@ -7,6 +7,8 @@ from quickalign.hub.shape import ModelShape
 from quickalign.train.device import ComputePrecision, DeviceKind
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# Whose norms and feed-forward parts `scoring.fused` is known to switch; of others the larger need is reckoned.
+_FUSED = ("Llama", "Mistral", "Qwen2", "Qwen3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Demand:
     def full(self) -> bool:
         """Whether all weights are trained: kept in fp32, computed under autocast."""
         return self.parameters.lora_dim == 0
+
+    @property
+    def fused(self) -> bool:
+        """Whether norms and feed-forward parts keep as little as `scoring.fused` lets them."""
+        return not self.full and self.shape.architecture.startswith(_FUSED)
 
     @property
     def adapted(self) -> dict[str, tuple[int, int]]:

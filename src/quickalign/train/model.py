@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
+from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.lora import use_fast_lora
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
@@ -76,6 +77,7 @@ def make_policy(
         autocast = None if precision in {"fp32", "fp64"} else DTYPES[precision]
         return Policy(base, _trainable(base), base_bytes, adapter=False, autocast=autocast)
     model = add_adapter(base, parameters)
+    fuse(model)
     model.train()
     return Policy(model, _trainable(model), base_bytes, adapter=True, autocast=None)
 

@@ -106,7 +106,8 @@ def test_checkpointing_keeps_the_inputs_of_layers_only(folder, shape, method):
     policy = _policy(folder, demand)
     kept, micro = _kept_by_autograd(policy, packing=True)
     demand = replace(demand, micro=_size(micro, packing=True))
-    assert kept_bytes(demand) == pytest.approx(kept, rel=0.2)
+    mean_rows = 4 * demand.micro.scored * shape.hidden  # the head's, which are not tiny beside so little
+    assert kept_bytes(demand) + mean_rows == pytest.approx(kept, rel=0.05)
     assert kept_bytes(demand) < kept_bytes(replace(demand, checkpointing=False)) / 4
 
 

@@ -24,23 +24,26 @@ _NOT_PACKED = ("softcap", "s_aux", "position_bias")
 
 @dataclass(frozen=True, slots=True)
 class PackedLayout:
-    """Which tokens of a packed sequence see each other, in the form that its device needs.
+    """Which tokens of a packed sequence see each other, in the form that its device needs, and which are scored.
 
     Attributes:
         blocks: blocks of queries, for devices without FlexAttention; otherwise empty.
         mask: a FlexAttention `BlockMask` on CUDA; elsewhere a stand-in of shape [1, 1, 1, 1]. Handed to the model as
             its attention mask, a 4-D mask is taken as it is, so that the model builds none of its own.
+        places: [places] where something is predicted; `last_layer` leaves out the others.
     """
 
     blocks: tuple[Block, ...]
     mask: Any
+    places: Tensor
 
 
-def make_layout(sequence: PackedSequence, device: torch.device) -> PackedLayout:
+def make_layout(sequence: PackedSequence, places: Tensor, device: torch.device) -> PackedLayout:
     """The layout of `sequence` on `device`."""
     if device.type == "cuda":
-        return PackedLayout((), make_block_mask(sequence.groups, device))
-    return PackedLayout(tuple(cut_blocks(sequence.groups)), torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device))
+        return PackedLayout((), make_block_mask(sequence.groups, device), places)
+    stand_in = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+    return PackedLayout(tuple(cut_blocks(sequence.groups)), stand_in, places)
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:

@@ -11,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from quickalign.data.encode import EncodedPair
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.parts import causal_model
 from quickalign.train.scoring.plain import PlainScorer
@@ -50,8 +51,10 @@ def choose_scorer(
     packed = PackedScorer(token_budget=token_budget, device=device)
     before = base.config._attn_implementation
     use_packed_attention(base)
+    last = ScoredPlaces(base)
     if reason := _disagreement(model, plain, packed):
         base.set_attn_implementation(before)
+        last.remove()
         return plain, reason
     return packed, None
 

@@ -23,9 +23,9 @@ from torch.utils.checkpoint import checkpoint
 from quickalign.train.narrow import NarrowLinear
 
 # Numbers in a tile of logits: small enough for a CPU's second-level cache (with 512 KiB of it, 3 to 20 % faster than
-# tiles of twice the size), large enough to keep a GPU busy.
+# tiles of twice the size), large enough to keep a GPU busy with each of its kernels.
 CPU_TILE = 1 << 17
-GPU_TILE = 1 << 26
+GPU_TILE = 1 << 24
 # Columns of a tile come in multiples of this: a GPU multiplies matrices of odd sizes at a fraction of its speed.
 _COLUMNS = 128
 # Tokens at once through a head that is trained, on any device.

@@ -32,11 +32,11 @@ def use_fast_lora(config: LoraConfig) -> None:
     config._register_custom_module(layers | {nn.Linear: FastLinear})
 
 
-class _FastForward:
+class FastForward:
     """The forward pass that the layers below share; falls back to PEFT's for whatever is not plain."""
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As PEFT's: [..., in] -> [..., out]."""
+    def forward(self, x: Tensor, *args: Any, made_of: tuple[Tensor, Tensor] | None = None, **kwargs: Any) -> Tensor:
+        """As PEFT's: [..., in] -> [..., out]. What `x` is the `swiglu` of, if anything, is kept in its place."""
         assert isinstance(self, LoraLayer)
         if args or kwargs or not _is_plain(self):
             return super().forward(x, *args, **kwargs)  # type: ignore[misc, no-any-return]
@@ -44,21 +44,22 @@ class _FastForward:
         a, b, scale = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
         dropout, base = self.lora_dropout[name], self.base_layer
         if type(base) is nn.Linear and (isinstance(dropout, nn.Identity) or not dropout.training):
-            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)  # type: ignore[no-any-return, no-untyped-call]
-        return base(x) + _LowRank.apply(dropout(x), a, b, scale)  # type: ignore[no-any-return, no-untyped-call]
+            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale, made_of)  # type: ignore[no-any-return, no-untyped-call]
+        dropped = dropout(x)
+        return base(x) + _LowRank.apply(dropped, a, b, scale, made_of if dropped is x else None)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class FastLinear(_FastForward, PeftLinear):
+class FastLinear(FastForward, PeftLinear):
     """PEFT's LoRA on a linear layer, with the fast forward pass."""
 
 
 def _quantized_layers() -> tuple[type[nn.Module], type[nn.Module]]:
     from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt  # noqa: PLC0415 - exist only with bitsandbytes
 
-    class FastLinear4bit(_FastForward, Linear4bit):
+    class FastLinear4bit(FastForward, Linear4bit):
         """PEFT's LoRA on a 4-bit layer, with the fast forward pass."""
 
-    class FastLinear8bit(_FastForward, Linear8bitLt):
+    class FastLinear8bit(FastForward, Linear8bitLt):
         """PEFT's LoRA on an 8-bit layer, with the fast forward pass."""
 
     return FastLinear4bit, FastLinear8bit
@@ -78,50 +79,73 @@ def _device_type(module: nn.Module) -> str:
     return next(module.parameters()).device.type
 
 
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up."""
+    return F.silu(gate).mul_(up)
+
+
 class _LoraLinear(torch.autograd.Function):
     """W x + bias + s B A x, and its gradients, for a frozen W."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        made_of: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
         rows = x.flatten(0, -2)
         down, up = a.to(x.dtype), (b * scale).to(x.dtype)
         inner = rows @ down.t()
         out = F.linear(rows, weight, bias).addmm_(inner, up.t())
-        ctx.save_for_backward(x, weight, down, up, inner)
+        ctx.save_for_backward(weight, down, up, inner, *(made_of or (x,)))
         ctx.scale, ctx.master = scale, a.dtype
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, down, up, inner = ctx.saved_tensors
+        weight, down, up, inner, *inputs = ctx.saved_tensors
+        x = _made_again(inputs)
         g = grad.flatten(0, -2)
         grad_x = (g @ weight).view_as(x) if ctx.needs_input_grad[0] else None
         grad_inner, grad_a, grad_b = _low_rank_gradients(g, x.flatten(0, -2), inner, up, ctx.scale, ctx.master)
         if grad_x is not None:
             grad_x.flatten(0, -2).addmm_(grad_inner, down)
-        return grad_x, None, None, grad_a, grad_b, None
+        return grad_x, None, None, grad_a, grad_b, None, None
 
 
 class _LowRank(torch.autograd.Function):
     """s B A x alone, to be added to the output of a base layer of any kind."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, made_of: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
         down, up = a.to(x.dtype), (b * scale).to(x.dtype)
         inner = x.flatten(0, -2) @ down.t()
-        ctx.save_for_backward(x, down, up, inner)
+        ctx.save_for_backward(down, up, inner, *(made_of or (x,)))
         ctx.scale, ctx.master = scale, a.dtype
         return (inner @ up.t()).view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, down, up, inner = ctx.saved_tensors
+        down, up, inner, *inputs = ctx.saved_tensors
+        x = _made_again(inputs)
         g = grad.flatten(0, -2)
         grad_inner, grad_a, grad_b = _low_rank_gradients(g, x.flatten(0, -2), inner, up, ctx.scale, ctx.master)
         grad_x = (grad_inner @ down).view_as(x) if ctx.needs_input_grad[0] else None
-        return grad_x, grad_a, grad_b, None
+        return grad_x, grad_a, grad_b, None, None
+
+
+def _made_again(kept: list[Tensor]) -> Tensor:
+    """A layer's input, from itself or from what it was made of."""
+    return kept[0] if len(kept) == 1 else swiglu(kept[0], kept[1])
 
 
 def _low_rank_gradients(
@@ -133,5 +157,8 @@ def _low_rank_gradients(
     """
     grad_inner = g @ up
     grad_a = (grad_inner.t() @ x).to(master)
-    grad_b = (g.t() @ inner).to(master).mul_(scale)
+    # Transposed afterwards: a few long rows are the faster product, and B is small.
+    grad_b = (inner.t() @ g).t().to(master, memory_format=torch.contiguous_format)
+    if scale != 1.0:
+        grad_b.mul_(scale)
     return grad_inner, grad_a, grad_b

@@ -39,8 +39,9 @@ class PackedScorer:
         return micro.per_answer(token_logps(head_of(base), scored, micro.which, micro.targets))
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
-        layout = make_layout(sequence, self._device)
-        places, which = np.unique(sequence.sources, return_inverse=True)
+        sources, which = np.unique(sequence.sources, return_inverse=True)
+        places = to_device(sources, self._device)
+        layout = make_layout(sequence, places, self._device)
         return MicroBatch(
             rows=sequence.rows,
             answers=sequence.lengths.shape[1],
@@ -51,7 +52,7 @@ class PackedScorer:
                 "attention_mask": layout.mask,
                 "packed_layout": layout,
             },
-            positions=to_device(places, self._device),
+            positions=places,
             which=to_device(which, self._device),
             targets=to_device(sequence.targets, self._device),
             lengths=to_device(sequence.lengths, self._device),
