@@ -133,7 +133,7 @@ def _low_rank_bytes(demand: Demand, names: set[str]) -> int:
 def _layer_copies(demand: Demand) -> int:
     """A layer's trained weights in the compute precision, kept for its backward pass.
 
-    For full fine-tuning these are autocast's copies. LoRA's A is cast, and B is scaled by alpha / r.
+    For full fine-tuning these are autocast's copies. LoRA's A is cast, and B is cast or scaled by alpha / r.
     """
     width = demand.compute_bytes
     if demand.full:
@@ -141,8 +141,10 @@ def _layer_copies(demand: Demand) -> int:
         return weights * width if width < 4 else 0
     if demand.parameters.use_dora:
         return 0
-    rank = demand.parameters.lora_dim
-    return sum(width * rank * (outputs + (inputs if width < 4 else 0)) for inputs, outputs in demand.adapted.values())
+    rank, cast = demand.parameters.lora_dim, width < 4
+    scaled = demand.parameters.lora_alpha != (rank**0.5 if demand.parameters.use_rslora else rank)
+    sizes = demand.adapted.values()
+    return sum(width * rank * ((inputs if cast else 0) + (outputs if cast or scaled else 0)) for inputs, outputs in sizes)
 
 
 def _head_copy(demand: Demand) -> int:

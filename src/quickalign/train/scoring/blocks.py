@@ -3,7 +3,8 @@
 The tokens of a packed sequence see few others, so one dense mask wastes most of its work. Here the queries are cut into
 blocks; a block sees some ranges of keys whole (the prompt before it, its own answer before it) and its own square
 causally. On a CPU, products over these ranges with a backward pass that recomputes the weights are several times
-faster than the masked kernel. Scores, weights and sums are fp32 (fp64 for fp64).
+faster than the masked kernel. Scores, their softmax and its gradient are fp32 (fp64 for fp64); in products with values,
+keys and queries they have the precision of those, as in fused kernels (Dao 2023, FlashAttention-2).
 """
 
 from collections.abc import Iterable, Sequence

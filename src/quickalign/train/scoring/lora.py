@@ -99,7 +99,7 @@ class _LoraLinear(torch.autograd.Function):
         made_of: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
         rows = x.flatten(0, -2)
-        down, up = a.to(x.dtype), (b * scale).to(x.dtype)
+        down, up = a.to(x.dtype), _scaled(b, scale).to(x.dtype)
         inner = rows @ down.t()
         out = F.linear(rows, weight, bias).addmm_(inner, up.t())
         ctx.save_for_backward(weight, down, up, inner, *(made_of or (x,)))
@@ -126,7 +126,7 @@ class _LowRank(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, made_of: tuple[Tensor, Tensor] | None
     ) -> Tensor:
-        down, up = a.to(x.dtype), (b * scale).to(x.dtype)
+        down, up = a.to(x.dtype), _scaled(b, scale).to(x.dtype)
         inner = x.flatten(0, -2) @ down.t()
         ctx.save_for_backward(down, up, inner, *(made_of or (x,)))
         ctx.scale, ctx.master = scale, a.dtype
@@ -159,6 +159,9 @@ def _low_rank_gradients(
     grad_a = (grad_inner.t() @ x).to(master)
     # Transposed afterwards: a few long rows are the faster product, and B is small.
     grad_b = (inner.t() @ g).t().to(master, memory_format=torch.contiguous_format)
-    if scale != 1.0:
-        grad_b.mul_(scale)
-    return grad_inner, grad_a, grad_b
+    return grad_inner, grad_a, _scaled(grad_b, scale)
+
+
+def _scaled(matrix: Tensor, scale: float) -> Tensor:
+    """The usual alpha / r is 1, and then this costs a GPU no launch."""
+    return matrix if scale == 1.0 else matrix * scale

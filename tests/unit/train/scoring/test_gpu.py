@@ -9,6 +9,7 @@ import torch
 from quickalign.data.pack import Group
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.blocks import block_attention, cut_blocks
+from quickalign.train.scoring.fused import FusedNorm, fuse
 from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
@@ -59,3 +60,19 @@ def test_packed_logps_and_gradients_are_those_of_plain_rows(toys: SimpleNamespac
     for name, gradient in results[0][1].items():
         scale = max(1.0, float(gradient.abs().max()))
         assert torch.allclose(results[1][1][name], gradient, atol=1e-2 * scale), name
+
+
+def test_torchs_norm_kernel_gives_what_transformers_gives(toys: SimpleNamespace) -> None:
+    model = toys.tiny_model(torch.float32).requires_grad_(False).to("cuda")
+    norm = model.model.norm
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    stream = torch.randn(2, 9, 32, device="cuda", requires_grad=True)
+    upstream = torch.randn(2, 9, 32, device="cuda")
+    results = []
+    for fused in (False, True):
+        if fused:
+            fuse(model)
+            assert type(norm) is FusedNorm
+        results.append([norm(stream), *torch.autograd.grad(norm(stream), stream, upstream)])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
