@@ -143,8 +143,8 @@ def _layer_copies(demand: Demand) -> int:
         return 0
     rank, cast = demand.parameters.lora_dim, width < 4
     scaled = demand.parameters.lora_alpha != (rank**0.5 if demand.parameters.use_rslora else rank)
-    sizes = demand.adapted.values()
-    return sum(width * rank * ((inputs if cast else 0) + (outputs if cast or scaled else 0)) for inputs, outputs in sizes)
+    copied = sum((cast * inputs) + ((cast or scaled) * outputs) for inputs, outputs in demand.adapted.values())
+    return width * rank * copied
 
 
 def _head_copy(demand: Demand) -> int:

@@ -9,8 +9,8 @@ import torch
 from quickalign.data.pack import Group
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.blocks import block_attention, cut_blocks
-from quickalign.train.scoring.fused import FusedNorm, fuse
 from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
+from quickalign.train.scoring.fused import FusedNorm, fuse
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
 
