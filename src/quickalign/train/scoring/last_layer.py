@@ -30,8 +30,10 @@ class ScoredPlaces:
         layers = getattr(decoder_of(model), "layers", None)
         last = layers[-1] if isinstance(layers, nn.ModuleList) and len(layers) else None
         attention, part = getattr(last, "self_attn", None), getattr(last, "mlp", None)
+        if not isinstance(attention, nn.Module) or not isinstance(part, nn.Module) or _is_hooked(part):
+            return
         # Experts may return more than their result; a projection down to the stream tells that this is none of them.
-        if isinstance(attention, nn.Module) and isinstance(part, nn.Module) and hasattr(part, "down_proj"):
+        if hasattr(part, "down_proj"):
             self._handles = [
                 attention.register_forward_pre_hook(self._learn, with_kwargs=True),
                 part.register_forward_pre_hook(self._take),
@@ -59,3 +61,8 @@ class ScoredPlaces:
         places, self._places = self._places, None
         rows = output.new_zeros(1, self._length, output.shape[-1])
         return rows.index_copy(1, places, output)
+
+
+def _is_hooked(part: nn.Module) -> bool:
+    """Whether this was done before: a model may be given a scorer more than once."""
+    return any(isinstance(getattr(hook, "__self__", None), ScoredPlaces) for hook in part._forward_hooks.values())

@@ -39,6 +39,14 @@ def test_only_scored_places_pass_the_last_feed_forward_part(toys: SimpleNamespac
     assert last[-1] == micro.tokens
 
 
+def test_a_second_time_changes_nothing(toys: SimpleNamespace) -> None:
+    model, _, (_, last) = prepared(toys)
+    ScoredPlaces(model.get_base_model()).remove()
+    micro = (scorer := PackedScorer(token_budget=10_000, device=CPU)).cut(toys.random_pairs(6))[0]
+    scorer.logps(model, micro)
+    assert last == [len(micro.positions)]
+
+
 def test_recomputed_layers_see_the_same_places(toys: SimpleNamespace) -> None:
     model, _, (_, last) = prepared(toys)
     model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
