@@ -43,7 +43,9 @@ def test_two_processes_equal_one(tmp_path, strategy):
     assert len(one["steps"]) == len(two["steps"]) == 5
     for mine, theirs in zip(one["steps"], two["steps"], strict=True):
         for name in COMPARED:
-            expected = mine[name] if mine[name] is None else pytest.approx(mine[name], rel=1e-5, abs=1e-7)
+            # A reward is a tenth of a difference between sums near -50, whose last bit in fp32 is 3.8e-6.
+            least = 1e-6 if name.startswith("rewards") else 1e-7
+            expected = mine[name] if mine[name] is None else pytest.approx(mine[name], rel=1e-5, abs=least)
             assert theirs[name] == expected, (mine["step"], name)
     for mine, theirs in zip(one["evaluations"], two["evaluations"], strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-5)
