@@ -15,6 +15,7 @@ from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.lora import use_fast_lora
+from quickalign.train.scoring.quantized import keep_differentiable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
 
@@ -61,6 +62,7 @@ def load_base(
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"The model in {path} cannot be loaded: {_first_line(error)}") from error
     model.config.use_cache = False
+    keep_differentiable(model)
     return model
 
 
