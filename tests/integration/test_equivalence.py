@@ -26,7 +26,6 @@ from quickalign.train.scoring.fused import FusedFeedForward, FusedNorm, fuse
 from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
-from quickalign.train.scoring.quantized import keep_differentiable
 from quickalign.train.scoring.records import RecordFile
 from quickalign.train.scoring.reference import LiveReference, Reference
 
@@ -268,7 +267,6 @@ class TestOneTrajectory:
 
         def quantised(scorer: Any) -> Trajectory:
             base = load_base(tmp_path, dtype=torch.float32, quantization="4bit")
-            keep_differentiable(base)
             return trajectory(scorer, dtype=torch.float32, base=base)
 
         expected = quantised(plain())

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from quickalign.data.pack import Group
 
 # Queries per block: long enough for efficient products, short enough to skip most of the causal half, and for a block's
-# scores to stay in a CPU's second-level cache (with 640 tokens a fifth faster than blocks of 128).
+# scores to stay in a CPU's second-level cache (with 640 tokens a tenth to a fifth faster than 128).
 BLOCK = 64
 
 

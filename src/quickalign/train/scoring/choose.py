@@ -15,7 +15,6 @@ from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.parts import causal_model
 from quickalign.train.scoring.plain import PlainScorer
-from quickalign.train.scoring.quantized import keep_differentiable
 from quickalign.train.scoring.reference import evaluating
 
 # How far packed and plain log-probs of the probe may lie apart, relative to 1 + |log-prob|: rounding, no other mask.
@@ -41,7 +40,6 @@ def choose_scorer(
         pad_id: a token id for padding; it never changes a result.
         device: where the model is.
     """
-    keep_differentiable(model)
     plain = PlainScorer(pad_id=pad_id, rows_per_micro=rows_per_micro, device=device)
     if not token_budget:
         return plain, "packing is switched off"

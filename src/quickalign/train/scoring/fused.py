@@ -1,4 +1,4 @@
-"""Norms and feed-forward parts of a frozen base that do the same with fewer passes over memory.
+"""Norms and feed-forward parts of a frozen base that do the same and keep less for the backward pass.
 
 transformers writes RMS normalisation (Zhang and Sennrich 2019, eq. 4) and SwiGLU (Shazeer 2020, eq. 6) one operation at
 a time, and autograd keeps what each of them read: the stream again in fp32, silu(gate), and silu(gate) * up. Here each

@@ -54,7 +54,7 @@ def test_values_and_gradients_are_those_of_transformers(
         assert torch.allclose(one, other, rtol=0, atol=tolerance * max(1.0, float(other.abs().max())))
 
 
-def test_bf16_is_rounded_as_transformers_rounds(toys: SimpleNamespace) -> None:
+def test_bf16_gives_the_same_within_rounding(toys: SimpleNamespace) -> None:
     model = adapted(toys, torch.bfloat16).eval()
     ids = torch.arange(40).view(2, 20)
     with torch.no_grad():
