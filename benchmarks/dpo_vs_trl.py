@@ -94,7 +94,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rows-per-step", type=int, default=8, help="pairs per optimiser step")
     parser.add_argument("--epochs", type=int, default=2, choices=[1, 2], help="1: no epoch to warm up on")
-    parser.add_argument("--largest-batch", type=int, default=8, choices=[1, 2, 4, 8], help="TRL's, in the sweep for its best")
+    parser.add_argument("--largest-batch", type=int, default=8, choices=[1, 2, 4, 8], help="TRL's, in its sweep")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as torch takes")
     return parser.parse_args()
 
