@@ -14,10 +14,14 @@ MODEL = "qwen2-tiny-instruct"
 
 @contextmanager
 def deployed(folder: Path, name: str = "tiny", engine: str = "transformers") -> Iterator[Predictor]:
-    """The embedded model, deployed; nothing of it is left behind the block."""
+    """The embedded model, deployed; nothing of it is left behind the block.
+
+    In fp32 on every machine: a CPU that multiplies bf16 itself would take that, and round what tests compare.
+    """
     with fresh_home(folder) as home:
         session = Session(home=home)
-        predictor = RegisteredModel(MODEL, session=session).deploy(name, options={"engine": engine})
+        options = {"engine": engine, "precision": "fp32"}
+        predictor = RegisteredModel(MODEL, session=session).deploy(name, options=options)
         try:
             yield predictor
         finally:

@@ -20,7 +20,7 @@ OPTIONS = {
     "lora_dropout": 0.05,
     "gradient_accumulation_steps": 2,
     "save_steps": 3,
-    "max_steps": 14,
+    "max_steps": 30,
     "learning_rate": 1e-3,
     "validation_split": 0.2,
 }
@@ -40,7 +40,7 @@ def platform(tmp_path, monkeypatch):
 def data(tmp_path):
     rows = [
         {"prompt": f"May I ask about thing {n}?", "chosen": f"Of course, thing {n}.", "rejected": "No."}
-        for n in range(40)
+        for n in range(80)
     ]
     file = tmp_path / "rows.json"
     file.write_text(json.dumps(rows))
@@ -61,8 +61,10 @@ def test_paused_and_killed_it_ends_with_the_same_bytes(platform, data):
     drive(platform, lambda: step_of(platform, cut) >= 4, 120)
     platform.jobs.pause(cut.id)
     drive_to(platform, cut, JobState.PAUSED, seconds=120)
+    paused_at = step_of(platform, cut)
+    assert paused_at < OPTIONS["max_steps"] - 5, "no steps are left to be killed in"
     platform.jobs.resume(cut.id)
-    drive(platform, lambda: step_of(platform, cut) >= 9 and platform.jobs.get(cut.id).attempt == 2, 120)
+    drive(platform, lambda: step_of(platform, cut) > paused_at + 1 and platform.jobs.get(cut.id).attempt == 2, 120)
     os.kill(claim_of(platform, cut).wrapper.pid, signal.SIGKILL)
     cut = drive_to(platform, cut, JobState.SUCCEEDED, seconds=240)
     assert cut.attempt == 3
@@ -74,8 +76,8 @@ def test_paused_and_killed_it_ends_with_the_same_bytes(platform, data):
     assert {"state", "phase", "data", "plan", "checkpoint", "evaluation", "done"} <= kinds
     assert platform.jobs.artifact(cut.id, "report.html").stat().st_size > 1000
     assert platform.jobs.metrics(cut.id, kind="evaluations").items
-    progress = cut.progress
-    assert (progress.step, progress.total_steps, progress.seconds_left) == (14, 14, 0.0)
+    progress, steps = cut.progress, OPTIONS["max_steps"]
+    assert (progress.step, progress.total_steps, progress.seconds_left) == (steps, steps, 0.0)
 
 
 @pytest.mark.slow
@@ -92,10 +94,10 @@ def test_a_refused_run_says_why_in_full(platform, data):
 @pytest.mark.slow
 def test_an_estimate_is_the_planners(platform, data):
     estimate = platform.estimate(EstimateRequest(spec=request(data).spec))
-    assert estimate.plan["steps"] == 14
+    assert estimate.plan["steps"] == OPTIONS["max_steps"]
     assert estimate.plan["fits"]
     assert estimate.resources.memory_bytes == estimate.plan["predicted_peak_bytes"]
-    assert estimate.report["rows"] == 40
+    assert estimate.report["rows"] == 80
 
 
 @pytest.mark.slow
@@ -104,6 +106,6 @@ def test_a_data_report_counts_tokens(platform, data):
         upload.write(data.read_bytes())
         stored = upload.commit()
     report = platform.files.report(stored.id, model="qwen2-tiny-instruct", options={"seq_length": 64})
-    assert (report["uri"], report["rows"]) == ("rows.json", 40)
+    assert (report["uri"], report["rows"]) == ("rows.json", 80)
     assert report["tokens"]["truncation"]["seq_length"] == 64
     assert platform.files.report(stored.id)["tokens"] is None
