@@ -11,6 +11,7 @@ from benchmarks.dpo_job import Clock, Job, Trained
 from benchmarks.flops import step_flops
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.data.encode import EncodedPair
+from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.hub.shape import ModelShape, read_shape
 from quickalign.train.demand import adapter_parameters
 from quickalign.train.device import find_device
@@ -63,7 +64,8 @@ def train(job: Job, rows: Sequence[EncodedPair], clock: Clock) -> Trained:
 
 def _settle(parameters: Hyperparameters, shape: ModelShape, rows: Sequence[EncodedPair]) -> Settled:
     lengths = np.array([[len(row.prompt), len(row.chosen), len(row.rejected)] for row in rows])
-    return settle(parameters, Situation(shape, lengths, find_device(), 1))
+    beginning = beginning_of_all(row.prompt for row in rows)
+    return settle(parameters, Situation(shape, lengths, find_device(), 1, beginning=beginning))
 
 
 def _policy(job: Job, parameters: Hyperparameters, settled: Settled, device: torch.device) -> Policy:

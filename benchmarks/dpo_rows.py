@@ -1,8 +1,10 @@
 """Rows of token ids for the training benchmark: lengths from a data file, or generated with the same distribution.
 
-The model's weights are random, so only the lengths matter. They are those of Qwen2's tokenizer and chat template as far
-as they can be told without it: words and punctuation marks, plus what the template adds. On hh-rlhf harmless-base this
-gives means of 137, 40 and 50 tokens (prompt, chosen, rejected), where the real tokenizer gives 136, 40 and 50.
+The model's weights are random, so only lengths matter, and what rows have in common. Lengths are those of Qwen2's
+tokenizer and chat template as far as they can be told without it: words and punctuation marks, plus what the template
+adds. On hh-rlhf harmless-base this gives means of 137, 40 and 50 tokens (prompt, chosen, rejected), where the real
+tokenizer gives 136, 40 and 50. All prompts begin with the template's system turn and the marks of the user's, as all
+prompts do that Qwen2's template makes of rows without a system message. Behind that, tokens are drawn at random.
 """
 
 import gzip
@@ -20,6 +22,9 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 _TURNS = re.compile(r"\n\n(?:Human|Assistant):")
 # Qwen2's template: five marks a turn; the system turn and the generation prompt; two behind an answer.
 _TURN, _FRAME, _END = 5, 14, 2
+# The system turn's eleven tokens (its words are "You are a helpful assistant.") and the three before the user's words:
+# none of them is ever cut away.
+_BEGINNING = 14
 _TOKENS_PER_WORD = 1.06
 # Rows that are generated to take a sample from.
 _GENERATED = 2000
@@ -40,10 +45,13 @@ def make_rows(name: str, count: int, seq_length: int, vocabulary: int) -> list[E
     else:
         found = _hh_like() if name == "hh-like" else _of_file(Path(name))
         lengths = [_cut(one, seq_length) for one in _sample(list(found), count)]
-    return [
-        EncodedPair(row, *(source.integers(0, drawn, length, dtype=np.int32) for length in one))
-        for row, one in enumerate(lengths, start=1)
-    ]
+    beginning = source.integers(0, drawn, _BEGINNING, dtype=np.int32)
+    rows = []
+    for row, one in enumerate(lengths, start=1):
+        prompt, chosen, rejected = (source.integers(0, drawn, length, dtype=np.int32) for length in one)
+        prompt[:_BEGINNING] = beginning
+        rows.append(EncodedPair(row, prompt, chosen, rejected))
+    return rows
 
 
 def _sample(lengths: list[Lengths], count: int) -> list[Lengths]:

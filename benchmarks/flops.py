@@ -8,10 +8,11 @@ its own gradient is never made; the reference costs the forward pass again, wher
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from quickalign.data.encode import EncodedPair
-from quickalign.data.pack import Group, pack
+from quickalign.data.pack import pack
 from quickalign.hub.shape import ModelShape
 
 _CEILING_ROUNDS = 20
@@ -23,14 +24,15 @@ def step_flops(shape: ModelShape, rows: Sequence[EncodedPair], token_budget: int
     Args:
         shape: the model's dimensions.
         rows: the optimiser batch.
-        token_budget: tokens per packed micro-batch; only which prompts are shared depends on it.
+        token_budget: tokens per packed micro-batch; only what is shared depends on it.
         adapter: parameters of the adapter.
         live: whether the reference is computed in the step.
     """
     sequences = pack(rows, token_budget)
     tokens = sum(len(sequence.ids) for sequence in sequences)
     places = sum(len(set(sequence.sources.tolist())) for sequence in sequences)
-    seen = sum(_seen(group) for sequence in sequences for group in sequence.groups)
+    # Pairs of a query and a key that it sees, each token itself included.
+    seen = sum(int((sequence.reach - np.arange(len(sequence.reach))).sum()) for sequence in sequences)
     # In the last layer, the feed-forward part is for scored places only.
     unfed = 3 * shape.hidden * shape.intermediate * (tokens - places)
     linear = 2 * (shape.linear_parameters * tokens - unfed)
@@ -39,16 +41,6 @@ def step_flops(shape: ModelShape, rows: Sequence[EncodedPair], token_budget: int
     forward = linear + head + attention
     policy = 2 * (linear + head) + 3 * (attention + 2 * adapter * tokens)
     return policy + (forward if live else 0)
-
-
-def _seen(group: Group) -> int:
-    """Pairs of a query and a key that it sees, each token itself included."""
-    answers = [end - start for start, end in zip(group.answers[:-1], group.answers[1:], strict=True)]
-    return _triangle(group.prompt) + sum(_triangle(length) + length * group.prompt for length in answers)
-
-
-def _triangle(length: int) -> int:
-    return length * (length + 1) // 2
 
 
 def matmul_ceiling(device: torch.device, dtype: torch.dtype, size: int) -> float:

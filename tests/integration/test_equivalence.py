@@ -65,15 +65,18 @@ def _exact_norms(model: nn.Module) -> None:
 
 
 def make_rows() -> list[EncodedPair]:
-    """Prompts that are shared, answers of one token, rows longer than small budgets."""
+    """Prompts that are shared or begin alike, answers that do, answers of one token, rows longer than small budgets."""
     source = np.random.default_rng(1)
 
     def ids(low: int, high: int) -> np.ndarray:
         return source.integers(0, VOCAB, source.integers(low, high), dtype=np.int32)
 
-    prompts = [ids(1, 40) for _ in range(5)]
+    frame = ids(6, 7)
+    prompts = [ids(1, 40), *(np.concatenate([frame, ids(1, 40)]) for _ in range(3))]
+    prompts.append(np.concatenate([prompts[3], ids(5, 6)]))
     rows = [EncodedPair(i, prompts[i % 5 if i % 3 else 0], ids(1, 25), ids(1, 25)) for i in range(STEPS * 6)]
     rows[4] = EncodedPair(4, prompts[1], ids(1, 2), ids(1, 2))
+    rows[7] = EncodedPair(7, prompts[2], rows[7].chosen, np.concatenate([rows[7].chosen[:3], ids(1, 9)]))
     return rows
 
 

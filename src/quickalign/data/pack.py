@@ -1,8 +1,9 @@
-"""Cutting an optimiser batch into packed token sequences in which every prompt stands once.
+"""Cutting an optimiser batch into packed token sequences in which every beginning stands once.
 
-A packed sequence is a row of groups `[prompt | answer | answer | ...]`, a group for every distinct prompt in it. A
-token sees the tokens before it in its own group, but not those of another answer, and an answer's positions go on from
-the prompt's length. So every token sees and is exactly what it would be in a sequence of its own.
+The texts of a packed sequence are prompts with an answer each, and it is their prefix tree (`prefix_tree`): a prompt
+stands once for all its answers, a template's frame or a system prompt once for all rows, and the earlier turns of a
+dialogue once for all rows that go on from them. A token sees what stands before it in its own text, and its position is
+its place there. So every token sees and is exactly what it would be in a sequence of its own.
 
 An answer's last token is not part of the sequence: no token is predicted from it. The first token of an answer is
 predicted from the prompt's last token; without a prompt it has no prediction and is not scored.
@@ -14,29 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quickalign.data.encode import Encoded, EncodedPair, IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Where one prompt and its answers stand in a packed sequence: the prompt in [start, answers[0]).
-
-    Attributes:
-        start: where the prompt begins.
-        answers: where each answer begins, in order; the last number is the group's end. An answer may be empty.
-    """
-
-    start: int
-    answers: tuple[int, ...]
-
-    @property
-    def prompt(self) -> int:
-        """Length of the prompt."""
-        return self.answers[0] - self.start
-
-    @property
-    def end(self) -> int:
-        """Where the group ends."""
-        return self.answers[-1]
+from quickalign.data.prefix_tree import Beginnings, lay_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +28,7 @@ class PackedSequence:
         rows: which rows of the optimiser batch these are, by position, ascending.
         ids: [length] int32 token ids.
         positions: [length] int32 position of every token in its own prompt and answer.
-        groups: the groups in their order; together they cover the sequence.
+        reach: [length] int32 where each token is no longer seen: a query at q sees a key at k where k <= q < reach[k].
         sources: [scored] int32 where each scored token is predicted.
         targets: [scored] int32 ids of the scored tokens.
         lengths: [rows, answers] int32 scored tokens of each answer.
@@ -58,7 +37,7 @@ class PackedSequence:
     rows: tuple[int, ...]
     ids: IntArray
     positions: IntArray
-    groups: tuple[Group, ...]
+    reach: IntArray
     sources: IntArray
     targets: IntArray
     lengths: IntArray
@@ -72,41 +51,50 @@ def answers_of(row: Encoded) -> tuple[IntArray, ...]:
 def pack(rows: Sequence[Encoded], token_budget: int) -> list[PackedSequence]:
     """Cut `rows`, one optimiser batch, into sequences of at most `token_budget` tokens each.
 
-    Rows with the same prompt share it where they fall into the same sequence. A row that is longer than the budget gets
-    a sequence of its own. Groups are placed first-fit by falling length, the same for the same rows every time.
+    A row that is longer than the budget gets a sequence of its own. Rows of one prompt stay together where they fit;
+    then the longest come first, each to the sequence with which it has most in common of those that have room for the
+    rest of it, the first of equals. The same rows are cut the same way every time.
     """
     groups = _groups(rows, token_budget)
     groups.sort(key=lambda group: (-group.length, group.rows[0]))
-    bins: list[list[_Planned]] = []
-    rooms: list[int] = []
-    for group in groups:
-        place = next((i for i, room in enumerate(rooms) if room >= group.length), len(bins))
-        if place == len(bins):
-            bins.append([])
-            rooms.append(token_budget)
-        bins[place].append(group)
-        rooms[place] -= group.length
-    return [_lay_out(rows, content) for content in bins]
+    beginnings = Beginnings([rows[group.rows[0]].prompt for group in groups])
+    room = np.empty(len(groups), dtype=np.int64)
+    sequence_of = np.empty(len(groups), dtype=np.int64)
+    contents: list[list[int]] = []
+    for number, group in enumerate(groups):
+        shared = np.zeros(len(contents), dtype=np.int64)
+        np.maximum.at(shared, sequence_of[:number], beginnings.of(number)[:number])
+        fits = room[: len(contents)] >= group.length - shared
+        if fits.any():
+            place = int(np.where(fits, shared, -1).argmax())
+            room[place] -= group.length - shared[place]
+        else:
+            place = len(contents)
+            contents.append([])
+            room[place] = token_budget - group.length
+        sequence_of[number] = place
+        contents[place] += group.rows
+    return [_sequence(rows, sorted(content)) for content in contents]
 
 
 @dataclass(slots=True)
-class _Planned:
-    """Rows that share a prompt and fit into the budget together."""
+class _Group:
+    """Rows that share a prompt and fit into the budget together; `length` counts the prompt once."""
 
     rows: list[int]
     length: int
 
 
-def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Planned]:
+def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Group]:
     """Gather rows by prompt; a prompt whose rows do not fit the budget together is repeated."""
-    groups: list[_Planned] = []
-    open_groups: dict[bytes, _Planned] = {}
+    groups: list[_Group] = []
+    open_groups: dict[bytes, _Group] = {}
     for position, row in enumerate(rows):
         added = sum(len(answer) - 1 for answer in answers_of(row))
         key = row.prompt.tobytes()
         group = open_groups.get(key)
         if group is None or group.length + added > token_budget:
-            group = _Planned([], len(row.prompt))
+            group = _Group([], len(row.prompt))
             groups.append(group)
             open_groups[key] = group
         group.rows.append(position)
@@ -114,42 +102,20 @@ def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Planned]:
     return groups
 
 
-def _lay_out(rows: Sequence[Encoded], content: Sequence[_Planned]) -> PackedSequence:
-    ids: list[IntArray] = []
-    positions: list[IntArray] = []
-    groups: list[Group] = []
-    scored: dict[int, list[tuple[IntArray, IntArray]]] = {}
-    end = 0
-    for planned in content:
-        prompt = rows[planned.rows[0]].prompt
-        start, end = end, end + len(prompt)
-        starts = [end]
-        ids.append(prompt)
-        positions.append(np.arange(len(prompt), dtype=np.int32))
-        for position in planned.rows:
-            for answer in answers_of(rows[position]):
-                ids.append(answer[:-1])
-                positions.append(np.arange(len(prompt), len(prompt) + len(answer) - 1, dtype=np.int32))
-                scored.setdefault(position, []).append(_scored(answer, end, start + len(prompt) - 1, len(prompt)))
-                end += len(answer) - 1
-                starts.append(end)
-        groups.append(Group(start, tuple(starts)))
-    order = sorted(scored)
-    parts = [part for position in order for part in scored[position]]
+def _sequence(rows: Sequence[Encoded], content: Sequence[int]) -> PackedSequence:
+    answers = [(rows[position].prompt, answer) for position in content for answer in answers_of(rows[position])]
+    tree = lay_out([np.concatenate([prompt, answer[:-1]]) for prompt, answer in answers])
+    # What follows a token is predicted from it, so the first token of an answer needs one before it.
+    scored = [
+        (places[max(len(prompt) - 1, 0) :], answer if len(prompt) else answer[1:])
+        for (prompt, answer), places in zip(answers, tree.places, strict=True)
+    ]
     return PackedSequence(
-        rows=tuple(order),
-        ids=np.concatenate(ids).astype(np.int32, copy=False),
-        positions=np.concatenate(positions),
-        groups=tuple(groups),
-        sources=np.concatenate([sources for sources, _ in parts]),
-        targets=np.concatenate([targets for _, targets in parts]),
-        lengths=np.array([[len(t) for _, t in scored[position]] for position in order], dtype=np.int32),
+        rows=tuple(content),
+        ids=tree.ids,
+        positions=tree.positions,
+        reach=tree.reach,
+        sources=np.concatenate([sources for sources, _ in scored]),
+        targets=np.concatenate([targets for _, targets in scored]),
+        lengths=np.array([len(targets) for _, targets in scored], dtype=np.int32).reshape(len(content), -1),
     )
-
-
-def _scored(answer: IntArray, start: int, prompt_end: int, prompt: int) -> tuple[IntArray, IntArray]:
-    """Where the tokens of an answer that stands at `start` are predicted, and which of them are."""
-    inner = np.arange(start, start + len(answer) - 1, dtype=np.int32)
-    if prompt == 0:
-        return inner, answer[1:]
-    return np.concatenate([np.array([prompt_end], dtype=np.int32), inner]), answer

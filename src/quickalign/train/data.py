@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import atomic
 from quickalign.core.spec import RunSpec
+from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.data.prepare import DataRequest, prepare, split
 from quickalign.data.report import DataReport
 from quickalign.data.store import TokenStore
@@ -48,6 +49,11 @@ class Rows(Sequence[EncodedRow]):
         """[rows, parts] tokens of the prompt and of each answer."""
         lengths: npt.NDArray[np.int32] = np.asarray(self._store.lengths)[self._indices]
         return lengths
+
+    @property
+    def beginning(self) -> int:
+        """Tokens that all prompts have in common from their start: of a template, of one system prompt."""
+        return beginning_of_all(self._store.prompt(int(i)) for i in self._indices)
 
     @property
     def fingerprint(self) -> str:

@@ -84,7 +84,9 @@ def with_speed(plan: Plan, seconds_per_step: float, steps_done: int) -> Plan:
     return replace(plan, seconds=max(plan.steps - steps_done, 0) * seconds_per_step)
 
 
-def make_plan(spec: RunSpec, shape: ModelShape, lengths: np.ndarray, device: Device, *, world_size: int = 1) -> Plan:
+def make_plan(
+    spec: RunSpec, shape: ModelShape, lengths: np.ndarray, device: Device, *, world_size: int = 1, beginning: int = 0
+) -> Plan:
     """Plan `spec` for a model of `shape`; needs no weights.
 
     Args:
@@ -93,13 +95,14 @@ def make_plan(spec: RunSpec, shape: ModelShape, lengths: np.ndarray, device: Dev
         lengths: [rows, 3] tokens of prompt, chosen and rejected answer, or [rows, 2] of prompt and response.
         device: where one process of the run trains.
         world_size: how many processes share every optimiser batch.
+        beginning: tokens that all prompts have in common from their start.
 
     Raises:
         OptionError: an option that was set by hand cannot be honoured on this device or for this model.
     """
     parameters = spec.hyperparameters
     pieces = world_size if spec.strategy == "fsdp2" else 1
-    situation = Situation(shape, lengths, device, world_size, pieces)
+    situation = Situation(shape, lengths, device, world_size, pieces, beginning)
     settled = settle(parameters, situation)
     fits = settled.peak <= device.available_bytes
     return Plan(

@@ -45,7 +45,8 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     device = find_device()
     shape = read_shape(source.path)
     observer.phase("plan")
-    made = make_plan(spec, shape, data.train.lengths, device, world_size=workers)
+    rows = data.train
+    made = make_plan(spec, shape, rows.lengths, device, world_size=workers, beginning=rows.beginning)
     observer.plan(made)
     return Prepared(spec, source, shape, tokenizer, data, device, made)
 

@@ -12,10 +12,11 @@ from quickalign.train.decision import Decision
 from quickalign.train.demand import Demand
 from quickalign.train.device import ComputePrecision, Device, resolve_precision
 from quickalign.train.memory import predict
-from quickalign.train.work import Work, measure_work
+from quickalign.train.work import Work, measure_work, row_sizes
 
-# Tokens per packed micro-batch on a CPU. Measured at Qwen2-0.5B's shapes, in fp32 on one core with AVX2 and in bf16 on
-# two with AVX512-BF16: a step takes as long with 256 as with 512 to within 2 %, and activations half of the memory.
+# Tokens per packed micro-batch on a CPU, or as many as the longest row has, which needs that memory anyway: the longer
+# a micro-batch, the more rows share what they begin with. Measured at Qwen2-0.5B's shape, in fp32 on one core with AVX2
+# and in bf16 on two with AVX512-BF16: beside that, a step takes as long with 256 as with 512 to within 2 %.
 CPU_BUDGET = 256
 # A GPU wants thousands, and the smaller the model the more: a micro-batch must keep it busy for longer than the host
 # takes to launch its kernels. Beyond that more tokens only take memory. Measured on an H100 at Qwen2-0.5B's shape: with
@@ -33,14 +34,15 @@ ReferenceChoice = Literal["live", "cached", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes, and
-    into how many pieces each layer's weights are cut."""
+    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes, into
+    how many pieces each layer's weights are cut, and with how many tokens all prompts begin alike."""
 
     shape: ModelShape
     lengths: np.ndarray
     device: Device
     world_size: int
     pieces: int = 1
+    beginning: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _try(
     """Predict the memory of each (token budget, checkpointing)."""
     shape, kind = situation.shape, situation.device.kind
     works = {
-        budget: measure_work(situation.lengths, parameters, situation.world_size, budget)
+        budget: measure_work(situation.lengths, parameters, situation.world_size, budget, situation.beginning)
         for budget in {budget for budget, _ in candidates}
     }
     tried = []
@@ -137,8 +139,9 @@ def _candidates(
     """(token budget, checkpointing) in the order of preference; fixed where set by hand."""
     budgets: tuple[int, ...] = (0,)
     if packing:
+        longest = int(row_sizes(situation.lengths).max())
         on_cpu = situation.device.kind == "cpu"
-        chosen = (CPU_BUDGET,) if on_cpu else _gpu_budgets(situation.shape)
+        chosen = (max(CPU_BUDGET, longest),) if on_cpu else _gpu_budgets(situation.shape)
         budgets = (parameters.token_budget,) if parameters.token_budget else chosen
     if parameters.gradient_checkpointing != "auto":
         return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]
@@ -177,7 +180,9 @@ def _precision_decision(parameters: Hyperparameters, precision: ComputePrecision
 
 def _budget_decision(budget: int, device: Device, *, first: bool) -> Decision:
     if device.kind == "cpu":
-        return Decision("token_budget", str(budget), "a CPU is busy with a few hundred tokens at once")
+        longer = "as many as the longest row has, which needs that memory anyway"
+        reason = "a CPU is busy with a few hundred tokens at once" if budget == CPU_BUDGET else longer
+        return Decision("token_budget", str(budget), reason)
     reason = "keeps the GPU busy" if first else "the largest that fits into the memory there is"
     return Decision("token_budget", str(budget), reason)
 

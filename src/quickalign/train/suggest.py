@@ -10,7 +10,7 @@ from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub.cards import card_or_none, cards
 from quickalign.train.decision import Suggestion
 from quickalign.train.settle import Situation, settle
-from quickalign.train.work import clip_lengths
+from quickalign.train.work import clip_lengths, row_sizes
 
 _KEPT_SHARE = 0.95
 
@@ -39,7 +39,7 @@ def _changes(model: str, parameters: Hyperparameters, situation: Situation) -> I
         steps = parameters.gradient_accumulation_steps * rows
         settings = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": steps}
         yield settings, "The same optimiser batch in smaller pieces; the result stays the same."
-    longest = int((situation.lengths[:, 0] + (situation.lengths[:, 1:] - 1).sum(axis=1)).max())
+    longest = int(row_sizes(situation.lengths).max())
     if parameters.token_budget > longest:
         yield {"token_budget": longest}, "Smaller packed micro-batches; the result stays the same."
     if parameters.lora_dim == 0 and situation.pieces == 1:

@@ -34,7 +34,9 @@ class Work:
     largest: Micro
 
 
-def measure_work(lengths: np.ndarray, parameters: Hyperparameters, world_size: int, token_budget: int) -> Work:
+def measure_work(
+    lengths: np.ndarray, parameters: Hyperparameters, world_size: int, token_budget: int, beginning: int = 0
+) -> Work:
     """The work of training on rows of `lengths`.
 
     Args:
@@ -42,11 +44,14 @@ def measure_work(lengths: np.ndarray, parameters: Hyperparameters, world_size: i
         parameters: the run's options.
         world_size: processes that share every optimiser batch.
         token_budget: tokens per packed micro-batch; 0 for padded rows.
+        beginning: tokens that all prompts have in common from their start; a packed micro-batch holds them once.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = BatchOrder(len(lengths), parameters.rows_per_step * world_size, parameters.seed)
-    count = _packed if token_budget else _padded
-    micros, computed, largest = count(lengths, parameters, order, world_size, token_budget)
+    if token_budget:
+        micros, computed, largest = _packed(lengths, order, world_size, token_budget, beginning)
+    else:
+        micros, computed, largest = _padded(lengths, parameters, order, world_size)
     return Work(
         rows=len(lengths),
         rows_per_step=order.batch_rows,
@@ -66,21 +71,28 @@ def clip_lengths(lengths: np.ndarray, seq_length: int) -> np.ndarray:
     return np.column_stack([kept, np.minimum(answers, (seq_length - kept)[:, None])])
 
 
+def row_sizes(lengths: np.ndarray) -> np.ndarray:
+    """[rows] tokens of a row in a packed sequence: its prompt once, and its answers without their last tokens."""
+    sizes: np.ndarray = lengths[:, 0] + (lengths[:, 1:] - 1).sum(axis=1)
+    return sizes
+
+
 def _packed(
-    lengths: np.ndarray, parameters: Hyperparameters, order: BatchOrder, world_size: int, token_budget: int
+    lengths: np.ndarray, order: BatchOrder, world_size: int, token_budget: int, beginning: int
 ) -> tuple[float, int, Micro]:
-    """As `data.pack`: a prompt and its answers without their last tokens; prompts of several rows are not matched."""
-    del parameters
-    sizes = lengths[:, 0] + (lengths[:, 1:] - 1).sum(axis=1)
+    """As `data.pack`, of what rows have in common only what all have."""
+    beginning = min(beginning, int(lengths[:, 0].min()))
+    sizes, room = row_sizes(lengths) - beginning, max(token_budget - beginning, 0)
     answers = lengths[:, 1:].sum(axis=1)
     sampled = range(min(order.steps_per_epoch, _PACKED_SAMPLE))
     shares = [sizes[order.share(step, 0, world_size)] for step in sampled]
-    micros = float(np.mean([_bins(share, token_budget) for share in shares]))
+    micros = float(np.mean([_bins(share, room) for share in shares]))
+    computed = int(sizes.sum()) + round(micros * order.steps_per_epoch * world_size * beginning)
     # The budget fills up where optimiser batches hold more than it.
     full = max(int(np.sort(sizes)[-order.batch_rows // world_size :].sum()), 1)
-    positions = max(int(sizes.max()), min(token_budget, full))
-    scored = min(positions, max(int(answers.max()), int(positions * answers.sum() / sizes.sum())))
-    return micros, int(sizes.sum()), Micro(positions, scored)
+    rest = max(int(sizes.max()), min(room, full))
+    scored = max(int(answers.max()), int(rest * answers.sum() / max(sizes.sum(), 1)))
+    return micros, computed, Micro(rest + beginning, min(rest + beginning, scored))
 
 
 def _bins(sizes: np.ndarray, room: int) -> int:
@@ -96,10 +108,9 @@ def _bins(sizes: np.ndarray, room: int) -> int:
 
 
 def _padded(
-    lengths: np.ndarray, parameters: Hyperparameters, order: BatchOrder, world_size: int, token_budget: int
+    lengths: np.ndarray, parameters: Hyperparameters, order: BatchOrder, world_size: int
 ) -> tuple[float, int, Micro]:
     """Every answer is a row with its prompt, padded to the longest of its micro-batch."""
-    del token_budget
     batch, answers = parameters.per_device_train_batch_size, lengths.shape[1] - 1
     widths = lengths[:, 0] + lengths[:, 1:].max(axis=1)
     computed = micros = 0

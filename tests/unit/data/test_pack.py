@@ -20,12 +20,8 @@ def pair(row: int, prompt: Sequence[int], chosen: Sequence[int], rejected: Seque
 
 
 def context(sequence: PackedSequence, source: int) -> list[Any]:
-    """The ids that the token at `source` sees, itself included, from what `Group` says."""
-    (group,) = [g for g in sequence.groups if g.start <= source < g.end]
-    if source < group.answers[0]:
-        return [*sequence.ids[group.start : source + 1].tolist()]
-    start = max(begin for begin in group.answers[:-1] if begin <= source)
-    return [*sequence.ids[group.start : group.answers[0]].tolist(), *sequence.ids[start : source + 1].tolist()]
+    """The ids that the token at `source` sees, itself included."""
+    return sequence.ids[: source + 1][sequence.reach[: source + 1] > source].tolist()
 
 
 def expected_contexts(row: Encoded) -> list[tuple[list[int], int]]:
@@ -61,22 +57,39 @@ def test_every_scored_token_sees_exactly_what_stands_before_it(rows: list[Any], 
 def test_the_budget_is_kept_except_by_a_row_that_exceeds_it_alone(rows: list[Any], budget: int) -> None:
     for sequence in pack([pair(i, *row) for i, row in enumerate(rows)], budget):
         assert len(sequence.ids) <= budget or len(sequence.rows) == 1
-        assert sequence.groups[0].start == 0
-        assert sequence.groups[-1].end == len(sequence.ids) == len(sequence.positions)
-        ends = [group.end for group in sequence.groups]
-        assert [group.start for group in sequence.groups[1:]] == ends[:-1]
+        assert len(sequence.ids) == len(sequence.positions) == len(sequence.reach)
 
 
 def test_a_prompt_stands_once_for_all_its_pairs() -> None:
     rows = [pair(1, [7, 8, 9], [1, 2], [3, 4, 5]), pair(2, [6], [1, 1], [2, 2]), pair(3, [7, 8, 9], [4, 4], [5, 5])]
     (sequence,) = pack(rows, 100)
-    assert sequence.ids.tolist() == [7, 8, 9, 1, 3, 4, 4, 5, 6, 1, 2]
-    assert sequence.positions.tolist() == [0, 1, 2, 3, 3, 4, 3, 3, 0, 1, 1]
+    assert sequence.ids.tolist() == [6, 1, 2, 7, 8, 9, 1, 3, 4, 4, 5]
+    assert sequence.positions.tolist() == [0, 1, 1, 0, 1, 2, 3, 3, 4, 3, 3]
+    assert sequence.reach.tolist() == [3, 2, 3, 11, 11, 11, 7, 9, 9, 10, 11]
     assert sequence.rows == (0, 1, 2)
 
 
+def test_what_prompts_and_answers_begin_with_stands_once() -> None:
+    frame = [9, 9, 9]
+    rows = [pair(1, [*frame, 1, 2], [5, 6, 7], [5, 6, 8, 8]), pair(2, [*frame, 1, 3], [5, 0], [6, 0])]
+    (sequence,) = pack(rows, 100)
+    assert sequence.ids.tolist() == [*frame, 1, 2, 5, 6, 8, 3, 5, 6]
+    assert sequence.positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 5]
+    assert sequence.sources.tolist() == [4, 5, 6, 4, 5, 6, 7, 8, 9, 8, 10]
+    assert sequence.targets.tolist() == [5, 6, 7, 5, 6, 8, 8, 5, 0, 6, 0]
+    assert sequence.lengths.tolist() == [[3, 4], [2, 2]]
+
+
+def test_a_row_goes_where_it_has_most_in_common() -> None:
+    systems = [[s] * 20 for s in (1, 2)]
+    rows = [pair(i, [*systems[i % 2], 10 + i], [3, 3], [4, 4]) for i in range(6)]
+    sequences = pack(rows, 30)
+    assert [sequence.rows for sequence in sequences] == [(0, 2, 4), (1, 3, 5)]
+    assert [len(sequence.ids) for sequence in sequences] == [29, 29]
+
+
 def test_a_prompt_is_repeated_where_its_pairs_exceed_the_budget() -> None:
-    rows = [pair(i, [7] * 10, [1] * 6, [2] * 6) for i in range(4)]
+    rows = [pair(i, [7] * 10, [10 + i] * 6, [20 + i] * 6) for i in range(4)]
     sequences = pack(rows, 30)
     assert [len(sequence.ids) for sequence in sequences] == [30, 30]
     assert [sequence.rows for sequence in sequences] == [(0, 1), (2, 3)]

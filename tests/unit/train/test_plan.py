@@ -118,6 +118,24 @@ def test_the_token_budget_of_a_gpu_shrinks_with_its_memory_before_activations_ar
     assert _plan(LARGE, device=T4, **settings).gradient_checkpointing
 
 
+def test_a_cpu_takes_at_least_256_tokens_at_once_and_no_fewer_than_its_longest_row():
+    short, long = _lengths(64), _lengths(512)
+    assert _plan(lengths=short).token_budget == 256
+    longest = int((long[:, 0] + long[:, 1] + long[:, 2]).max()) - 2
+    assert _plan(lengths=long, seq_length=512).token_budget == longest > 256
+    assert _plan(lengths=long, seq_length=512, token_budget=300).token_budget == 300
+
+
+def test_what_all_prompts_begin_with_is_counted_once_a_micro_batch():
+    spec, shape = _spec(SMALL, token_budget=1000), find_card(SMALL).shape
+    lengths = _lengths() + np.array([50, 0, 0])
+    apart, shared = (make_plan(spec, shape, lengths, CPU, beginning=beginning) for beginning in (0, 50))
+    assert shared.tokens_per_epoch == apart.tokens_per_epoch
+    assert shared.micro_batches_per_step < apart.micro_batches_per_step
+    saved = 50 * (1000 - shared.micro_batches_per_step * shared.steps)
+    assert shared.computed_tokens_per_epoch == pytest.approx(apart.computed_tokens_per_epoch - saved, abs=50)
+
+
 def test_the_mission_trains_7b_in_4_bits_on_a_16_gb_gpu():
     plan = _plan(LARGE, device=T4)
     assert plan.fits

@@ -18,12 +18,15 @@ from quickalign.train.work import clip_lengths, measure_work
 LENGTHS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=40)
 
 
-def _rows(lengths: list[tuple[int, int, int]]) -> list[Any]:
-    """Rows of these lengths; no two prompts are equal."""
-    return [
-        EncodedPair(i, *(np.full(n, 1000 * part + i, dtype=np.int32) for part, n in enumerate(row)))
+def _rows(lengths: list[tuple[int, int, int]], beginning: int = 0) -> list[Any]:
+    """Rows of these lengths; their prompts have the first `beginning` tokens in common, and no more."""
+    rows = [
+        EncodedPair(i, *(np.full(n, 1000 * part + i, dtype=np.int32) for part, n in enumerate(row, start=1)))
         for i, row in enumerate(lengths)
     ]
+    for row in rows:
+        row.prompt[:beginning] = 0
+    return rows
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,11 +51,12 @@ def test_padded_work_is_what_the_plain_scorer_computes(lengths, batch, accumulat
 
 
 @settings(max_examples=60, deadline=None)
-@given(LENGTHS, st.integers(1, 8), st.integers(20, 200))
-def test_packed_work_is_what_the_packer_makes(lengths, accumulation, budget):
+@given(LENGTHS, st.integers(1, 8), st.integers(20, 200), st.integers(0, 70))
+def test_packed_work_is_what_the_packer_makes(lengths, accumulation, budget, beginning):
     parameters = Hyperparameters(gradient_accumulation_steps=accumulation)
-    work = measure_work(np.array(lengths), parameters, 1, token_budget=budget)
-    rows = _rows(lengths)
+    beginning = min(beginning, *(prompt for prompt, *_ in lengths))
+    work = measure_work(np.array(lengths), parameters, 1, budget, beginning)
+    rows = _rows(lengths, beginning)
     order = BatchOrder(len(rows), accumulation, parameters.seed)
     sequences = [s for i in range(order.steps_per_epoch) for s in pack([rows[j] for j in order.batch(i)], budget)]
     assert work.computed_tokens_per_epoch == sum(len(s.ids) for s in sequences)

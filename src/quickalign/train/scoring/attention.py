@@ -41,9 +41,9 @@ class PackedLayout:
 def make_layout(sequence: PackedSequence, places: Tensor, device: torch.device) -> PackedLayout:
     """The layout of `sequence` on `device`."""
     if device.type == "cuda":
-        return PackedLayout((), make_block_mask(sequence.groups, device), places)
+        return PackedLayout((), make_block_mask(sequence.reach, device), places)
     stand_in = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
-    return PackedLayout(tuple(cut_blocks(sequence.groups)), stand_in, places)
+    return PackedLayout(tuple(cut_blocks(sequence.reach)), stand_in, places)
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:

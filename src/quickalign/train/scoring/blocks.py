@@ -1,22 +1,24 @@
 """Attention over packed sequences by matrix products, block by block, for devices without a fused masked kernel.
 
 The tokens of a packed sequence see few others, so one dense mask wastes most of its work. Here the queries are cut into
-blocks; a block sees some ranges of keys whole (the prompt before it, its own answer before it) and its own square
-causally. On a CPU, products over these ranges with a backward pass that recomputes the weights are several times
-faster than the masked kernel. Scores, their softmax and its gradient are fp32 (fp64 for fp64); in products with values,
-keys and queries they have the precision of those, as in fused kernels (Dao 2023, FlashAttention-2).
+blocks; a block sees some ranges of keys whole (what stands before it in its own texts) and its own square causally. On
+a CPU, products over these ranges with a backward pass that recomputes the weights are several times faster than the
+masked kernel. Scores, their softmax and its gradient are fp32 (fp64 for fp64); in products with values, keys and
+queries they have the precision of those, as in fused kernels (Dao 2023, FlashAttention-2).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickalign.data.pack import Group
+from quickalign.data.encode import IntArray
 
 # Queries per block: long enough for efficient products, short enough to skip most of the causal half, and for a block's
 # scores to stay in a CPU's second-level cache (with 640 tokens a tenth to a fifth faster than 128).
@@ -32,20 +34,29 @@ class Block:
     context: tuple[tuple[int, int], ...]
 
 
-def cut_blocks(groups: Iterable[Group], size: int = BLOCK) -> list[Block]:
-    """The blocks that cover `groups`: every token is a query once."""
+def cut_blocks(reach: IntArray, size: int = BLOCK) -> list[Block]:
+    """The blocks of a packed sequence: every token is a query once.
+
+    Args:
+        reach: [length] where each token is no longer seen (`PackedSequence`).
+        size: queries per block, at most.
+    """
     blocks: list[Block] = []
-    for group in groups:
-        blocks += _blocks_of(group.start, group.answers[0], (), size)
-        prompt = ((group.start, group.answers[0]),) if group.prompt else ()
-        for start, end in zip(group.answers[:-1], group.answers[1:], strict=True):
-            blocks += _blocks_of(start, end, prompt, size)
+    start = 0
+    # A run of tokens, each of which sees the one before it, ends with one that nothing after it sees.
+    for end in (np.flatnonzero(reach == np.arange(1, len(reach) + 1)) + 1).tolist():
+        before = _ranges_of(reach[:start] > start)
+        for at in range(start, end, size):
+            context = (*before, (start, at)) if at > start else before
+            blocks.append(Block(at, min(at + size, end), context))
+        start = end
     return blocks
 
 
-def _blocks_of(start: int, end: int, prompt: tuple[tuple[int, int], ...], size: int) -> list[Block]:
-    starts = range(start, end, size)
-    return [Block(at, min(at + size, end), (*prompt, (start, at)) if at > start else prompt) for at in starts]
+def _ranges_of(seen: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Where the values are true: [start, end) of each stretch."""
+    edges = np.flatnonzero(np.diff(seen, prepend=False, append=False)).tolist()
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
 
 
 def block_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, blocks: Sequence[Block]) -> Tensor:

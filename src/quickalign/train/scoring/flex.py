@@ -1,10 +1,10 @@
 """FlexAttention over packed sequences, for CUDA.
 
-The block mask is computed on the host from the groups, so that neither a dense mask nor a wait for the device is
-needed. The kernel is compiled for any length, with gradients and without, and once more for a single tile.
+The block mask is computed on the host from the sequence's `reach`, so that neither a dense mask nor a wait for the
+device is needed. The kernel is compiled for any length, with gradients and without, and once more for a single tile.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from quickalign.data.encode import IntArray
-from quickalign.data.pack import Group
 
 # FlexAttention's own tile of queries and keys.
 TILE = 128
@@ -23,18 +22,18 @@ TILE = 128
 _VERSIONS = 64
 
 
-def make_block_mask(groups: Sequence[Group], device: torch.device) -> BlockMask:
-    """The mask of the packed sequence of `groups`.
+def make_block_mask(reach: IntArray, device: torch.device) -> BlockMask:
+    """The mask of a packed sequence: a query at q sees a key at k where k <= q < reach[k].
 
-    A query sees a key from its group's start to itself, except in the gap between the prompt's end and its own answer's
-    start.
+    Args:
+        reach: [length] where each token is no longer seen (`PackedSequence`).
+        device: where the mask is used.
     """
-    length = groups[-1].end
-    first, gap_start, gap_end = _bounds(groups, -(-length // TILE) * TILE)
-    partial, whole = _tiles(first, gap_start, gap_end)
-    bounds = [torch.from_numpy(bound).to(device, non_blocking=True) for bound in (first, gap_start, gap_end)]
+    length = len(reach)
+    padded = _padded(reach)
+    partial, whole = _tiles(padded)
     counts = [_ordered(tiles, device) for tiles in (partial, whole)]
-    mask_mod = _mask_mod(*bounds)
+    mask_mod = _mask_mod(torch.from_numpy(padded).to(device, non_blocking=True))
     return BlockMask.from_kv_blocks(
         *counts[0], *counts[1], BLOCK_SIZE=TILE, mask_mod=mask_mod, seq_lengths=(length, length)
     )
@@ -55,39 +54,20 @@ def _compiled() -> Callable[..., Any]:
     return torch.compile(flex_attention, dynamic=True, fullgraph=True)
 
 
-def _bounds(groups: Sequence[Group], length: int) -> tuple[IntArray, IntArray, IntArray]:
-    """For each of `length` queries: its group's start, and the start and end of the gap that it does not see.
-
-    What fills the last tile sees itself alone.
-    """
-    first, gap_start, gap_end = (np.empty(length, dtype=np.int32) for _ in range(3))
-    for group in groups:
-        first[group.start : group.end] = group.start
-        gap_start[group.start : group.end] = group.answers[0]
-        gap_end[group.start : group.answers[0]] = group.answers[0]
-        for start, end in zip(group.answers[:-1], group.answers[1:], strict=True):
-            gap_end[start:end] = start
-    end = groups[-1].end
-    first[end:] = gap_start[end:] = gap_end[end:] = np.arange(end, length)
-    return first, gap_start, gap_end
+def _padded(reach: IntArray) -> IntArray:
+    """`reach` up to the end of the last tile; what fills it sees itself alone."""
+    whole = np.arange(1, -(-len(reach) // TILE) * TILE + 1, dtype=np.int32)
+    whole[: len(reach)] = reach
+    return whole
 
 
-def _tiles(first: IntArray, gap_start: IntArray, gap_end: IntArray) -> tuple[np.ndarray, np.ndarray]:
+def _tiles(reach: IntArray) -> tuple[np.ndarray, np.ndarray]:
     """[tiles, tiles] of queries by keys: where some pairs are seen but not all, and where all are."""
-    count = len(first) // TILE
-    queries = np.arange(len(first)).reshape(count, TILE)
-    low = np.arange(count) * TILE
-    some, every = np.zeros((count, count), dtype=bool), np.zeros((count, count), dtype=bool)
-    rows = [bound.reshape(count, TILE) for bound in (first, gap_start, gap_end)]
-    for tile in range(count):
-        start, gap, resume = (row[tile, :, None] for row in rows)
-        last = queries[tile, :, None]
-        high = low + TILE - 1
-        before = (start < gap) & (low < gap) & (high >= start) & (low <= last)
-        after = (high >= resume) & (low <= last)
-        some[tile] = (before | after).any(axis=0)
-        inside = (low >= start) & (high <= last)
-        every[tile] = (inside & ((high < gap) | (low >= resume) | (gap == resume))).all(axis=0)
+    tiles = reach.reshape(-1, TILE)
+    starts = np.arange(len(tiles))[:, None] * TILE
+    earlier = np.tri(len(tiles), k=-1, dtype=bool)
+    some = earlier & (tiles.max(axis=1) > starts) | np.eye(len(tiles), dtype=bool)
+    every = earlier & (tiles.min(axis=1) >= starts + TILE)
     return some & ~every, every
 
 
@@ -100,10 +80,9 @@ def _ordered(tiles: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
     return num_blocks, kv_indices
 
 
-def _mask_mod(first: Tensor, gap_start: Tensor, gap_end: Tensor) -> Callable[..., Tensor]:
+def _mask_mod(reach: Tensor) -> Callable[..., Tensor]:
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         del batch, head
-        in_gap = (key >= gap_start[query]) & (key < gap_end[query])
-        return (key <= query) & (key >= first[query]) & ~in_gap
+        return (key <= query) & (query < reach[key])
 
     return sees

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from hypothesis import assume, given, settings
@@ -6,36 +8,21 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 from torch.nn.attention.flex_attention import flex_attention
 
-from quickalign.data.pack import Group
+from quickalign.data.encode import IntArray
+from quickalign.data.prefix_tree import PrefixTree, lay_out
 from quickalign.train.scoring.blocks import block_attention, cut_blocks
-from quickalign.train.scoring.flex import TILE, _bounds, _tiles, flex_packed_attention, make_block_mask
-
-lengths = st.lists(
-    st.tuples(st.integers(0, 9), st.lists(st.integers(0, 9), min_size=1, max_size=4)), min_size=1, max_size=3
-)
+from quickalign.train.scoring.flex import TILE, _padded, _tiles, flex_packed_attention, make_block_mask
+from tests.support.texts import TEXTS, as_ids, of_lengths
 
 
-def make_groups(shape: list[tuple[int, list[int]]]) -> list[Group]:
-    groups, at = [], 0
-    for prompt, answers in shape:
-        starts = np.cumsum([at + prompt, *answers]).tolist()
-        groups.append(Group(at, tuple(starts)))
-        at = starts[-1]
-    return groups
-
-
-def dense(groups: list[Group]) -> Tensor:
-    """The definition: a token sees its own group's prompt and its own answer, up to itself."""
-    owner = []
-    for number, group in enumerate(groups):
-        owner += [(number, -1)] * group.prompt
-        for answer, (start, end) in enumerate(zip(group.answers[:-1], group.answers[1:], strict=True)):
-            owner += [(number, answer)] * (end - start)
-    sees = [
-        [k <= q and owner[k][0] == owner[q][0] and owner[k][1] in (-1, owner[q][1]) for k in range(len(owner))]
-        for q in range(len(owner))
-    ]
-    return torch.tensor(sees, dtype=torch.bool).view(len(owner), len(owner))
+def packed(texts: Sequence[IntArray]) -> tuple[PrefixTree, Tensor]:
+    """The tree of some texts and, by definition, who sees whom: a token what stands before it in its texts, and itself."""
+    tree = lay_out(texts)
+    mask = torch.zeros(len(tree.ids), len(tree.ids), dtype=torch.bool)
+    for places in tree.places:
+        for length, query in enumerate(places.tolist(), start=1):
+            mask[query, places[:length].tolist()] = True
+    return tree, mask
 
 
 def states(length: int, heads: int = 4, kv_heads: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,29 +40,26 @@ def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
 
 
 @settings(max_examples=40, deadline=None)
-@given(lengths, st.integers(1, 5))
-def test_blocks_attend_as_the_dense_mask_does(shape: list[tuple[int, list[int]]], size: int) -> None:
-    groups = make_groups(shape)
-    length = groups[-1].end
-    if length == 0:
-        return
+@given(TEXTS, st.integers(1, 5))
+def test_blocks_attend_as_the_dense_mask_does(texts: list[list[int]], size: int) -> None:
+    tree, mask = packed([as_ids(text) for text in texts])
+    assume(length := len(tree.ids))
     parts = states(length)
     upstream = torch.randn(1, length, 4, 8, dtype=torch.float64)
-    expected = masked(*parts, dense(groups))
+    expected = masked(*parts, mask)
     expected_gradients = torch.autograd.grad(expected, parts, upstream)
-    found = block_attention(*parts, 0.3, cut_blocks(groups, size))
+    found = block_attention(*parts, 0.3, cut_blocks(tree.reach, size))
     gradients = torch.autograd.grad(found, parts, upstream)
     for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-11)
 
 
 def test_flex_attends_as_the_dense_mask_does() -> None:
-    groups = make_groups([(150, [40, 130]), (3, [7, 0, 9]), (0, [20, 5])])
-    length = groups[-1].end
-    parts = states(length)
+    tree, mask = packed(of_lengths((150, [40, 130]), (3, [7, 0, 9]), (0, [20, 5])))
+    parts = states(len(tree.ids))
     q, k, v = (part.detach() for part in parts)  # on the CPU it has no backward pass
-    found = flex_packed_attention(q, k, v, 0.3, make_block_mask(groups, torch.device("cpu")))
-    assert torch.allclose(found, masked(*parts, dense(groups)), atol=1e-9)
+    found = flex_packed_attention(q, k, v, 0.3, make_block_mask(tree.reach, torch.device("cpu")))
+    assert torch.allclose(found, masked(*parts, mask), atol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)
@@ -85,17 +69,17 @@ def test_flex_attends_as_the_dense_mask_does() -> None:
     )
 )
 def test_flex_tiles_are_exactly_those_of_the_mask(shape: list[tuple[int, list[int]]]) -> None:
-    groups = make_groups(shape)
-    assume(length := groups[-1].end)
+    tree, inner = packed(of_lengths(*shape))
+    assume(length := len(tree.ids))
     padded = -(-length // TILE) * TILE
     mask = torch.eye(padded, dtype=torch.bool)
-    mask[:length, :length] = dense(groups)
+    mask[:length, :length] = inner
     cells = mask.view(padded // TILE, TILE, padded // TILE, TILE).transpose(1, 2).flatten(2)
-    block = make_block_mask(groups, torch.device("cpu"))
+    block = make_block_mask(tree.reach, torch.device("cpu"))
     query, key = torch.arange(padded)[:, None], torch.arange(padded)[None, :]
     assert torch.equal(block.mask_mod(torch.tensor(0), torch.tensor(0), query, key), mask)
     assert torch.equal(block.to_dense()[0, 0].bool(), cells.any(-1))
-    partial, whole = _tiles(*_bounds(groups, padded))
+    partial, whole = _tiles(_padded(tree.reach))
     assert np.array_equal(whole, cells.all(-1).numpy())
     assert np.array_equal(partial, (cells.any(-1) & ~cells.all(-1)).numpy())
 
@@ -105,7 +89,9 @@ def test_two_versions_of_the_kernel_serve_all_lengths() -> None:
     attend = torch.compile(flex_attention, dynamic=True, fullgraph=True, backend=counter)
     for length in (30, 128, 200, 1000, 37, 2500):
         query, key = torch.randn(1, 4, length, 16), torch.randn(1, 2, length, 16)
-        mask = make_block_mask([Group(0, (length // 2, length - 7, length))], torch.device("cpu"))
+        prompt = length // 2
+        reach = lay_out(of_lengths((prompt, [7, length - prompt - 7]))).reach
+        mask = make_block_mask(reach, torch.device("cpu"))
         with torch.no_grad():
             attend(query, key, key, block_mask=mask, scale=0.3, enable_gqa=True)
     assert counter.frame_count == 2  # one tile, and more

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from quickalign.data.pack import Group
+from quickalign.data.prefix_tree import lay_out
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.blocks import block_attention, cut_blocks
 from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
 from quickalign.train.scoring.fused import FusedNorm, fuse
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
+from tests.support.texts import of_lengths
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,17 +24,17 @@ pytestmark = [
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 2), (14, 2), (4, 4)])
 def test_the_compiled_kernel_attends_as_the_blocks_do(heads: int, kv_heads: int) -> None:
     device = torch.device("cuda")
-    groups = [Group(0, (200, 260, 400)), Group(400, (403, 410, 420)), Group(420, (420, 440))]
-    length = 440
+    reach = lay_out(of_lengths((200, [60, 140]), (3, [7, 10]), (0, [20]))).reach
+    length = len(reach)
     torch.manual_seed(0)
     query, key, value = (
         torch.randn(1, length, count, 64, device=device).transpose(1, 2).requires_grad_()
         for count in (heads, kv_heads, kv_heads)
     )
     upstream = torch.randn(1, length, heads, 64, device=device)
-    found = flex_packed_attention(query, key, value, 0.125, make_block_mask(groups, device))
+    found = flex_packed_attention(query, key, value, 0.125, make_block_mask(reach, device))
     gradients = torch.autograd.grad(found, (query, key, value), upstream)
-    expected = block_attention(query, key, value, 0.125, cut_blocks(groups))
+    expected = block_attention(query, key, value, 0.125, cut_blocks(reach))
     expected_gradients = torch.autograd.grad(expected, (query, key, value), upstream)
     for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
         assert torch.allclose(one, other, atol=2e-2)
