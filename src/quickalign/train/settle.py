@@ -17,7 +17,7 @@ from quickalign.train.work import Work, measure_work, row_sizes
 # Tokens per packed micro-batch on a CPU, or as many as the longest row has, which needs that memory anyway: the longer
 # a micro-batch, the more rows share what they begin with. Measured at Qwen2-0.5B's shape, in fp32 on one core with AVX2
 # and in bf16 on two with AVX512-BF16: beside that, a step takes as long with 256 as with 512 to within 2 %.
-CPU_BUDGET = 256
+CPU_BUDGET = 384
 # A GPU wants thousands, and the smaller the model the more: a micro-batch must keep it busy for longer than the host
 # takes to launch its kernels. Beyond that more tokens only take memory. Measured on an H100 at Qwen2-0.5B's shape: with
 # 16,384 tokens 2.7 times as fast as with 4,096. What it means for larger models is reckoned, not measured.

@@ -118,11 +118,11 @@ def test_the_token_budget_of_a_gpu_shrinks_with_its_memory_before_activations_ar
     assert _plan(LARGE, device=T4, **settings).gradient_checkpointing
 
 
-def test_a_cpu_takes_at_least_256_tokens_at_once_and_no_fewer_than_its_longest_row():
+def test_a_cpu_takes_at_least_384_tokens_at_once_and_no_fewer_than_its_longest_row():
     short, long = _lengths(64), _lengths(512)
-    assert _plan(lengths=short).token_budget == 256
+    assert _plan(lengths=short).token_budget == 384
     longest = int((long[:, 0] + long[:, 1] + long[:, 2]).max()) - 2
-    assert _plan(lengths=long, seq_length=512).token_budget == longest > 256
+    assert _plan(lengths=long, seq_length=512).token_budget == longest > 384
     assert _plan(lengths=long, seq_length=512, token_budget=300).token_budget == 300
 
 

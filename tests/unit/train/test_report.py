@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quickalign.core.hyperparameters import Hyperparameters
@@ -86,6 +86,7 @@ def test_a_hundred_thousand_steps_stay_drawable_and_keep_a_single_peak() -> None
 
 
 @given(numbers, st.lists(st.floats(-1e-12, 1e-12), min_size=1, max_size=5))
+@example(0.001, [-5e-13, 0.0, 5e-13])
 def test_constants_up_to_rounding_and_single_points_are_drawn(value: float, noise: list[float]) -> None:
     curve = make_curve("x", "a", [(step, value + shift) for step, shift in enumerate(noise)])
     assert "nan" not in draw(Chart("t", "", "", (curve,)))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from quickalign.train.report.formats import minus
 
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+# More than a float can tell apart beside 1.
+_MOST_DECIMALS = 16
 
 
 def nice_ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> list[float]:
@@ -32,7 +34,8 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
         return ["0" if tick == 0 else minus(_scientific(tick)) for tick in ticks]
     if largest >= 10_000 and distance >= 100:
         return [minus(f"{tick / 1000:g}k") for tick in ticks]
-    decimals = next(d for d in range(13) if round(distance, d) and abs(round(distance, d) - distance) < distance / 100)
+    enough = (d for d in range(_MOST_DECIMALS) if abs(round(distance, d) - distance) < distance / 100)
+    decimals = next(enough, _MOST_DECIMALS)
     return [minus(f"{tick:.{decimals}f}") for tick in ticks]
 
 

@@ -5,6 +5,7 @@ matter.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,11 @@ from quickalign.train.scoring.attention import make_layout
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
 from quickalign.train.scoring.head import token_logps
 from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
+
+# On a CPU a sequence, and its places, are filled up to a multiple of so many. oneDNN cuts a product's rows into equal
+# pieces and has no good ones for some numbers: bf16 products at Qwen2-0.5B's shapes then take a third longer. Over
+# random lengths of 130 to 500 tokens, multiples of 4 take 2 to 4 % less time, those of 16 no less; in fp32, up to 1 %.
+CPU_MULTIPLE = 4
 
 
 class PackedScorer:
@@ -40,15 +46,18 @@ class PackedScorer:
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
         sources, which = np.unique(sequence.sources, return_inverse=True)
+        filled = sequence
+        if self._device.type == "cpu":
+            filled, sources = _fill(sequence), _fill_places(sources, len(sequence.ids))
         places = to_device(sources, self._device)
-        layout = make_layout(sequence, places, self._device)
+        layout = make_layout(filled, places, self._device)
         return MicroBatch(
             rows=sequence.rows,
             answers=sequence.lengths.shape[1],
             tokens=len(sequence.ids),
             inputs={
-                "input_ids": to_device(sequence.ids, self._device)[None],
-                "position_ids": to_device(sequence.positions, self._device)[None],
+                "input_ids": to_device(filled.ids, self._device)[None],
+                "position_ids": to_device(filled.positions, self._device)[None],
                 "attention_mask": layout.mask,
                 "packed_layout": layout,
             },
@@ -57,3 +66,21 @@ class PackedScorer:
             targets=to_device(sequence.targets, self._device),
             lengths=to_device(sequence.lengths, self._device),
         )
+
+
+def _fill(sequence: PackedSequence) -> PackedSequence:
+    """The sequence with tokens behind it that see only each other and from which nothing is predicted."""
+    length = len(sequence.ids)
+    more = -length % CPU_MULTIPLE
+    return replace(
+        sequence,
+        ids=np.append(sequence.ids, np.repeat(sequence.ids[:1], more)),
+        positions=np.append(sequence.positions, np.arange(more, dtype=np.int32)),
+        reach=np.append(sequence.reach, np.full(more, length + more, dtype=np.int32)),
+    )
+
+
+def _fill_places(sources: np.ndarray, length: int) -> np.ndarray:
+    """The places, and some more from which nothing is predicted, as far as there are any."""
+    more = -len(sources) % CPU_MULTIPLE
+    return np.append(sources, np.setdiff1d(np.arange(length), sources)[:more])

@@ -32,11 +32,12 @@ def test_only_scored_places_pass_the_last_feed_forward_part(toys: SimpleNamespac
     scorer = PackedScorer(token_budget=10_000, device=CPU)
     micro = scorer.cut(toys.random_pairs(6))[0]
     scorer.logps(model, micro)
-    assert (first, last) == ([micro.tokens], [len(micro.positions)])
-    assert len(micro.positions) < micro.tokens
+    tokens = micro.inputs["input_ids"].numel()
+    assert (first, last) == ([tokens], [len(micro.positions)])
+    assert len(micro.positions) < tokens
     places.remove()
     scorer.logps(model, micro)
-    assert last[-1] == micro.tokens
+    assert last[-1] == tokens
 
 
 def test_a_second_time_changes_nothing(toys: SimpleNamespace) -> None:

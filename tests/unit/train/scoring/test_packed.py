@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from quickalign.data.pack import pack
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
@@ -65,3 +66,21 @@ def test_fp32_is_within_rounding(toys: SimpleNamespace) -> None:
     model = toys.with_adapter(toys.tiny_model(torch.float32), torch.float32)
     use_packed_attention(model.get_base_model())
     assert_same(toys, model, shared_pairs(toys), 64, 1e-5)
+
+
+def test_a_cpu_is_given_multiples_of_four_and_what_fills_them_is_seen_by_nobody(toys: SimpleNamespace) -> None:
+    rows = toys.random_pairs(7)
+    assert any(len(sequence.ids) % 4 for budget in (30, 1000) for sequence in pack(rows, budget))
+    for budget in (30, 1000):
+        for sequence, micro in zip(pack(rows, budget), packed(budget).cut(rows), strict=True):
+            ids, places = micro.inputs["input_ids"], micro.positions
+            assert ids.shape[1] % 4 == 0
+            assert micro.tokens == len(sequence.ids)
+            assert ids[0, : micro.tokens].tolist() == sequence.ids.tolist()
+            blocks = micro.inputs["packed_layout"].blocks
+            assert all(
+                block.end <= micro.tokens or (block.start, block.context) == (micro.tokens, ()) for block in blocks
+            )
+            assert len(places) % 4 == 0 or len(places) == micro.tokens
+            assert len(set(places.tolist())) == len(places)
+            assert places[micro.which].tolist() == sequence.sources.tolist()
