@@ -173,8 +173,8 @@ class Hyperparameters(BaseModel):
     )
     packing: Switch = _option(
         "auto",
-        "Compute each prompt once and pack rows up to a token budget. The gradient is that of padded rows; auto "
-        "falls back to those for models whose attention cannot be packed.",
+        "Compute what rows begin with alike, each prompt above all, once, and pack rows up to a token budget. The "
+        "gradient is that of padded rows; auto falls back to those for models whose attention cannot be packed.",
         group="machine",
     )
     token_budget: int = _option(

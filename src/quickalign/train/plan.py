@@ -31,7 +31,7 @@ class Plan:
         micro_batches_per_step: mean forward and backward passes per optimiser step and process.
         tokens_per_epoch: tokens of all rows, the prompt counted once a row.
         computed_tokens_per_epoch: tokens that go through the model per epoch, with repeated prompts and padding.
-        packing: whether rows are packed with shared prompts, or padded.
+        packing: whether rows are packed and share what they begin with, or padded.
         token_budget: tokens per packed micro-batch; 0 for padded rows.
         gradient_checkpointing: whether activations are recomputed.
         reference: live or cached; none where the objective needs no reference.

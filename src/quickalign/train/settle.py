@@ -78,7 +78,7 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     decisions = _precision_decision(parameters, precision, situation.device)
     obstacle = _packing_obstacle(parameters, situation.shape)
     if parameters.packing == "auto":
-        reason = obstacle or "every prompt is computed once and nothing is padded; the gradient is the same"
+        reason = obstacle or "what rows begin with alike is computed once, nothing is padded; the gradient is the same"
         decisions.append(Decision("packing", "off" if obstacle else "on", reason))
     packing = parameters.packing != "off" and obstacle is None
     candidates = _candidates(parameters, situation, precision, packing=packing)

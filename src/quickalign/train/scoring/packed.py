@@ -1,4 +1,4 @@
-"""The fast way to score: packed sequences in which every prompt stands once, and only scored positions in the head.
+"""The fast way to score: packed sequences in which every beginning stands once, and only scored positions in the head.
 
 Its values and gradients are those of the plain way. What a model must be for that is `support.packing_obstacle`'s
 matter.
