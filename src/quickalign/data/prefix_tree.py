@@ -91,6 +91,7 @@ _NONE = np.empty(0, dtype=np.int32)
 
 def _sorted(texts: Sequence[IntArray]) -> tuple[list[int], list[int]]:
     """The texts' numbers in lexicographic order, and how much each but the first has in common with the one before."""
+    # Bytes compare as the ids do when the highest comes first.
     keys = [text.astype(">u4").tobytes() for text in texts]
-    order = sorted(range(len(texts)), key=lambda number: (keys[number], number))
-    return order, [common_beginning(texts[one], texts[next_]) for one, next_ in pairwise(order)]
+    order = sorted(range(len(texts)), key=keys.__getitem__)
+    return order, [common_beginning(texts[one], texts[other]) for one, other in pairwise(order)]
