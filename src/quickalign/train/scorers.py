@@ -15,6 +15,8 @@ from quickalign.train.scoring.choose import choose_scorer
 from quickalign.train.scoring.reference import LiveReference, Reference
 
 ROWS_AT_ONCE = 64
+# Another number whenever micro-batches are laid out otherwise, and what they compute rounds otherwise.
+_LAYOUT = "2"
 
 
 def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observer: Observer) -> Scorer:
@@ -97,6 +99,7 @@ def _cache_identity(prepared: Prepared, scorer: Scorer, processes: Processes) ->
         "precision": plan.precision,
         "quantization": parameters.quantization,
         "scoring": f"{type(scorer).__name__}/{rows}",
+        "layout": _LAYOUT,
         "data": prepared.data.train.fingerprint,
         "order": f"seed {parameters.seed}, {parameters.rows_per_step} x {processes.world_size}",
     }
