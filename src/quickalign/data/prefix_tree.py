@@ -78,12 +78,18 @@ def common_beginning(one: IntArray, other: IntArray) -> int:
 
 def beginning_of_all(texts: Iterable[IntArray]) -> int:
     """How many tokens all texts have in common from their start; 0 of none."""
-    first: IntArray | None = None
+    common: IntArray | None = None
+    content = b""
     for text in texts:
-        first = text if first is None else first[: common_beginning(first, text[: len(first)])]
-        if len(first) == 0:
-            break
-    return 0 if first is None else len(first)
+        if common is None:
+            common, content = text, text.tobytes()
+        # Bytes are compared in a fraction of the time, and nearly all texts of a million have all of it.
+        elif text[: len(common)].tobytes() != content:
+            common = common[: common_beginning(common, text)]
+            content = common.tobytes()
+        if not content:
+            return 0
+    return 0 if common is None else len(common)
 
 
 _NONE = np.empty(0, dtype=np.int32)

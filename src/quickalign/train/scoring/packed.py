@@ -19,12 +19,12 @@ from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
 
 # On a CPU a sequence, and its places, are filled up to a multiple of so many. oneDNN cuts a product's rows into equal
 # pieces and has no good ones for some numbers: bf16 products at Qwen2-0.5B's shapes then take a third longer. Over
-# random lengths of 130 to 500 tokens, multiples of 4 take 2 to 4 % less time, those of 16 no less; in fp32, up to 1 %.
+# random lengths of 130 to 500 tokens, multiples of 4 take 2 to 4 % less time, those of 16 only 1 %; in fp32, up to 1 %.
 CPU_MULTIPLE = 4
 
 
 class PackedScorer:
-    """Scores micro-batches of at most `token_budget` tokens, each one packed sequence.
+    """Scores micro-batches of at most `token_budget` tokens, each one packed sequence, and on a CPU what fills it up.
 
     The model must have been switched by `attention.use_packed_attention`.
     """
