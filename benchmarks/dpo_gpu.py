@@ -6,8 +6,8 @@
 
 For each card, with random weights of its shape:
 
-- the mission's settings (batch 1 x 8, LoRA 32, `seq_length` 128, 4 bits off and on) on both sides, and once more with
-  our activations recomputed, for what that saves and costs;
+- the mission's settings (batch 1 x 8, LoRA 32, `seq_length` 128, 4 bits off and on) on both sides; once more with our
+  activations recomputed, and once with micro-batches of 512 tokens as well, for what that saves and costs;
 - TRL's best batch size of a sweep, at 64 pairs a step on both sides;
 - 1, 2 and 4 times the pairs of a step on our side: pairs/s should not fall;
 - model FLOPs per second of our side over the chip's own best rate for a square matrix product (`benchmarks/flops.py`).
@@ -38,7 +38,10 @@ from scripts.make_random_model import TINY_MODEL, make_random_model
 CARDS = ("qwen2-0.5b-instruct", "qwen2-7b-instruct")
 MISSION_ROWS = 8
 LARGE_ROWS = 64
-BATCHES: tuple[Candidate, ...] = tuple({"batch": batch, "grouped": True} for batch in (8, 16, 32, 64))
+GROWTH = (8, 16, 32)
+"""Pairs a step: the mission's, twice and four times as many."""
+BATCHES = (8, 16, 32, 64)
+SMALL_BUDGET = 512
 CEILING_SIZE = {"cuda": 8192, "cpu": 1024}
 
 
@@ -59,14 +62,13 @@ def main() -> None:
             folder = _model(card, Path(scratch))
             steps = 1 if arguments.try_out else arguments.steps
             job = Job("ours", str(folder), arguments.data, precision=precision, steps=steps)
-            first = len(found)
             for comparison in _compare(card, job, arguments):
                 found.append(comparison)
                 print(
                     f"{comparison.setting}: {_use(comparison, ceiling):.1%} of the chip's matrix products", flush=True
                 )
                 path = _write(arguments.results, machine, found, ceiling, growth)
-            growth[card] = _growth(job, found[first])
+            growth[card] = {str(count): _speed(replace(job, rows_per_step=count)) for count in GROWTH}
             print(f"{card}: pairs/s by pairs a step: {growth[card]}", flush=True)
             path = _write(arguments.results, machine, found, ceiling, growth)
     print(f"written to {path}")
@@ -78,6 +80,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data", default="hh-like", help="a data file, or hh-like for generated rows")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), help="what TRL's best is one of")
     parser.add_argument("--try-out", action="store_true", help="the embedded model, one step")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -97,28 +100,26 @@ def _compare(card: str, job: Job, arguments: argparse.Namespace) -> Iterator[Com
         asked = replace(mission, quantization=bits)
         whole = compare(f"{card}, {bits}", asked, "mission", arguments.rounds, (), run_here)
         yield whole
+        less = replace(asked, checkpointing=True)
+        yield _beside(whole, "recomputing", less)
         if bits == "none":
-            yield _recomputing(whole, replace(asked, checkpointing=True))
+            yield _beside(whole, f"recomputing, {SMALL_BUDGET} tokens", replace(less, token_budget=SMALL_BUDGET))
     large = replace(job, rows_per_step=LARGE_ROWS)
-    batches = BATCHES[:2] if arguments.try_out else BATCHES
+    batches: list[Candidate] = [{"batch": batch, "grouped": True} for batch in arguments.batches]
     yield compare(f"{card}, large batch", large, "best", arguments.rounds, batches, run_here)
 
 
-def _recomputing(whole: Comparison, job: Job) -> Comparison:
-    """Our `job`, with recomputed activations, beside TRL's runs of `whole`."""
+def _beside(whole: Comparison, name: str, job: Job) -> Comparison:
+    """Our `job`, which takes less memory, beside TRL's runs of `whole`."""
     rounds = tuple((run_here(job), theirs) for _, theirs in whole.rounds)
     job = replace(job, token_budget=rounds[-1][0].token_budget)
-    found = Comparison(f"{whole.setting}, recomputing", whole.against, asdict(job), whole.theirs, rounds)
+    found = Comparison(f"{whole.setting}, {name}", whole.against, asdict(job), whole.theirs, rounds)
     print(found.line(), flush=True)
     return found
 
 
-def _growth(job: Job, mission: Comparison) -> dict[str, float]:
-    """Our pairs/s at 1, 2 and 4 times the mission's pairs a step."""
-    first = statistics.median(ours.pairs_per_second for ours, _ in mission.rounds)
-    counts = [MISSION_ROWS * times for times in (2, 4)]
-    more = {str(count): run_here(replace(job, rows_per_step=count)).pairs_per_second for count in counts}
-    return {str(MISSION_ROWS): first} | more
+def _speed(job: Job) -> float:
+    return run_here(job).pairs_per_second
 
 
 def _use(comparison: Comparison, ceiling: float) -> float:

@@ -82,6 +82,7 @@ def _scorer(policy: Policy, settled: Settled, rows: Sequence[EncodedPair], devic
         longest_row=max(len(row.prompt) + max(len(row.chosen), len(row.rejected)) for row in rows),
         pad_id=0,
         device=device,
+        graphs=settled.graphs,
     )
     if reason:
         raise SystemExit(reason)

@@ -42,7 +42,10 @@ def run(job: Job) -> Measured:
     """Do one job in this process; on a GPU nothing of an earlier one is left in its memory."""
     if DEVICE.type == "cuda":
         gc.collect()
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
+        if left := torch.cuda.memory_allocated():
+            print(f"{left:,} bytes of an earlier job are still on the device.", file=sys.stderr)
     if job.threads:
         torch.set_num_threads(job.threads)
     torch.manual_seed(0)

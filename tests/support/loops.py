@@ -70,6 +70,7 @@ def make_plan(parameters: Hyperparameters, precision: str = "fp32") -> Plan:
         packing=False,
         token_budget=0,
         gradient_checkpointing=False,
+        cuda_graphs=False,
         reference="live",
         decisions=(),
         parts={},

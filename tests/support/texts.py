@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
+from torch.nn.attention.flex_attention import BlockMask
 
 from quickalign.data.encode import IntArray
+from quickalign.train.scoring.base import to_device_together
+from quickalign.train.scoring.flex import make_block_mask, mask_parts
 
 TEXTS = st.lists(st.lists(st.integers(0, 2), max_size=9), min_size=1, max_size=8)
 
@@ -23,3 +27,9 @@ def of_lengths(*shape: tuple[int, Sequence[int]]) -> list[IntArray]:
             own = 1_000_000 + len(texts)
             texts.append(as_ids([*([prompt] * prompt), *([own] * answer)]))
     return texts
+
+
+def block_mask(reach: IntArray, device: str = "cpu") -> BlockMask:
+    """FlexAttention's mask of a packed sequence."""
+    _, parts = to_device_together(mask_parts(reach), torch.device(device))
+    return make_block_mask(parts, len(reach))

@@ -185,6 +185,12 @@ class Hyperparameters(BaseModel):
         ge=0,
         le=1_048_576,
     )
+    cuda_graphs: Switch = _option(
+        "auto",
+        "Launch all kernels of a packed pass at once, recorded for each of a few sizes; the results are the same. auto "
+        "does so on a GPU for an adapter without dropout, unless the base is in 8 bits or in pieces.",
+        group="machine",
+    )
     reference: ReferenceMode = _option(
         "auto",
         "Where dpo's reference log-probs come from: computed live each step, or from the cache on disk.",

@@ -5,9 +5,8 @@ feed-forward), counted once where several operations share it; checked against `
 """
 
 from quickalign.train.demand import Demand, projections
+from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE
 
-# The one-pass head's tiles: see `scoring.head`. Logits, their exponentials and a copy in the weights' dtype.
-_TILE_BYTES = {"cpu": 12 << 17, "cuda": 12 << 24}
 _TRAINED_SLICE = 256
 # Which projections read the same input.
 _ATTENTION_INPUTS = (("q_proj", "k_proj", "v_proj"), ("o_proj",))
@@ -50,11 +49,17 @@ def head_bytes(demand: Demand) -> int:
     if demand.packing and demand.full:
         return gradient + vocab * hidden * width + min(scored, _TRAINED_SLICE) * vocab * (width + 12)
     if demand.packing:
-        return scored * hidden * (8 + width) + _TILE_BYTES[demand.device_kind]
+        return scored * hidden * (8 + width) + _tile_bytes(demand)
     # Plain: all logits, the scored ones, those in fp32 (if they are not already), and their log-softmax.
     copies = width + 8 if width < 4 else 8
     forward = demand.micro.positions * vocab * width + scored * vocab * copies
     return max(forward, 12 * scored * vocab + gradient)
+
+
+def _tile_bytes(demand: Demand) -> int:
+    """A tile of the one-pass head: products and exponentials, and where no kernel does it all, logits in fp32."""
+    width = demand.compute_bytes
+    return CPU_TILE * (8 + 2 * width) if demand.device_kind == "cpu" else GPU_TILE * 2 * width
 
 
 def _norm_bytes(demand: Demand) -> int:

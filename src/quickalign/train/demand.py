@@ -34,6 +34,7 @@ class Demand:
         micro: the largest micro-batch.
         packing: whether micro-batches are packed and scored by the one-pass head.
         checkpointing: whether activations are recomputed.
+        graphs: whether passes are recorded as CUDA graphs.
         pieces: into how many pieces over the processes the layers' weights are cut; 1 holds them whole.
     """
 
@@ -45,6 +46,7 @@ class Demand:
     packing: bool
     checkpointing: bool
     pieces: int = 1
+    graphs: bool = False
 
     @property
     def compute_bytes(self) -> int:

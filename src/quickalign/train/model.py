@@ -72,7 +72,8 @@ def make_policy(
     """Turn a loaded base into the model in training: add the adapter, or make all weights trainable."""
     base_bytes = stored_bytes(base)
     if checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
+        random = parameters.lora_dropout > 0 and parameters.lora_dim > 0
+        base.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": random})
     if parameters.lora_dim == 0:
         base.requires_grad_(True)
         base.train()

@@ -34,6 +34,7 @@ class Plan:
         packing: whether rows are packed and share what they begin with, or padded.
         token_budget: tokens per packed micro-batch; 0 for padded rows.
         gradient_checkpointing: whether activations are recomputed.
+        cuda_graphs: whether packed passes are recorded as CUDA graphs.
         reference: live or cached; none where the objective needs no reference.
         decisions: the automatic choices among these, with their reasons.
         parts: predicted bytes at the peak by part; they sum to the predicted peak.
@@ -59,6 +60,7 @@ class Plan:
     packing: bool
     token_budget: int
     gradient_checkpointing: bool
+    cuda_graphs: bool
     reference: ReferenceChoice
     decisions: tuple[Decision, ...]
     parts: dict[str, int]
@@ -120,6 +122,7 @@ def make_plan(
         packing=settled.token_budget > 0,
         token_budget=settled.token_budget,
         gradient_checkpointing=settled.checkpointing,
+        cuda_graphs=settled.graphs,
         reference=settled.reference,
         decisions=settled.decisions,
         parts=settled.parts,

@@ -14,7 +14,7 @@ from quickalign.train.checkpoint import Checkpoint
 from quickalign.train.metrics import METRICS_FILE
 
 # Options that may change between the parts of a run: they do not touch the weights that come out.
-FREE = frozenset({"eval_steps", "save_steps", "save_total_limit", "validation_split"})
+FREE = frozenset({"eval_steps", "save_steps", "save_total_limit", "validation_split", "cuda_graphs"})
 # The planner's decisions are taken from the checkpoint, so asking for them by hand is compared with what was decided.
 DECIDED = frozenset({"packing", "token_budget", "gradient_checkpointing", "precision", "reference"})
 

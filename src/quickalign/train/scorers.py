@@ -16,7 +16,7 @@ from quickalign.train.scoring.reference import LiveReference, Reference
 
 ROWS_AT_ONCE = 64
 # Another number whenever micro-batches are laid out otherwise, and what they compute rounds otherwise.
-_LAYOUT = "2"
+_LAYOUT = "3"
 
 
 def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observer: Observer) -> Scorer:
@@ -34,6 +34,8 @@ def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observ
         longest_row=prepared.data.longest_row,
         pad_id=int(pad_id or 0),
         device=processes.device,
+        graphs=prepared.plan.cuda_graphs,
+        tell=observer.warning,
     )
     if reason and prepared.plan.packing:
         if parameters.packing == "on":

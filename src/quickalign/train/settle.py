@@ -1,6 +1,6 @@
 """The planner's choices: options left on auto get the value that suits the device, the model and the memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,9 +9,10 @@ from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub.shape import ModelShape
 from quickalign.train.decision import Decision
-from quickalign.train.demand import Demand
-from quickalign.train.device import ComputePrecision, Device, resolve_precision
+from quickalign.train.demand import Demand, Micro
+from quickalign.train.device import ComputePrecision, Device, DeviceKind, resolve_precision
 from quickalign.train.memory import predict
+from quickalign.train.scoring.sizes import filled
 from quickalign.train.work import Work, measure_work, row_sizes
 
 # Tokens per packed micro-batch on a CPU, or as many as the longest row has, which needs that memory anyway: the longer
@@ -20,10 +21,11 @@ from quickalign.train.work import Work, measure_work, row_sizes
 CPU_BUDGET = 384
 # A GPU wants thousands, and the smaller the model the more: a micro-batch must keep it busy for longer than the host
 # takes to launch its kernels. Beyond that more tokens only take memory. Measured on an H100 at Qwen2-0.5B's shape: with
-# 16,384 tokens 2.7 times as fast as with 4,096. What it means for larger models is reckoned, not measured.
+# 16,384 tokens 2.7 times as fast as with 4,096 where kernels are launched one by one; from CUDA graphs 343, 351, 397
+# and 379 pairs/s with 16,384, 8,192, 4,096 and 2,048. With Qwen2-7B's shape 4,096 take 55 % of the chip's products.
 GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
-GPU_BUSY = 8e12
-"""Tokens times parameters of a micro-batch that keeps a GPU busy."""
+GPU_BUSY, GPU_BUSY_BY_GRAPHS = 8e12, 2e12
+"""Tokens times parameters of a micro-batch that keeps a GPU busy, kernel by kernel and from CUDA graphs."""
 # On a GPU, rather recompute activations than cut micro-batches smaller than this.
 GPU_SMALL_BUDGET = 4096
 # Choices leave this share of the memory free: a prediction may be off, and others use the machine too.
@@ -57,6 +59,7 @@ class Settled:
     precision: ComputePrecision
     token_budget: int
     checkpointing: bool
+    graphs: bool
     reference: ReferenceChoice
     work: Work
     parts: dict[str, int]
@@ -81,8 +84,9 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
         reason = obstacle or "what rows begin with alike is computed once, nothing is padded; the gradient is the same"
         decisions.append(Decision("packing", "off" if obstacle else "on", reason))
     packing = parameters.packing != "off" and obstacle is None
-    candidates = _candidates(parameters, situation, precision, packing=packing)
-    tried = _try(parameters, situation, precision, candidates)
+    graphs = _graphs(parameters, situation, packing=packing)
+    candidates = _candidates(parameters, situation, packing=packing, graphs=graphs)
+    tried = _try(parameters, situation, precision, candidates, graphs=graphs)
     room = (1 - HEADROOM) * situation.device.available_bytes
     chosen = next((one for one in tried if one.peak <= room), min(tried, key=lambda one: one.peak))
     if packing and not parameters.token_budget:
@@ -91,11 +95,20 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     if parameters.gradient_checkpointing == "auto":
         without = min(one.peak for one in tried if not one.checkpointing)
         decisions.append(_checkpointing_decision(chosen.checkpointing, without))
+    if graphs and parameters.cuda_graphs == "auto":
+        decisions.append(Decision("cuda_graphs", "on", "a GPU runs most kernels faster than they can be launched"))
     reference = _reference(parameters)
     if reference != "none" and parameters.reference == "auto":
         decisions.append(_reference_decision(reference, parameters))
     return Settled(
-        precision, chosen.token_budget, chosen.checkpointing, reference, chosen.work, chosen.parts, tuple(decisions)
+        precision=precision,
+        token_budget=chosen.token_budget,
+        checkpointing=chosen.checkpointing,
+        graphs=graphs,
+        reference=reference,
+        work=chosen.work,
+        parts=chosen.parts,
+        decisions=tuple(decisions),
     )
 
 
@@ -118,6 +131,8 @@ def _try(
     situation: Situation,
     precision: ComputePrecision,
     candidates: list[tuple[int, bool]],
+    *,
+    graphs: bool,
 ) -> list[_Candidate]:
     """Predict the memory of each (token budget, checkpointing)."""
     shape, kind = situation.shape, situation.device.kind
@@ -128,20 +143,28 @@ def _try(
     tried = []
     for budget, checkpointing in candidates:
         work = works[budget]
-        demand = Demand(shape, parameters, precision, kind, work.largest, budget > 0, checkpointing, situation.pieces)
+        micro = _filled(work.largest, kind) if budget else work.largest
+        demand = Demand(
+            shape, parameters, precision, kind, micro, budget > 0, checkpointing, situation.pieces, graphs=graphs
+        )
         tried.append(_Candidate(budget, checkpointing, work, predict(demand)))
     return tried
 
 
+def _filled(micro: Micro, kind: DeviceKind) -> Micro:
+    positions, _, scored = filled(kind, micro.positions, micro.scored, micro.scored)
+    return replace(micro, positions=positions, scored=scored)
+
+
 def _candidates(
-    parameters: Hyperparameters, situation: Situation, precision: ComputePrecision, *, packing: bool
+    parameters: Hyperparameters, situation: Situation, *, packing: bool, graphs: bool
 ) -> list[tuple[int, bool]]:
     """(token budget, checkpointing) in the order of preference; fixed where set by hand."""
     budgets: tuple[int, ...] = (0,)
     if packing:
         longest = int(row_sizes(situation.lengths).max())
         on_cpu = situation.device.kind == "cpu"
-        chosen = (max(CPU_BUDGET, longest),) if on_cpu else _gpu_budgets(situation.shape)
+        chosen = (max(CPU_BUDGET, longest),) if on_cpu else _gpu_budgets(situation.shape, graphs)
         budgets = (parameters.token_budget,) if parameters.token_budget else chosen
     if parameters.gradient_checkpointing != "auto":
         return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]
@@ -149,11 +172,32 @@ def _candidates(
     return [(budget, False) for budget in large] + [(budget, True) for budget in budgets]
 
 
-def _gpu_budgets(shape: ModelShape) -> tuple[int, ...]:
+def _gpu_budgets(shape: ModelShape, graphs: bool) -> tuple[int, ...]:
     """The budgets from the smallest on that keeps a GPU busy with a model of `shape`."""
-    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * shape.parameters >= GPU_BUSY]
+    busy = GPU_BUSY_BY_GRAPHS if graphs else GPU_BUSY
+    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * shape.parameters >= busy]
     first = min(enough, default=GPU_BUDGETS[0])
     return tuple(budget for budget in GPU_BUDGETS if budget <= first)
+
+
+def _graphs(parameters: Hyperparameters, situation: Situation, *, packing: bool) -> bool:
+    """Whether packed passes are recorded as CUDA graphs.
+
+    Raises:
+        OptionError: they were asked for and are not possible.
+    """
+    obstacles = {
+        f"{situation.device.name} is no CUDA device": situation.device.kind != "cuda",
+        "padded rows are not recorded": not packing,
+        "only an adapter's passes are recorded, and lora_dim=0 trains all weights": parameters.lora_dim == 0,
+        "dropout draws random numbers": parameters.lora_dropout > 0,
+        "in 8 bits, what is computed depends on the activations": parameters.quantization == "8bit",
+        "weights in pieces are put together while a pass runs": situation.pieces > 1,
+    }
+    found = [reason for reason, holds in obstacles.items() if holds]
+    if found and parameters.cuda_graphs == "on":
+        raise OptionError(f"cuda_graphs='on' is not possible: {found[0]}.", "Set cuda_graphs to auto or off.")
+    return not found and parameters.cuda_graphs != "off"
 
 
 def _packing_obstacle(parameters: Hyperparameters, shape: ModelShape) -> str | None:

@@ -105,7 +105,7 @@ def test_checkpointing_only_where_the_plan_does_not_fit_without():
 
 def test_the_token_budget_of_a_gpu_shrinks_with_its_memory_before_activations_are_recomputed():
     lengths = _lengths(512, rows=4000)
-    settings = {"lengths": lengths, "seq_length": 512, "gradient_accumulation_steps": 128}
+    settings = {"lengths": lengths, "seq_length": 512, "gradient_accumulation_steps": 128, "cuda_graphs": "off"}
     large = _plan(SMALL, device=H100, **settings)
     small = _plan(SMALL, device=replace(H100, available_bytes=large.predicted_peak_bytes // 2), **settings)
     assert large.token_budget == 16384 > small.token_budget > 0
@@ -116,6 +116,31 @@ def test_the_token_budget_of_a_gpu_shrinks_with_its_memory_before_activations_ar
     # A large model keeps a GPU busy with fewer tokens, so more would only take memory.
     assert _plan(LARGE, device=H100, **settings).token_budget == 4096
     assert _plan(LARGE, device=T4, **settings).gradient_checkpointing
+
+
+def test_passes_become_cuda_graphs_where_that_is_possible_and_then_fewer_tokens_keep_a_gpu_busy():
+    lengths = _lengths(512, rows=4000)
+    plan = _plan(SMALL, device=H100, lengths=lengths, seq_length=512, gradient_accumulation_steps=128)
+    assert plan.cuda_graphs
+    assert _decision(plan, "cuda_graphs") == "on"
+    assert plan.token_budget == 4096
+    assert not _plan(device=CPU).cuda_graphs
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "reason"),
+    [
+        ({}, CPU, "is no CUDA device"),
+        ({"packing": "off"}, H100, "padded rows"),
+        ({"lora_dim": 0, "load_in_4bit": False}, H100, "trains all weights"),
+        ({"lora_dropout": 0.1}, H100, "random numbers"),
+        ({"load_in_8bit": True, "load_in_4bit": False}, H100, "depends on the activations"),
+    ],
+)
+def test_cuda_graphs_asked_for_where_they_are_impossible_are_refused_by_name(settings, device, reason):
+    assert not _plan(device=device, **settings).cuda_graphs
+    with pytest.raises(OptionError, match=rf"cuda_graphs='on' is not possible: .*{reason}"):
+        _plan(device=device, cuda_graphs="on", **settings)
 
 
 def test_a_cpu_takes_at_least_384_tokens_at_once_and_no_fewer_than_its_longest_row():

@@ -4,6 +4,7 @@
 keyword argument of the model's forward; without one (evaluation of plain rows, generation) it is SDPA as ever.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from quickalign.data.pack import PackedSequence
-from quickalign.train.scoring.blocks import Block, block_attention, cut_blocks
+from quickalign.train.scoring.blocks import Block, block_attention
 from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
 
 NAME = "quickalign_packed"
@@ -38,12 +38,11 @@ class PackedLayout:
     places: Tensor
 
 
-def make_layout(sequence: PackedSequence, places: Tensor, device: torch.device) -> PackedLayout:
-    """The layout of `sequence` on `device`."""
-    if device.type == "cuda":
-        return PackedLayout((), make_block_mask(sequence.reach, device), places)
-    stand_in = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
-    return PackedLayout(tuple(cut_blocks(sequence.reach)), stand_in, places)
+def make_layout(blocks: tuple[Block, ...], mask: Sequence[Tensor], places: Tensor, length: int) -> PackedLayout:
+    """The layout of a sequence of `length` tokens from its blocks or, if there are none, its `flex.mask_parts`."""
+    if not blocks:
+        return PackedLayout((), make_block_mask(mask, length), places)
+    return PackedLayout(blocks, torch.ones(1, 1, 1, 1, dtype=torch.bool, device=places.device), places)
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:

@@ -1,6 +1,6 @@
 """Which scorer a model gets: the packed one where its attention allows it, else the plain one, with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from quickalign.data.encode import EncodedPair
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.graphs import CudaRecord, GraphScorer
 from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.parts import causal_model
@@ -29,6 +30,8 @@ def choose_scorer(
     longest_row: int,
     pad_id: int,
     device: torch.device,
+    graphs: bool = False,
+    tell: Callable[[str], None] = lambda message: None,
 ) -> tuple[Scorer, str | None]:
     """The fastest scorer that is exact for `model`, and why it is not the packed one (None where it is).
 
@@ -39,6 +42,8 @@ def choose_scorer(
         longest_row: the longest prompt plus answer that will be scored, in tokens.
         pad_id: a token id for padding; it never changes a result.
         device: where the model is.
+        graphs: replay packed passes as CUDA graphs.
+        tell: is told where that turns out to be impossible.
     """
     plain = PlainScorer(pad_id=pad_id, rows_per_micro=rows_per_micro, device=device)
     if not token_budget:
@@ -54,7 +59,7 @@ def choose_scorer(
         base.set_attn_implementation(before)
         last.remove()
         return plain, reason
-    return packed, None
+    return GraphScorer(packed, model, CudaRecord(), tell) if graphs else packed, None
 
 
 def packing_obstacle(model: PreTrainedModel, longest_row: int) -> str | None:

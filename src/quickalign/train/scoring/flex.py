@@ -1,57 +1,69 @@
 """FlexAttention over packed sequences, for CUDA.
 
-The block mask is computed on the host from the sequence's `reach`, so that neither a dense mask nor a wait for the
-device is needed. The kernel is compiled for any length, with gradients and without, and once more for a single tile.
+The block mask is computed on the host from the sequence's `reach`, for both directions, so that neither a dense mask
+nor a wait for the device is needed. The kernel is compiled for any length, with gradients and without, and once more
+for a single tile.
 """
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-import torch._dynamo
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from quickalign.data.encode import IntArray
+from quickalign.train.scoring.compiled import for_gpu
+from quickalign.train.scoring.sizes import GPU_ATTENTION_TILE
 
 # FlexAttention's own tile of queries and keys.
-TILE = 128
-# How many versions of the kernel one process may need: evaluation, recomputation and other models each add some.
-_VERSIONS = 64
+TILE = GPU_ATTENTION_TILE
 
 
-def make_block_mask(reach: IntArray, device: torch.device) -> BlockMask:
-    """The mask of a packed sequence: a query at q sees a key at k where k <= q < reach[k].
+def mask_parts(reach: IntArray) -> list[np.ndarray]:
+    """What a kernel reads of the mask in which a query at q sees a key at k where k <= q < reach[k].
 
     Args:
         reach: [length] where each token is no longer seen (`PackedSequence`).
-        device: where the mask is used.
+
+    Returns:
+        int32 arrays: `reach` up to the end of the last tile; of the tiles that are seen in part, how many each query
+        tile has and which come first, the same for each key tile; then those of the tiles that are seen whole.
     """
-    length = len(reach)
     padded = _padded(reach)
-    partial, whole = _tiles(padded)
-    counts = [_ordered(tiles, device) for tiles in (partial, whole)]
-    mask_mod = _mask_mod(torch.from_numpy(padded).to(device, non_blocking=True))
-    return BlockMask.from_kv_blocks(
-        *counts[0], *counts[1], BLOCK_SIZE=TILE, mask_mod=mask_mod, seq_lengths=(length, length)
+    return [padded, *(part for tiles in _tiles(padded) for way in (tiles, tiles.T) for part in _ordered(way))]
+
+
+def make_block_mask(parts: Sequence[Tensor], length: int) -> BlockMask:
+    """The mask of a packed sequence of `length` tokens from its `mask_parts`, wherever they lie now."""
+    reach, *blocks = parts
+    kv_num_blocks, kv_indices, q_num_blocks, q_indices = blocks[:4]
+    full_kv_num_blocks, full_kv_indices, full_q_num_blocks, full_q_indices = blocks[4:]
+    return BlockMask(
+        seq_lengths=(length, length),
+        kv_num_blocks=kv_num_blocks,
+        kv_indices=kv_indices,
+        full_kv_num_blocks=full_kv_num_blocks,
+        full_kv_indices=full_kv_indices,
+        q_num_blocks=q_num_blocks,
+        q_indices=q_indices,
+        full_q_num_blocks=full_q_num_blocks,
+        full_q_indices=full_q_indices,
+        BLOCK_SIZE=(TILE, TILE),
+        mask_mod=_mask_mod(reach),
     )
 
 
 def flex_packed_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: BlockMask) -> Tensor:
     """As `blocks.block_attention`: [1, heads, length, dim] -> [1, length, heads, dim]."""
-    attend: Any = _compiled() if query.is_cuda else flex_attention
-    grouped = key.shape[1] != query.shape[1]
-    out = attend(query, key, value, block_mask=mask, scale=scaling, enable_gqa=grouped)
-    return out.transpose(1, 2).contiguous()  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=1)
-def _compiled() -> Callable[..., Any]:
-    """Without `fullgraph`, torch would silently attend over dense scores once it had compiled too many versions."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
-    return torch.compile(flex_attention, dynamic=True, fullgraph=True)
+    attend: Any = for_gpu(flex_attention) if query.is_cuda else flex_attention
+    heads, kv_heads = query.shape[1], key.shape[1]
+    # Heads that share keys become a batch. As one group, the kernel's backward pass would go through them one after
+    # another in as many programs as there are key tiles: 336 microseconds at Qwen2-0.5B's shape with 1,152 tokens.
+    queries = query[0].unflatten(0, (kv_heads, -1)).transpose(0, 1)
+    keys, values = (states.expand(heads // kv_heads, -1, -1, -1) for states in (key, value))
+    out = attend(queries, keys, values, block_mask=mask, scale=scaling)
+    return out.permute(2, 1, 0, 3).reshape(1, query.shape[2], heads, -1)  # type: ignore[no-any-return]
 
 
 def _padded(reach: IntArray) -> IntArray:
@@ -71,13 +83,12 @@ def _tiles(reach: IntArray) -> tuple[np.ndarray, np.ndarray]:
     return some & ~every, every
 
 
-def _ordered(tiles: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """FlexAttention's form of a block pattern: how many key tiles each query tile has, and which come first."""
+def _ordered(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FlexAttention's form of a block pattern: [1, 1, tiles] how many others each tile has, [1, 1, tiles, tiles] which
+    come first."""
     counts = tiles.sum(axis=1, dtype=np.int32)
     indices = np.argsort(~tiles, axis=1, kind="stable").astype(np.int32)
-    as_tensors = (torch.from_numpy(array)[None, None].to(device, non_blocking=True) for array in (counts, indices))
-    num_blocks, kv_indices = as_tensors
-    return num_blocks, kv_indices
+    return counts[None, None], indices[None, None]
 
 
 def _mask_mod(reach: Tensor) -> Callable[..., Tensor]:

@@ -21,11 +21,9 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from quickalign.train.narrow import NarrowLinear
+from quickalign.train.scoring.compiled import one_kernel, wide_mm
+from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE
 
-# Numbers in a tile of logits: small enough for a CPU's second-level cache (with 512 KiB of it, 3 to 20 % faster than
-# tiles of twice the size), large enough to keep a GPU busy with each of its kernels.
-CPU_TILE = 1 << 17
-GPU_TILE = 1 << 24
 # Columns of a tile come in multiples of this: a GPU multiplies matrices of odd sizes at a fraction of its speed.
 _COLUMNS = 128
 # Tokens at once through a head that is trained, on any device.
@@ -52,14 +50,22 @@ class Head:
 
     def finish(self, products: Tensor) -> Tensor:
         """Scale and cap the projection's output, at least in fp32."""
-        logits = products.to(torch.promote_types(products.dtype, torch.float32))
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+        return _finish(products, self.scale, self.softcap)
 
     def slope(self, logits: Tensor) -> Tensor | float:
         """d logits / d products, from the logits."""
-        return self.scale if self.softcap is None else self.scale * (1 - (logits / self.softcap) ** 2)
+        return _slope(logits, self.scale, self.softcap)
+
+
+def _finish(products: Tensor, scale: float, softcap: float | None) -> Tensor:
+    logits = products.to(torch.promote_types(products.dtype, torch.float32))
+    if scale != 1.0:
+        logits = logits * scale
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def _slope(logits: Tensor, scale: float, softcap: float | None) -> Tensor | float:
+    return scale if softcap is None else scale * (1 - (logits / softcap) ** 2)
 
 
 def token_logps(head: Head, hidden: Tensor, which: Tensor, targets: Tensor) -> Tensor:
@@ -101,6 +107,26 @@ def _slice_logps(head: Head, hidden: Tensor, which: Tensor, targets: Tensor) -> 
     return logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(-1)
 
 
+@one_kernel
+def _weigh(
+    products: Tensor, top: Tensor, scale: float, softcap: float | None, with_weights: bool
+) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    """What a tile of products adds to a softmax whose maximum so far is `top`.
+
+    Returns:
+        exp(logits - new maximum), times the slopes of a capped head, in the dtype of `products`; [places, 1] the sum of
+        those exponentials; the new maximum; exp(top - new maximum).
+    """
+    logits = _finish(products, scale, softcap)
+    slopes = _slope(logits, scale, softcap) if with_weights and softcap is not None else None
+    higher = torch.maximum(top, logits.amax(-1, keepdim=True))
+    weights = logits.sub_(higher).exp_()
+    added = weights.sum(-1, keepdim=True)
+    if slopes is not None:
+        weights = weights.mul_(slopes)
+    return weights.to(products.dtype) if with_weights else None, added, higher, (top - higher).exp_()
+
+
 class _FrozenHead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, head: Head, hidden: Tensor, which: Tensor, targets: Tensor) -> Tensor:
@@ -135,15 +161,13 @@ def _norms_and_means(head: Head, hidden: Tensor, *, with_means: bool) -> tuple[T
     tile = max(budget // max(places, 1) // _COLUMNS * _COLUMNS, 1024)
     for start in range(0, weight.shape[0], tile):
         rows = weight[start : start + tile].to(hidden.dtype)
-        logits = head.finish(F.linear(hidden, rows, None if bias is None else bias[start : start + tile]))
-        slopes = head.slope(logits) if with_means and head.softcap is not None else 1.0
-        higher = torch.maximum(top, logits.amax(-1, keepdim=True))
-        shrink = (top - higher).exp_()
-        weights = logits.sub_(higher).exp_()
-        total.mul_(shrink).add_(weights.sum(-1, keepdim=True))
-        if with_means:
-            sloped = weights if isinstance(slopes, float) else weights.mul_(slopes)
-            means.mul_(shrink).add_(torch.mm(sloped.to(rows.dtype), rows))
+        products = F.linear(hidden, rows, None if bias is None else bias[start : start + tile])
+        weights, added, higher, shrink = _weigh(products, top, head.scale, head.softcap, with_means)
+        del products  # the next tile's would stand beside it
+        total.mul_(shrink).add_(added)
+        if weights is not None:
+            means.mul_(shrink).add_(wide_mm(weights, rows, wide))
+        del weights
         top = higher
     if with_means:
         means.div_(total if head.softcap is not None else total / head.scale)

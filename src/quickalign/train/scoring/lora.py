@@ -19,6 +19,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from quickalign.train.scoring.compiled import one_kernel, wide_mm
+
 
 def use_fast_lora(config: LoraConfig) -> None:
     """Let `config` make the layers of this module for linear, 8-bit and 4-bit layers; DoRA keeps PEFT's own."""
@@ -79,6 +81,7 @@ def _device_type(module: nn.Module) -> str:
     return next(module.parameters()).device.type
 
 
+@one_kernel
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up."""
     return F.silu(gate).mul_(up)
@@ -156,9 +159,11 @@ def _low_rank_gradients(
     `g` is [tokens, out], `x` [tokens, in], `inner` = A x [tokens, rank], `up` = s B [out, rank].
     """
     grad_inner = g @ up
-    grad_a = (grad_inner.t() @ x).to(master)
-    # Transposed afterwards: a few long rows are the faster product, and B is small.
-    grad_b = (inner.t() @ g).t().to(master, memory_format=torch.contiguous_format)
+    grad_a = wide_mm(grad_inner.t(), x, master)
+    if g.is_cuda:
+        grad_b = wide_mm(g.t(), inner, master)
+    else:  # transposed afterwards: a few long rows are the faster product, and B is small
+        grad_b = (inner.t() @ g).t().to(master, memory_format=torch.contiguous_format)
     return grad_inner, grad_a, _scaled(grad_b, scale)
 
 

@@ -6,25 +6,26 @@ matter.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from quickalign.data.pack import PackedSequence, pack
+from quickalign.train.device import DeviceKind
 from quickalign.train.scoring.attention import make_layout
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
+from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device, to_device_together
+from quickalign.train.scoring.blocks import Block, cut_blocks
+from quickalign.train.scoring.flex import mask_parts
 from quickalign.train.scoring.head import token_logps
 from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
-
-# On a CPU a sequence, and its places, are filled up to a multiple of so many. oneDNN cuts a product's rows into equal
-# pieces and has no good ones for some numbers: bf16 products at Qwen2-0.5B's shapes then take a third longer. Over
-# random lengths of 130 to 500 tokens, multiples of 4 take 2 to 4 % less time, those of 16 only 1 %; in fp32, up to 1 %.
-CPU_MULTIPLE = 4
+from quickalign.train.scoring.reference import base_alone
+from quickalign.train.scoring.sizes import filled
 
 
 class PackedScorer:
-    """Scores micro-batches of at most `token_budget` tokens, each one packed sequence, and on a CPU what fills it up.
+    """Scores micro-batches of at most `token_budget` tokens, each one packed sequence, and what fills it up (`sizes`).
 
     The model must have been switched by `attention.use_packed_attention`.
     """
@@ -37,50 +38,86 @@ class PackedScorer:
         """Pack `rows` by the token budget; a longer row is a micro-batch of its own."""
         return [self._micro_batch(sequence) for sequence in pack(rows, self._token_budget)]
 
-    def logps(self, model: nn.Module, micro: MicroBatch) -> AnswerLogps:
+    def logps(self, model: nn.Module, micro: MicroBatch, *, adapter: bool = True) -> AnswerLogps:
         """Run the decoder, then the one-pass head on the scored positions."""
+        if not adapter:
+            with base_alone(model):
+                return self.logps(model, micro)
+        return micro.per_answer(self.token_logps(model, micro))
+
+    def token_logps(self, model: nn.Module, micro: MicroBatch) -> Tensor:
+        """[scored] log-probability of each scored token, and of what fills them up."""
         base = causal_model(model)
         hidden: Tensor = decoder_of(base)(**micro.inputs, use_cache=False).last_hidden_state
         scored = hidden.flatten(0, 1)[micro.positions]
-        return micro.per_answer(token_logps(head_of(base), scored, micro.which, micro.targets))
+        return token_logps(head_of(base), scored, micro.which, micro.targets)
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
-        sources, which = np.unique(sequence.sources, return_inverse=True)
-        filled = sequence
-        if self._device.type == "cpu":
-            filled, sources = _fill(sequence), _fill_places(sources, len(sequence.ids))
-        places = to_device(sources, self._device)
-        layout = make_layout(filled, places, self._device)
+        places, which = np.unique(sequence.sources, return_inverse=True)
+        kind: DeviceKind = "cuda" if self._device.type == "cuda" else "cpu"
+        length, predicting, scored = filled(kind, len(sequence.ids), len(places), len(which))
+        whole, places = _fill(sequence, length), _fill_places(places, length, predicting)
+        arrays = [whole.ids, whole.positions, places, *(_up_to(scored, part) for part in (which, sequence.targets))]
+        mask, blocks = (mask_parts(whole.reach), ()) if kind == "cuda" else ([], tuple(cut_blocks(whole.reach)))
+        storage, parts = to_device_together([*(array.astype(np.int64) for array in arrays), *mask], self._device)
         return MicroBatch(
             rows=sequence.rows,
             answers=sequence.lengths.shape[1],
             tokens=len(sequence.ids),
-            inputs={
-                "input_ids": to_device(filled.ids, self._device)[None],
-                "position_ids": to_device(filled.positions, self._device)[None],
-                "attention_mask": layout.mask,
-                "packed_layout": layout,
-            },
-            positions=places,
-            which=to_device(which, self._device),
-            targets=to_device(sequence.targets, self._device),
+            inputs=_inputs(parts, blocks),
+            positions=parts[2],
+            which=parts[3],
+            targets=parts[4],
             lengths=to_device(sequence.lengths, self._device),
+            scored=len(which),
+            parts=parts,
+            storage=storage,
         )
 
 
-def _fill(sequence: PackedSequence) -> PackedSequence:
+def moved(micro: MicroBatch) -> MicroBatch:
+    """`micro`, made by a `PackedScorer`, with its tensors in memory of their own."""
+    assert micro.storage is not None
+    storage = micro.storage.clone()
+    parts = tuple(_view(storage, part) for part in micro.parts)
+    inputs = _inputs(parts, micro.inputs["packed_layout"].blocks)
+    return replace(
+        micro, inputs=inputs, positions=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
+    )
+
+
+def _view(storage: Tensor, part: Tensor) -> Tensor:
+    """The part of `storage` that lies where `part` lies in its own."""
+    start, size = part.storage_offset() * part.element_size(), part.numel() * part.element_size()
+    return storage[start : start + size].view(part.dtype).view(part.shape)
+
+
+def _inputs(parts: Sequence[Tensor], blocks: tuple[Block, ...]) -> dict[str, Any]:
+    ids, positions, places, _, _, *mask = parts
+    layout = make_layout(blocks, mask, places, len(ids))
+    return {
+        "input_ids": ids[None],
+        "position_ids": positions[None],
+        "attention_mask": layout.mask,
+        "packed_layout": layout,
+    }
+
+
+def _fill(sequence: PackedSequence, length: int) -> PackedSequence:
     """The sequence with tokens behind it that see only each other and from which nothing is predicted."""
-    length = len(sequence.ids)
-    more = -length % CPU_MULTIPLE
+    more = length - len(sequence.ids)
     return replace(
         sequence,
         ids=np.append(sequence.ids, np.repeat(sequence.ids[:1], more)),
         positions=np.append(sequence.positions, np.arange(more, dtype=np.int32)),
-        reach=np.append(sequence.reach, np.full(more, length + more, dtype=np.int32)),
+        reach=np.append(sequence.reach, np.full(more, length, dtype=np.int32)),
     )
 
 
-def _fill_places(sources: np.ndarray, length: int) -> np.ndarray:
-    """The places, and some more from which nothing is predicted, as far as there are any."""
-    more = -len(sources) % CPU_MULTIPLE
-    return np.append(sources, np.setdiff1d(np.arange(length), sources)[:more])
+def _fill_places(places: np.ndarray, length: int, predicting: int) -> np.ndarray:
+    """The places, and others from which nothing is predicted."""
+    return np.append(places, np.setdiff1d(np.arange(length), places)[: predicting - len(places)])
+
+
+def _up_to(size: int, array: np.ndarray) -> np.ndarray:
+    return np.append(array, np.zeros(size - len(array), dtype=array.dtype))

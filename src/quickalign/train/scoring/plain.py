@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from quickalign.data.pack import answers_of
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
+from quickalign.train.scoring.reference import base_alone
 
 
 class PlainScorer:
@@ -27,8 +28,11 @@ class PlainScorer:
         starts = range(0, len(rows), self._rows_per_micro)
         return [self._pad(rows[start : start + self._rows_per_micro], start) for start in starts]
 
-    def logps(self, model: nn.Module, micro: MicroBatch) -> AnswerLogps:
+    def logps(self, model: nn.Module, micro: MicroBatch, *, adapter: bool = True) -> AnswerLogps:
         """Score through the model's own head; log-softmax in fp32 (fp64 for an fp64 model)."""
+        if not adapter:
+            with base_alone(model):
+                return self.logps(model, micro)
         logits: Tensor = model(**micro.inputs, use_cache=False).logits
         scored = logits.flatten(0, 1)[micro.positions]
         logps = scored.to(torch.promote_types(scored.dtype, torch.float32)).log_softmax(-1)
@@ -66,4 +70,5 @@ class PlainScorer:
             which=to_device(which, self._device),
             targets=to_device(np.concatenate(targets), self._device),
             lengths=to_device(np.reshape(lengths, (len(rows), count)), self._device),
+            scored=sum(lengths),
         )

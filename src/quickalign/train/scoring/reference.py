@@ -37,11 +37,7 @@ class LiveReference:
     def logps(self, model: nn.Module, micro: MicroBatch, rows: Sequence[EncodedRow]) -> Tensor:
         """See `Reference.logps`; `model` must be a PEFT model."""
         del rows
-        if not isinstance(model, PeftModel):
-            message = "A live reference needs an adapter to switch off; full fine-tuning computes it beforehand."
-            raise TypeError(message)
-        with torch.no_grad(), model.disable_adapter(), evaluating(model):
-            return self._scorer.logps(model, micro).sums
+        return self._scorer.logps(model, micro, adapter=False).sums
 
     def flush(self) -> None:
         """Nothing is kept."""
@@ -53,6 +49,16 @@ class LiveReference:
 
     def share(self) -> None:
         """Nothing is kept."""
+
+
+@contextmanager
+def base_alone(model: nn.Module) -> Iterator[None]:
+    """Switch the adapter of `model`, a PEFT model, and dropout and gradients off inside the block."""
+    if not isinstance(model, PeftModel):
+        message = "A live reference needs an adapter to switch off; full fine-tuning computes it beforehand."
+        raise TypeError(message)
+    with torch.no_grad(), model.disable_adapter(), evaluating(model):
+        yield
 
 
 @contextmanager

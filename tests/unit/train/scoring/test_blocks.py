@@ -6,13 +6,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
-from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from quickalign.data.encode import IntArray
 from quickalign.data.prefix_tree import PrefixTree, lay_out
 from quickalign.train.scoring.blocks import block_attention, cut_blocks
-from quickalign.train.scoring.flex import TILE, _padded, _tiles, flex_packed_attention, make_block_mask
-from tests.support.texts import TEXTS, as_ids, of_lengths
+from quickalign.train.scoring.flex import TILE, _padded, _tiles, flex_packed_attention
+from tests.support.texts import TEXTS, as_ids, block_mask, of_lengths
 
 
 def packed(texts: Sequence[IntArray]) -> tuple[PrefixTree, Tensor]:
@@ -58,7 +58,7 @@ def test_flex_attends_as_the_dense_mask_does() -> None:
     tree, mask = packed(of_lengths((150, [40, 130]), (3, [7, 0, 9]), (0, [20, 5])))
     parts = states(len(tree.ids))
     q, k, v = (part.detach() for part in parts)  # on the CPU it has no backward pass
-    found = flex_packed_attention(q, k, v, 0.3, make_block_mask(tree.reach, torch.device("cpu")))
+    found = flex_packed_attention(q, k, v, 0.3, block_mask(tree.reach))
     assert torch.allclose(found, masked(*parts, mask), atol=1e-9)
 
 
@@ -75,10 +75,15 @@ def test_flex_tiles_are_exactly_those_of_the_mask(shape: list[tuple[int, list[in
     mask = torch.eye(padded, dtype=torch.bool)
     mask[:length, :length] = inner
     cells = mask.view(padded // TILE, TILE, padded // TILE, TILE).transpose(1, 2).flatten(2)
-    block = make_block_mask(tree.reach, torch.device("cpu"))
+    block = block_mask(tree.reach)
     query, key = torch.arange(padded)[:, None], torch.arange(padded)[None, :]
     assert torch.equal(block.mask_mod(torch.tensor(0), torch.tensor(0), query, key), mask)
     assert torch.equal(block.to_dense()[0, 0].bool(), cells.any(-1))
+    derived = BlockMask.from_kv_blocks(
+        block.kv_num_blocks, block.kv_indices, block.full_kv_num_blocks, block.full_kv_indices, mask_mod=block.mask_mod
+    )
+    for name in ("q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices"):
+        assert torch.equal(getattr(block, name), getattr(derived, name)), name
     partial, whole = _tiles(_padded(tree.reach))
     assert np.array_equal(whole, cells.all(-1).numpy())
     assert np.array_equal(partial, (cells.any(-1) & ~cells.all(-1)).numpy())
@@ -91,7 +96,7 @@ def test_two_versions_of_the_kernel_serve_all_lengths() -> None:
         query, key = torch.randn(1, 4, length, 16), torch.randn(1, 2, length, 16)
         prompt = length // 2
         reach = lay_out(of_lengths((prompt, [7, length - prompt - 7]))).reach
-        mask = make_block_mask(reach, torch.device("cpu"))
+        mask = block_mask(reach)
         with torch.no_grad():
             attend(query, key, key, block_mask=mask, scale=0.3, enable_gqa=True)
     assert counter.frame_count == 2  # one tile, and more

@@ -9,11 +9,13 @@ import torch
 from quickalign.data.prefix_tree import lay_out
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.blocks import block_attention, cut_blocks
-from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
+from quickalign.train.scoring.flex import flex_packed_attention
 from quickalign.train.scoring.fused import FusedNorm, fuse
+from quickalign.train.scoring.graphs import CudaRecord, GraphScorer
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
-from tests.support.texts import of_lengths
+from quickalign.train.scoring.reference import LiveReference
+from tests.support.texts import block_mask, of_lengths
 
 pytestmark = [
     pytest.mark.gpu,
@@ -32,7 +34,7 @@ def test_the_compiled_kernel_attends_as_the_blocks_do(heads: int, kv_heads: int)
         for count in (heads, kv_heads, kv_heads)
     )
     upstream = torch.randn(1, length, heads, 64, device=device)
-    found = flex_packed_attention(query, key, value, 0.125, make_block_mask(reach, device))
+    found = flex_packed_attention(query, key, value, 0.125, block_mask(reach, "cuda"))
     gradients = torch.autograd.grad(found, (query, key, value), upstream)
     expected = block_attention(query, key, value, 0.125, cut_blocks(reach))
     expected_gradients = torch.autograd.grad(expected, (query, key, value), upstream)
@@ -77,3 +79,32 @@ def test_torchs_norm_kernel_gives_what_transformers_gives(toys: SimpleNamespace)
         results.append([norm(stream), *torch.autograd.grad(norm(stream), stream, upstream)])
     for one, other in zip(*results, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_graphs_give_what_the_passes_give(toys: SimpleNamespace, checkpointing: bool) -> None:
+    device = torch.device("cuda")
+    model = toys.tiny_model(torch.float32, hidden_size=64, num_attention_heads=4, num_key_value_heads=2)
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+    model = toys.with_adapter(model, torch.float32).to(device).train()
+    use_packed_attention(model.get_base_model())
+    packed = PackedScorer(token_budget=2048, device=device)
+    graphs = GraphScorer(packed, model, CudaRecord())
+    for count, seed in ((8, 0), (8, 1), (40, 2), (8, 3), (41, 4), (20, 5), (40, 6)):
+        rows = toys.random_pairs(count, seed=seed, longest=30)
+        results = []
+        for scorer in (packed, graphs):
+            (micro,) = scorer.cut(rows)
+            reference = LiveReference(scorer).logps(model, micro, rows)
+            sums = scorer.logps(model, micro).sums
+            loss = -torch.nn.functional.logsigmoid((sums - reference) @ torch.tensor([0.1, -0.1], device=device)).sum()
+            loss.backward()
+            results.append(
+                [reference, sums.detach(), *(gradient.clone() for gradient in toys.gradients(model).values())]
+            )
+            del sums, loss
+        for one, other in zip(*results, strict=True):
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    recorded = {size[2:] for size in graphs._passes}
+    assert recorded == {(False, False), (True, True)}
