@@ -14,7 +14,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from quickalign.train.scoring.blocks import Block, block_attention
+from quickalign.train.scoring.blocks import Run, block_attention
 from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
 
 NAME = "quickalign_packed"
@@ -27,22 +27,22 @@ class PackedLayout:
     """Which tokens of a packed sequence see each other, in the form that its device needs, and which are scored.
 
     Attributes:
-        blocks: blocks of queries, for devices without FlexAttention; otherwise empty.
+        runs: runs of queries, for devices without FlexAttention; otherwise empty.
         mask: a FlexAttention `BlockMask` on CUDA; elsewhere a stand-in of shape [1, 1, 1, 1]. Handed to the model as
             its attention mask, a 4-D mask is taken as it is, so that the model builds none of its own.
         places: [places] where something is predicted; `last_layer` leaves out the others.
     """
 
-    blocks: tuple[Block, ...]
+    runs: tuple[Run, ...]
     mask: Any
     places: Tensor
 
 
-def make_layout(blocks: tuple[Block, ...], mask: Sequence[Tensor], places: Tensor, length: int) -> PackedLayout:
-    """The layout of a sequence of `length` tokens from its blocks or, if there are none, its `flex.mask_parts`."""
-    if not blocks:
+def make_layout(runs: tuple[Run, ...], mask: Sequence[Tensor], places: Tensor, length: int) -> PackedLayout:
+    """The layout of a sequence of `length` tokens from its runs or, if there are none, its `flex.mask_parts`."""
+    if not runs:
         return PackedLayout((), make_block_mask(mask, length), places)
-    return PackedLayout(blocks, torch.ones(1, 1, 1, 1, dtype=torch.bool, device=places.device), places)
+    return PackedLayout(runs, torch.ones(1, 1, 1, 1, dtype=torch.bool, device=places.device), places)
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
@@ -74,8 +74,8 @@ def _attend(
         message = "attention with dropout cannot be packed"
         raise NotImplementedError(message)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if packed_layout.blocks:
-        return block_attention(query, key, value, scale, packed_layout.blocks), None
+    if packed_layout.runs:
+        return block_attention(query, key, value, scale, packed_layout.runs), None
     return flex_packed_attention(query, key, value, scale, packed_layout.mask), None
 
 

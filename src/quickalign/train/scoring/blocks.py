@@ -1,15 +1,18 @@
 """Attention over packed sequences by matrix products, block by block, for devices without a fused masked kernel.
 
-The tokens of a packed sequence see few others, so one dense mask wastes most of its work. Here the queries are cut into
-blocks; a block sees some ranges of keys whole (what stands before it in its own texts) and its own square causally. On
-a CPU, products over these ranges with a backward pass that recomputes the weights are several times faster than the
-masked kernel. Scores, their softmax and its gradient are fp32 (fp64 for fp64); in products with values, keys and
-queries they have the precision of those, as in fused kernels (Dao 2023, FlashAttention-2).
+The tokens of a packed sequence see few others, so one dense mask wastes most of its work. Here the sequence is cut into
+runs, in which every token sees the one before it and all of which see the same ranges of keys before them; those keys
+and the run's own are put beside each other once. A run's queries are cut into blocks; a block sees the run's keys up to
+itself, and its own square causally. On a CPU, products over these keys with a backward pass that recomputes the weights
+are several times faster than the masked kernel. Scores, their softmax and its gradient are fp32 (fp64 for fp64); in
+products with values, keys and queries they have the precision of those, as in fused kernels (Dao 2023,
+FlashAttention-2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,31 +29,42 @@ BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Queries [start, end) of a packed sequence, and the key ranges before them that they see whole."""
+class Run:
+    """Tokens of a packed sequence that follow one another, each of which sees the one before it.
 
-    start: int
-    end: int
-    context: tuple[tuple[int, int], ...]
+    Attributes:
+        ranges: [start, end) of the keys that its last token sees, ascending; the run itself is the end of the last one.
+        edges: where its blocks of queries start, and where the last one ends.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    edges: tuple[int, ...]
+
+    def blocks(self) -> Iterator[tuple[int, int, int]]:
+        """Start and end of each block's queries, and how many of the run's keys it sees."""
+        beyond = sum(end - start for start, end in self.ranges) - self.edges[-1]
+        for start, end in pairwise(self.edges):
+            yield start, end, end + beyond
 
 
-def cut_blocks(reach: IntArray, size: int = BLOCK) -> list[Block]:
-    """The blocks of a packed sequence: every token is a query once.
+def cut_runs(reach: IntArray, size: int = BLOCK) -> list[Run]:
+    """The runs of a packed sequence: every token is a query once.
 
     Args:
         reach: [length] where each token is no longer seen (`PackedSequence`).
         size: queries per block, at most.
     """
-    blocks: list[Block] = []
+    runs: list[Run] = []
     start = 0
-    # A run of tokens, each of which sees the one before it, ends with one that nothing after it sees.
+    # A run ends with a token that nothing after it sees.
     for end in (np.flatnonzero(reach == np.arange(1, len(reach) + 1)) + 1).tolist():
-        before = _ranges_of(reach[:start] > start)
-        for at in range(start, end, size):
-            context = (*before, (start, at)) if at > start else before
-            blocks.append(Block(at, min(at + size, end), context))
+        seen = reach[:end] > start
+        seen[start:] = True
+        blocks = -(-(end - start) // size)
+        edges = tuple(start + (end - start) * block // blocks for block in range(blocks + 1))
+        runs.append(Run(_ranges_of(seen), edges))
         start = end
-    return blocks
+    return runs
 
 
 def _ranges_of(seen: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
@@ -59,34 +73,36 @@ def _ranges_of(seen: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(edges[::2], edges[1::2], strict=True))
 
 
-def block_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, blocks: Sequence[Block]) -> Tensor:
-    """Softmax attention in which every block sees its context and, causally, itself.
+def block_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, runs: Sequence[Run]) -> Tensor:
+    """Softmax attention in which every token sees its run's keys up to itself.
 
     Args:
         query: [1, heads, length, dim].
         key: [1, kv_heads, length, dim]; heads is a multiple of kv_heads, and neighbouring heads share keys.
         value: [1, kv_heads, length, dim].
         scaling: factor of the scores.
-        blocks: what `cut_blocks` made for this sequence.
+        runs: what `cut_runs` made for this sequence.
 
     Returns:
         [1, length, heads, dim] in the dtype of `query`.
     """
-    return _BlockAttention.apply(query, key, value, scaling, blocks)  # type: ignore[no-any-return, no-untyped-call]
+    return _BlockAttention.apply(query, key, value, scaling, runs)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _BlockAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float, blocks: Sequence[Block]) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float, runs: Sequence[Run]) -> Tensor:
         q, k, v = _wide(query, key.shape[1]).mul_(scaling), _wide(key), _copy(value)
         kv_heads, length, repeats, dim = q.shape
         out = query.new_empty((length, kv_heads, repeats, dim))
-        for block in blocks:
-            weights = _weights(q, _seen(k, block), block).to(v.dtype)
-            part = torch.bmm(weights, _seen(v, block)).view(kv_heads, -1, repeats, dim)
-            out[block.start : block.end] = part.transpose(0, 1)
+        for run in runs:
+            keys, values = _seen(k, run), _seen(v, run)
+            for start, end, seen in run.blocks():
+                weights = _weights(_rows(q, start, end), keys[:, :seen], end - start).to(v.dtype)
+                part = torch.bmm(weights, values[:, :seen]).view(kv_heads, -1, repeats, dim)
+                out[start:end].copy_(part.transpose(0, 1))
         ctx.save_for_backward(query, key, value)
-        ctx.scaling, ctx.blocks = scaling, blocks
+        ctx.scaling, ctx.runs = scaling, runs
         return out.view(1, length, kv_heads * repeats, dim)
 
     @staticmethod
@@ -95,17 +111,22 @@ class _BlockAttention(torch.autograd.Function):
         query, key, value = ctx.saved_tensors
         kv_heads, narrow = key.shape[1], query.dtype
         q, k, v = _wide(query, kv_heads).mul_(ctx.scaling), _wide(key), _wide(value)
-        g = _wide(grad.transpose(1, 2), kv_heads)
-        narrow_q, narrow_k, narrow_g = q.to(narrow), k.to(narrow), g.to(narrow)
-        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for block in ctx.blocks:
-            weights = _weights(q, _seen(k, block), block)
-            _add_seen(grad_v, torch.bmm(weights.to(narrow).transpose(1, 2), _rows(narrow_g, block)), block)
-            steps = torch.bmm(_rows(g, block), _seen(v, block).transpose(1, 2))
-            steps = torch._softmax_backward_data(steps, weights, -1, steps.dtype).to(narrow)
-            _rows(grad_q, block).copy_(torch.bmm(steps, _seen(narrow_k, block)))
-            _add_seen(grad_k, torch.bmm(steps.transpose(1, 2), _rows(narrow_q, block)), block)
-        return _back(grad_q.mul_(ctx.scaling), narrow), _back(grad_k, narrow), _back(grad_v, narrow), None, None
+        narrow_q, narrow_k, narrow_g = q.to(narrow), k.to(narrow), _copy(grad.transpose(1, 2), kv_heads)
+        g = narrow_g.to(q.dtype)
+        grad_q, grad_k, grad_v = torch.empty_like(narrow_q), torch.zeros_like(k), torch.zeros_like(v)
+        for run in ctx.runs:
+            keys, narrow_keys, values = _seen(k, run), _seen(narrow_k, run), _seen(v, run)
+            into_k, into_v = _gathered(grad_k, run), _gathered(grad_v, run)
+            for start, end, seen in run.blocks():
+                weights = _weights(_rows(q, start, end), keys[:, :seen], end - start)
+                into_v[:, :seen].add_(torch.bmm(weights.to(narrow).transpose(1, 2), _rows(narrow_g, start, end)))
+                steps = torch.bmm(_rows(g, start, end), values[:, :seen].transpose(1, 2))
+                steps = torch._softmax_backward_data(steps, weights, -1, steps.dtype).to(narrow)
+                torch.bmm(steps, narrow_keys[:, :seen], out=_rows(grad_q, start, end))
+                into_k[:, :seen].add_(torch.bmm(steps.transpose(1, 2), _rows(narrow_q, start, end)))
+            _scatter(grad_k, into_k, run)
+            _scatter(grad_v, into_v, run)
+        return _back(grad_q, narrow, ctx.scaling), _back(grad_k, narrow), _back(grad_v, narrow), None, None
 
 
 def _copy(states: Tensor, kv_heads: int = 0, dtype: torch.dtype | None = None) -> Tensor:
@@ -122,53 +143,54 @@ def _wide(states: Tensor, kv_heads: int = 0) -> Tensor:
     return _copy(states, kv_heads, torch.promote_types(states.dtype, torch.float32))
 
 
-def _back(gradient: Tensor, dtype: torch.dtype) -> Tensor:
-    """The inverse of `_copy`; in memory, all heads of a token lie beside each other, as the projections made them."""
+def _back(gradient: Tensor, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
+    """The inverse of `_copy`, times a factor; in memory, all heads of a token lie beside each other, as the projections
+    made them."""
     kv_heads, length, repeats, dim = gradient.shape
-    rows = gradient.new_empty((length, kv_heads, repeats, dim), dtype=dtype).copy_(gradient.transpose(0, 1))
+    rows = gradient.new_empty((length, kv_heads, repeats, dim), dtype=dtype)
+    if factor == 1.0:
+        rows.copy_(gradient.transpose(0, 1))
+    else:
+        torch.mul(gradient.transpose(0, 1), factor, out=rows)
     return rows.view(1, length, kv_heads * repeats, dim).transpose(1, 2)
 
 
-def _rows(states: Tensor, block: Block) -> Tensor:
-    """[kv_heads, queries * repeats, dim] a block's part of copied states."""
-    return states[:, block.start : block.end].flatten(1, 2)
+def _rows(states: Tensor, start: int, end: int) -> Tensor:
+    """[kv_heads, queries * repeats, dim] a block's part of copied states, as a view."""
+    return states[:, start:end].flatten(1, 2)
 
 
-def _weights(q: Tensor, keys: Tensor, block: Block) -> Tensor:
+def _weights(rows: Tensor, keys: Tensor, queries: int) -> Tensor:
     """[kv_heads, queries * repeats, keys] softmax of the scores, 0 where a query precedes a key of its own block."""
-    scores = torch.bmm(_rows(q, block), keys.transpose(1, 2))
-    size = block.end - block.start
-    own = scores.view(q.shape[0], size, q.shape[2], -1)[..., -size:]
-    own.masked_fill_(_future(size, q.device), -torch.inf)
+    scores = torch.bmm(rows, keys.transpose(1, 2))
+    own = scores.view(len(scores), queries, -1, keys.shape[1])[..., -queries:]
+    own.add_(_causal(queries, scores.dtype, scores.device))
     return scores.softmax(-1)
 
 
 @lru_cache(maxsize=2 * BLOCK)
-def _future(size: int, device: torch.device) -> Tensor:
-    """[queries, 1, keys] which keys of its own block a query does not see."""
-    return torch.ones(size, size, dtype=torch.bool, device=device).triu_(1)[:, None]
+def _causal(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[queries, 1, keys] minus infinity at keys of its own block that a query does not see: adding takes half as long
+    as `masked_fill_`."""
+    return torch.full((size, size), -torch.inf, dtype=dtype, device=device).triu_(1)[:, None]
 
 
-def _seen(states: Tensor, block: Block) -> Tensor:
-    """[kv_heads, keys, dim] the keys or values that a block sees: its context, then itself."""
-    parts = [states[:, start:end, 0] for start, end in _ranges(block)]
+def _seen(states: Tensor, run: Run) -> Tensor:
+    """[kv_heads, keys, dim] the keys or values that a run sees, itself last; a view where they lie together."""
+    parts = [states[:, start:end, 0] for start, end in run.ranges]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _add_seen(gradient: Tensor, part: Tensor, block: Block) -> None:
+def _gathered(gradient: Tensor, run: Run) -> Tensor:
+    """Where the gradients of what `_seen` gives are added up: in place where that was a view."""
+    if len(run.ranges) == 1:
+        return _seen(gradient, run)
+    return gradient.new_zeros((len(gradient), sum(end - start for start, end in run.ranges), gradient.shape[-1]))
+
+
+def _scatter(gradient: Tensor, gathered: Tensor, run: Run) -> None:
     """Add [kv_heads, keys, dim] onto the places that `_seen` took them from."""
-    at = 0
-    for start, end in _ranges(block):
-        gradient[:, start:end, 0] += part[:, at : at + end - start]
-        at += end - start
-
-
-def _ranges(block: Block) -> list[tuple[int, int]]:
-    """The block's context and itself, neighbours put together."""
-    ranges: list[tuple[int, int]] = []
-    for start, end in (*block.context, (block.start, block.end)):
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
-        else:
-            ranges.append((start, end))
-    return ranges
+    if len(run.ranges) > 1:
+        parts = gathered.split([end - start for start, end in run.ranges], dim=1)
+        for (start, end), part in zip(run.ranges, parts, strict=True):
+            gradient[:, start:end, 0].add_(part)

@@ -16,7 +16,7 @@ from quickalign.data.pack import PackedSequence, pack
 from quickalign.train.device import DeviceKind
 from quickalign.train.scoring.attention import make_layout
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device, to_device_together
-from quickalign.train.scoring.blocks import Block, cut_blocks
+from quickalign.train.scoring.blocks import Run, cut_runs
 from quickalign.train.scoring.flex import mask_parts
 from quickalign.train.scoring.head import token_logps
 from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
@@ -58,13 +58,13 @@ class PackedScorer:
         length, predicting, scored = filled(kind, len(sequence.ids), len(places), len(which))
         whole, places = _fill(sequence, length), _fill_places(places, length, predicting)
         arrays = [whole.ids, whole.positions, places, *(_up_to(scored, part) for part in (which, sequence.targets))]
-        mask, blocks = (mask_parts(whole.reach), ()) if kind == "cuda" else ([], tuple(cut_blocks(whole.reach)))
+        mask, runs = (mask_parts(whole.reach), ()) if kind == "cuda" else ([], tuple(cut_runs(whole.reach)))
         storage, parts = to_device_together([*(array.astype(np.int64) for array in arrays), *mask], self._device)
         return MicroBatch(
             rows=sequence.rows,
             answers=sequence.lengths.shape[1],
             tokens=len(sequence.ids),
-            inputs=_inputs(parts, blocks),
+            inputs=_inputs(parts, runs),
             positions=parts[2],
             which=parts[3],
             targets=parts[4],
@@ -80,7 +80,7 @@ def moved(micro: MicroBatch) -> MicroBatch:
     assert micro.storage is not None
     storage = micro.storage.clone()
     parts = tuple(_view(storage, part) for part in micro.parts)
-    inputs = _inputs(parts, micro.inputs["packed_layout"].blocks)
+    inputs = _inputs(parts, micro.inputs["packed_layout"].runs)
     return replace(
         micro, inputs=inputs, positions=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
     )
@@ -92,9 +92,9 @@ def _view(storage: Tensor, part: Tensor) -> Tensor:
     return storage[start : start + size].view(part.dtype).view(part.shape)
 
 
-def _inputs(parts: Sequence[Tensor], blocks: tuple[Block, ...]) -> dict[str, Any]:
+def _inputs(parts: Sequence[Tensor], runs: tuple[Run, ...]) -> dict[str, Any]:
     ids, positions, places, _, _, *mask = parts
-    layout = make_layout(blocks, mask, places, len(ids))
+    layout = make_layout(runs, mask, places, len(ids))
     return {
         "input_ids": ids[None],
         "position_ids": positions[None],

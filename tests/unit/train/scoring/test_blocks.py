@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from quickalign.data.encode import IntArray
 from quickalign.data.prefix_tree import PrefixTree, lay_out
-from quickalign.train.scoring.blocks import block_attention, cut_blocks
+from quickalign.train.scoring.blocks import block_attention, cut_runs
 from quickalign.train.scoring.flex import TILE, _padded, _tiles, flex_packed_attention
 from tests.support.texts import TEXTS, as_ids, block_mask, of_lengths
 
@@ -48,7 +48,7 @@ def test_blocks_attend_as_the_dense_mask_does(texts: list[list[int]], size: int)
     upstream = torch.randn(1, length, 4, 8, dtype=torch.float64)
     expected = masked(*parts, mask)
     expected_gradients = torch.autograd.grad(expected, parts, upstream)
-    found = block_attention(*parts, 0.3, cut_blocks(tree.reach, size))
+    found = block_attention(*parts, 0.3, cut_runs(tree.reach, size))
     gradients = torch.autograd.grad(found, parts, upstream)
     for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-11)

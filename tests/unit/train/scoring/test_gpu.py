@@ -8,7 +8,7 @@ import torch
 
 from quickalign.data.prefix_tree import lay_out
 from quickalign.train.scoring.attention import use_packed_attention
-from quickalign.train.scoring.blocks import block_attention, cut_blocks
+from quickalign.train.scoring.blocks import block_attention, cut_runs
 from quickalign.train.scoring.flex import flex_packed_attention
 from quickalign.train.scoring.fused import FusedNorm, fuse
 from quickalign.train.scoring.graphs import CudaRecord, GraphScorer
@@ -36,7 +36,7 @@ def test_the_compiled_kernel_attends_as_the_blocks_do(heads: int, kv_heads: int)
     upstream = torch.randn(1, length, heads, 64, device=device)
     found = flex_packed_attention(query, key, value, 0.125, block_mask(reach, "cuda"))
     gradients = torch.autograd.grad(found, (query, key, value), upstream)
-    expected = block_attention(query, key, value, 0.125, cut_blocks(reach))
+    expected = block_attention(query, key, value, 0.125, cut_runs(reach))
     expected_gradients = torch.autograd.grad(expected, (query, key, value), upstream)
     for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
         assert torch.allclose(one, other, atol=2e-2)

@@ -77,10 +77,9 @@ def test_a_cpu_is_given_multiples_of_four_and_what_fills_them_is_seen_by_nobody(
             assert ids.shape[1] % 4 == 0
             assert micro.tokens == len(sequence.ids)
             assert ids[0, : micro.tokens].tolist() == sequence.ids.tolist()
-            blocks = micro.inputs["packed_layout"].blocks
-            assert all(
-                block.end <= micro.tokens or (block.start, block.context) == (micro.tokens, ()) for block in blocks
-            )
+            filling = ((micro.tokens, ids.shape[1]),)
+            runs = micro.inputs["packed_layout"].runs
+            assert all(run.edges[-1] <= micro.tokens or run.ranges == filling for run in runs)
             assert len(places) % 4 == 0 or len(places) == micro.tokens
             assert len(set(places.tolist())) == len(places)
             assert places[micro.which].tolist() == sequence.sources.tolist()
