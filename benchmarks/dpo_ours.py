@@ -71,7 +71,9 @@ def _settle(parameters: Hyperparameters, shape: ModelShape, rows: Sequence[Encod
 def _policy(job: Job, parameters: Hyperparameters, settled: Settled, device: torch.device) -> Policy:
     dtype = DTYPES[job.precision]
     base = load_base(Path(job.model), dtype=dtype, quantization=parameters.quantization, device=device)
-    return make_policy(base, parameters, precision=job.precision, checkpointing=settled.checkpointing)
+    return make_policy(
+        base, parameters, precision=job.precision, checkpointing=settled.checkpointing, reordered=settled.reordered
+    )
 
 
 def _scorer(policy: Policy, settled: Settled, rows: Sequence[EncodedPair], device: torch.device) -> Scorer:

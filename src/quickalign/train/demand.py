@@ -36,6 +36,7 @@ class Demand:
         checkpointing: whether activations are recomputed.
         graphs: whether passes are recorded as CUDA graphs.
         pieces: into how many pieces over the processes the layers' weights are cut; 1 holds them whole.
+        reordered: whether adapted matrices lie as oneDNN multiplies them, once a direction (`scoring.reordered`).
     """
 
     shape: ModelShape
@@ -47,6 +48,7 @@ class Demand:
     checkpointing: bool
     pieces: int = 1
     graphs: bool = False
+    reordered: bool = False
 
     @property
     def compute_bytes(self) -> int:

@@ -75,7 +75,13 @@ def _load_policy(prepared: Prepared, processes: Processes) -> Policy:
     base = load_base(prepared.source.path, dtype=dtype, quantization=parameters.quantization, device=processes.device)
     if parameters.quantization != "none":
         keep_narrow(base, getattr(torch, prepared.shape.dtype))
-    return make_policy(base, parameters, precision=precision, checkpointing=plan.gradient_checkpointing)
+    return make_policy(
+        base,
+        parameters,
+        precision=precision,
+        checkpointing=plan.gradient_checkpointing,
+        reordered=plan.reordered_weights,
+    )
 
 
 def identity(prepared: Prepared, processes: Processes) -> dict[str, Any]:

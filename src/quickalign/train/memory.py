@@ -60,6 +60,11 @@ def base_bytes(demand: Demand) -> int:
     return shape.layers * stored + narrow + demand.compute_bytes * others
 
 
+def reordered_bytes(demand: Demand) -> int:
+    """What adapted matrices take more where they lie as they are multiplied, once for each direction."""
+    return demand.compute_bytes * demand.shape.layers * sum(i * o for i, o in demand.adapted.values())
+
+
 def optimizer_bytes(demand: Demand) -> int:
     """AdamW's two moments: fp32, or 8 bits with an fp32 scale for 256 of them (Dettmers et al. 2021)."""
     per_parameter = 8.0 if demand.parameters.optimizer == "adamw" else 2 * (1 + 4 / 256)
@@ -80,6 +85,8 @@ def _weights(demand: Demand) -> dict[str, int]:
     inside = (4 if demand.full else demand.compute_bytes) * demand.shape.linear_parameters
     whole = base_bytes(demand)
     parts["base weights"] = whole if demand.pieces == 1 else whole - inside + inside // demand.pieces
+    if demand.reordered:
+        parts["matrices the other way round"] = reordered_bytes(demand)
     if not demand.full:
         parts["adapter"] = _held(demand, 4 * demand.trained_parameters)
     return parts

@@ -16,6 +16,7 @@ from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.lora import use_fast_lora
 from quickalign.train.scoring.quantized import keep_differentiable
+from quickalign.train.scoring.reordered import reorder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
 
@@ -67,7 +68,12 @@ def load_base(
 
 
 def make_policy(
-    base: PreTrainedModel, parameters: Hyperparameters, *, precision: str, checkpointing: bool = False
+    base: PreTrainedModel,
+    parameters: Hyperparameters,
+    *,
+    precision: str,
+    checkpointing: bool = False,
+    reordered: bool = False,
 ) -> Policy:
     """Turn a loaded base into the model in training: add the adapter, or make all weights trainable."""
     base_bytes = stored_bytes(base)
@@ -81,6 +87,8 @@ def make_policy(
         return Policy(base, _trainable(base), base_bytes, adapter=False, autocast=autocast)
     model = add_adapter(base, parameters)
     fuse(model)
+    if reordered:
+        reorder(model)
     model.train()
     return Policy(model, _trainable(model), base_bytes, adapter=True, autocast=None)
 

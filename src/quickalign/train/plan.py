@@ -69,6 +69,7 @@ class Plan:
     disk_bytes: int
     disk_free_bytes: int
     suggestions: tuple[Suggestion, ...] = ()
+    reordered_weights: bool = False
     seconds: float | None = None
 
     @property
@@ -131,6 +132,7 @@ def make_plan(
         disk_bytes=disk_bytes(spec, shape, settled),
         disk_free_bytes=free_bytes(spec.output),
         suggestions=() if fits else suggest(spec.model, parameters, situation),
+        reordered_weights=settled.reordered,
     )
 
 

@@ -12,6 +12,7 @@ from quickalign.train.decision import Decision
 from quickalign.train.demand import Demand, Micro
 from quickalign.train.device import ComputePrecision, Device, DeviceKind, resolve_precision
 from quickalign.train.memory import predict
+from quickalign.train.scoring.reordered import can_reorder
 from quickalign.train.scoring.sizes import filled
 from quickalign.train.work import Work, measure_work, row_sizes
 
@@ -53,6 +54,8 @@ class Settled:
 
     Attributes:
         token_budget: 0 for padded rows.
+        graphs: whether packed passes are recorded as CUDA graphs.
+        reordered: whether adapted matrices lie as oneDNN multiplies them.
         parts: predicted bytes at the peak by part.
     """
 
@@ -60,6 +63,7 @@ class Settled:
     token_budget: int
     checkpointing: bool
     graphs: bool
+    reordered: bool
     reference: ReferenceChoice
     work: Work
     parts: dict[str, int]
@@ -89,12 +93,13 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     tried = _try(parameters, situation, precision, candidates, graphs=graphs)
     room = (1 - HEADROOM) * situation.device.available_bytes
     chosen = next((one for one in tried if one.peak <= room), min(tried, key=lambda one: one.peak))
+    chosen = _reordered(chosen, situation.world_size, room)
     if packing and not parameters.token_budget:
         first = chosen.token_budget == tried[0].token_budget
         decisions.append(_budget_decision(chosen.token_budget, situation.device, first=first))
     if parameters.gradient_checkpointing == "auto":
-        without = min(one.peak for one in tried if not one.checkpointing)
-        decisions.append(_checkpointing_decision(chosen.checkpointing, without))
+        without = min(one.peak for one in tried if not one.demand.checkpointing)
+        decisions.append(_checkpointing_decision(chosen.demand.checkpointing, without))
     if graphs and parameters.cuda_graphs == "auto":
         decisions.append(Decision("cuda_graphs", "on", "a GPU runs most kernels faster than they can be launched"))
     reference = _reference(parameters)
@@ -103,8 +108,9 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     return Settled(
         precision=precision,
         token_budget=chosen.token_budget,
-        checkpointing=chosen.checkpointing,
+        checkpointing=chosen.demand.checkpointing,
         graphs=graphs,
+        reordered=chosen.demand.reordered,
         reference=reference,
         work=chosen.work,
         parts=chosen.parts,
@@ -112,18 +118,15 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class _Candidate:
     """Settings that were tried, with what they need."""
 
-    token_budget: int
-    checkpointing: bool
-    work: Work
-    parts: dict[str, int]
-
-    @property
-    def peak(self) -> int:
-        return sum(self.parts.values())
+    def __init__(self, token_budget: int, demand: Demand, work: Work) -> None:
+        self.token_budget = token_budget
+        self.demand = demand
+        self.work = work
+        self.parts = predict(demand)
+        self.peak = sum(self.parts.values())
 
 
 def _try(
@@ -147,13 +150,28 @@ def _try(
         demand = Demand(
             shape, parameters, precision, kind, micro, budget > 0, checkpointing, situation.pieces, graphs=graphs
         )
-        tried.append(_Candidate(budget, checkpointing, work, predict(demand)))
+        tried.append(_Candidate(budget, demand, work))
     return tried
 
 
 def _filled(micro: Micro, kind: DeviceKind) -> Micro:
     positions, _, scored = filled(kind, micro.positions, micro.scored, micro.scored)
     return replace(micro, positions=positions, scored=scored)
+
+
+def _reordered(chosen: _Candidate, world_size: int, room: float) -> _Candidate:
+    """`chosen` with its matrices as oneDNN multiplies them, where that can be, fits, and is little beside activations.
+
+    That changes no bit of a result, so nobody is asked. With short rows it would be a third of all memory.
+    """
+    demand = chosen.demand
+    plain = not demand.full and demand.parameters.quantization == "none" and not demand.parameters.use_dora
+    alone = demand.device_kind == "cpu" and world_size == 1
+    long = not demand.checkpointing and demand.micro.positions > CPU_BUDGET
+    if not (plain and alone and long and demand.precision == "bf16" and can_reorder()):
+        return chosen
+    found = _Candidate(chosen.token_budget, replace(demand, reordered=True), chosen.work)
+    return found if found.peak <= room else chosen
 
 
 def _candidates(

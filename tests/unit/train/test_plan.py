@@ -12,6 +12,7 @@ from quickalign.core import options
 from quickalign.core.errors import CapacityError, OptionError
 from quickalign.core.spec import RunSpec
 from quickalign.hub.cards import find_card
+from quickalign.train import settle
 from quickalign.train.device import Device
 from quickalign.train.plan import Plan, ensure_fits, make_plan, with_speed
 from quickalign.train.work import clip_lengths
@@ -281,3 +282,32 @@ def test_supervised_rows_are_planned_too():
 
 def _sft() -> RunSpec:
     return RunSpec(model=SMALL, train="data.json", output=Path(), hyperparameters=options.parse({}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "expected"),
+    [
+        ({}, {}, True),
+        ({"seq_length": 128}, {}, False),
+        ({"precision": "fp32"}, {}, False),
+        ({"load_in_4bit": True}, {}, False),
+        ({"lora_dim": 0}, {}, False),
+        ({"use_dora": True}, {}, False),
+        ({"gradient_checkpointing": "on"}, {}, False),
+        ({}, {"world_size": 2}, False),
+        ({}, {"device": H100}, False),
+        ({}, {"device": replace(CPU, available_bytes=int(3.2 * GB))}, False),
+    ],
+)
+def test_matrices_are_reordered_on_a_cpu_where_rows_are_long_and_memory_suffices(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], settings: dict[str, Any], expected: bool
+) -> None:
+    monkeypatch.setattr(settle, "can_reorder", lambda: True)
+    options = {"load_in_4bit": False, "seq_length": 512} | changes
+    found = _plan(lengths=_lengths(options["seq_length"]), **settings, **options)
+    assert found.reordered_weights is expected
+    monkeypatch.setattr(settle, "can_reorder", lambda: False)
+    without = _plan(lengths=_lengths(options["seq_length"]), **settings, **options)
+    assert not without.reordered_weights
+    more = 2 * find_card(SMALL).shape.linear_parameters if expected else 0
+    assert found.predicted_peak_bytes - without.predicted_peak_bytes == more

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from transformers.activations import SiLUActivation
 
 from quickalign.train.scoring.compiled import one_kernel
-from quickalign.train.scoring.lora import FastForward, swiglu
+from quickalign.train.scoring.lora import FastForward, Gated, Leftover, swiglu
 
 _TOKENS = 3
 
@@ -58,8 +58,9 @@ class FusedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., hidden] -> [..., hidden]."""
         gate, up = self.gate_proj(x), self.up_proj(x)
-        product = _Gated.apply(gate, up)  # type: ignore[no-untyped-call]
-        known = {"made_of": (gate, up)} if isinstance(self.down_proj, FastForward) else {}
+        left = Leftover()
+        product = _Swiglu.apply(gate, up, left)  # type: ignore[no-untyped-call]
+        known = {"made_of": Gated(gate, up, left)} if isinstance(self.down_proj, FastForward) else {}
         return self.down_proj(product, **known)  # type: ignore[no-any-return]
 
 
@@ -81,17 +82,22 @@ class _Norm(torch.autograd.Function):
         return upstream.addcmul_(normal, shared, value=-1).mul_(factor).to(stream.dtype), None, None
 
 
-class _Gated(torch.autograd.Function):
+class _Swiglu(torch.autograd.Function):
+    """silu(gate) * up; where the layer behind it made that again, its backward pass left silu(gate) behind."""
+
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, left: Leftover) -> Tensor:
         ctx.save_for_backward(gate, up)
+        ctx.left = left
         return swiglu(gate, up)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         gate, up = ctx.saved_tensors
-        return _gated_gradients(grad, gate, up)
+        if grad.is_cuda:
+            return *_gated_gradients(grad, gate, up), None
+        return torch.ops.aten.silu_backward(grad * up, gate), ctx.left.take(gate).mul_(grad), None
 
 
 @one_kernel

@@ -7,6 +7,7 @@ and fp64 the result is PEFT's. Anything but one plain active adapter is left to 
 layout.
 """
 
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickalign.train.scoring.compiled import one_kernel, wide_mm
+from quickalign.train.scoring.reordered import ReorderedLinear
 
 
 def use_fast_lora(config: LoraConfig) -> None:
@@ -37,22 +39,31 @@ def use_fast_lora(config: LoraConfig) -> None:
 class FastForward:
     """The forward pass that the layers below share; falls back to PEFT's for whatever is not plain."""
 
-    def forward(self, x: Tensor, *args: Any, made_of: tuple[Tensor, Tensor] | None = None, **kwargs: Any) -> Tensor:
-        """As PEFT's: [..., in] -> [..., out]. What `x` is the `swiglu` of, if anything, is kept in its place."""
+    def forward(self, x: Tensor, *args: Any, made_of: "Gated | None" = None, **kwargs: Any) -> Tensor:
+        """As PEFT's: [..., in] -> [..., out]. What `x` was made of, if anything, is kept in its place."""
         assert isinstance(self, LoraLayer)
         if args or kwargs or not _is_plain(self):
             return super().forward(x, *args, **kwargs)  # type: ignore[misc, no-any-return]
         name = self.active_adapters[0]
         a, b, scale = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
         dropout, base = self.lora_dropout[name], self.base_layer
-        if type(base) is nn.Linear and (isinstance(dropout, nn.Identity) or not dropout.training):
-            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale, made_of)  # type: ignore[no-any-return, no-untyped-call]
+        if isinstance(dropout, nn.Identity) or not dropout.training:
+            if type(base) is nn.Linear:
+                return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale, made_of)  # type: ignore[no-any-return, no-untyped-call]
+            if isinstance(base, ReorderedLinear):
+                return _LoraLinear.apply(x, base, None, a, b, scale, made_of)  # type: ignore[no-any-return, no-untyped-call]
         dropped = dropout(x)
         return base(x) + _LowRank.apply(dropped, a, b, scale, made_of if dropped is x else None)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class FastLinear(FastForward, PeftLinear):
     """PEFT's LoRA on a linear layer, with the fast forward pass."""
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """As PEFT's, which writes into the plain matrix."""
+        if isinstance(self.base_layer, ReorderedLinear):
+            self.base_layer.restore()
+        super().merge(safe_merge, adapter_names)
 
 
 def _quantized_layers() -> tuple[type[nn.Module], type[nn.Module]]:
@@ -87,35 +98,66 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return F.silu(gate).mul_(up)
 
 
+@dataclass(slots=True)
+class Leftover:
+    """silu(gate), from one backward function to the next one."""
+
+    silu: Tensor | None = None
+
+    def take(self, gate: Tensor) -> Tensor:
+        """silu(gate), for good: the caller may write into it."""
+        silu, self.silu = self.silu, None
+        return F.silu(gate) if silu is None else silu
+
+
+@dataclass(slots=True)
+class Gated:
+    """What a layer's input silu(gate) * up is made of. In a CPU's backward pass, silu(gate) is computed once: to make
+    that input again, and right after for the gradients of its parts."""
+
+    gate: Tensor
+    up: Tensor
+    left: Leftover
+
+
 class _LoraLinear(torch.autograd.Function):
-    """W x + bias + s B A x, and its gradients, for a frozen W."""
+    """W x + bias + s B A x, and its gradients, for a frozen W, plain or reordered."""
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
-        weight: Tensor,
+        matrix: Tensor | ReorderedLinear,
         bias: Tensor | None,
         a: Tensor,
         b: Tensor,
         scale: float,
-        made_of: tuple[Tensor, Tensor] | None,
+        made_of: Gated | None,
     ) -> Tensor:
         rows = x.flatten(0, -2)
         down, up = a.to(x.dtype), _scaled(b, scale).to(x.dtype)
         inner = rows @ down.t()
-        out = F.linear(rows, weight, bias).addmm_(inner, up.t())
-        ctx.save_for_backward(weight, down, up, inner, *(made_of or (x,)))
-        ctx.scale, ctx.master = scale, a.dtype
+        plain = isinstance(matrix, Tensor)
+        out = F.linear(rows, matrix, bias) if isinstance(matrix, Tensor) else matrix.ahead(rows)
+        out.addmm_(inner, up.t())
+        ctx.save_for_backward(matrix if plain else None, down, up, inner, *_to_keep(x, made_of))
+        ctx.scale, ctx.master, ctx.left, ctx.reordered = (
+            scale,
+            a.dtype,
+            made_of and made_of.left,
+            None if plain else matrix,
+        )
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, down, up, inner, *inputs = ctx.saved_tensors
-        x = _made_again(inputs)
+        x = _made_again(inputs, ctx.left)
         g = grad.flatten(0, -2)
-        grad_x = (g @ weight).view_as(x) if ctx.needs_input_grad[0] else None
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = (g @ weight if weight is not None else ctx.reordered.backwards(g)).view_as(x)
         grad_inner, grad_a, grad_b = _low_rank_gradients(g, x.flatten(0, -2), inner, up, ctx.scale, ctx.master)
         if grad_x is not None:
             grad_x.flatten(0, -2).addmm_(grad_inner, down)
@@ -126,29 +168,38 @@ class _LowRank(torch.autograd.Function):
     """s B A x alone, to be added to the output of a base layer of any kind."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, made_of: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, scale: float, made_of: Gated | None) -> Tensor:
         down, up = a.to(x.dtype), _scaled(b, scale).to(x.dtype)
         inner = x.flatten(0, -2) @ down.t()
-        ctx.save_for_backward(down, up, inner, *(made_of or (x,)))
-        ctx.scale, ctx.master = scale, a.dtype
+        ctx.save_for_backward(down, up, inner, *_to_keep(x, made_of))
+        ctx.scale, ctx.master, ctx.left = scale, a.dtype, made_of and made_of.left
         return (inner @ up.t()).view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         down, up, inner, *inputs = ctx.saved_tensors
-        x = _made_again(inputs)
+        x = _made_again(inputs, ctx.left)
         g = grad.flatten(0, -2)
         grad_inner, grad_a, grad_b = _low_rank_gradients(g, x.flatten(0, -2), inner, up, ctx.scale, ctx.master)
         grad_x = (grad_inner @ down).view_as(x) if ctx.needs_input_grad[0] else None
         return grad_x, grad_a, grad_b, None, None
 
 
-def _made_again(kept: list[Tensor]) -> Tensor:
+def _to_keep(x: Tensor, made_of: Gated | None) -> tuple[Tensor, ...]:
+    """What a layer keeps of its input."""
+    return (x,) if made_of is None else (made_of.gate, made_of.up)
+
+
+def _made_again(kept: list[Tensor], left: Leftover | None) -> Tensor:
     """A layer's input, from itself or from what it was made of."""
-    return kept[0] if len(kept) == 1 else swiglu(kept[0], kept[1])
+    if left is None:
+        return kept[0]
+    gate, up = kept
+    if gate.is_cuda:
+        return swiglu(gate, up)
+    left.silu = F.silu(gate)
+    return left.silu * up
 
 
 def _low_rank_gradients(

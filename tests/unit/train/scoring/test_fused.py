@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from quickalign.core.hyperparameters import Hyperparameters
@@ -103,3 +104,27 @@ def test_trained_norms_stay(toys: SimpleNamespace) -> None:
     model = toys.tiny_model(torch.float32)
     fuse(model)
     assert FusedNorm not in fused_kinds(model)
+
+
+def test_a_backward_pass_computes_silu_once_and_may_be_repeated(toys: SimpleNamespace) -> None:
+    model = adapted(toys, torch.float64)
+    fuse(model)
+    part = model.base_model.model.model.layers[0].mlp
+    inputs = torch.randn(1, 5, 32, dtype=torch.float64, requires_grad=True)
+    weights = [inputs, *(weight for weight in part.parameters() if weight.requires_grad)]
+    result = part(inputs)
+    with Counted() as counted:
+        first = torch.autograd.grad(result.sum(), weights, retain_graph=True)
+    assert counted.silus == 1
+    second = torch.autograd.grad(result.sum(), weights)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+class Counted(TorchDispatchMode):
+    """How often silu is computed."""
+
+    silus = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.silus += operation is torch.ops.aten.silu.default
+        return operation(*args, **(kwargs or {}))
