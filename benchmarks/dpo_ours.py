@@ -13,6 +13,7 @@ from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.data.encode import EncodedPair
 from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.hub.shape import ModelShape, read_shape
+from quickalign.train.candidates import Situation
 from quickalign.train.demand import adapter_parameters
 from quickalign.train.device import find_device
 from quickalign.train.distributed import Processes
@@ -24,7 +25,7 @@ from quickalign.train.scoring.cached import precompute
 from quickalign.train.scoring.choose import choose_scorer
 from quickalign.train.scoring.records import RecordFile
 from quickalign.train.scoring.reference import LiveReference, Reference
-from quickalign.train.settle import Settled, Situation, settle
+from quickalign.train.settle import Settled, settle
 from quickalign.train.stepper import Stepper
 from quickalign.train.weights import WholeWeights
 

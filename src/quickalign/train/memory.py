@@ -12,6 +12,7 @@ from quickalign.core.hyperparameters import Quantization
 from quickalign.hub.shape import DTYPE_BYTES
 from quickalign.train.activations import head_bytes, kept_bytes, working_bytes
 from quickalign.train.demand import Demand, projections
+from quickalign.train.scoring.reordered import LEAST
 
 # Measured on Linux, x86-64: Python with all libraries loaded and used once, tokenizer, data and metrics open.
 CPU_RUNTIME = 520 << 20
@@ -61,8 +62,9 @@ def base_bytes(demand: Demand) -> int:
 
 
 def reordered_bytes(demand: Demand) -> int:
-    """What adapted matrices take more where they lie as they are multiplied, once for each direction."""
-    return demand.compute_bytes * demand.shape.layers * sum(i * o for i, o in demand.adapted.values())
+    """What large adapted matrices take more where they lie as they are multiplied, once for each direction."""
+    sizes = [inputs * outputs for inputs, outputs in demand.adapted.values()]
+    return demand.compute_bytes * demand.shape.layers * sum(size for size in sizes if size >= LEAST)
 
 
 def optimizer_bytes(demand: Demand) -> int:

@@ -8,10 +8,11 @@ import numpy as np
 from quickalign.core.errors import CapacityError
 from quickalign.core.spec import RunSpec
 from quickalign.hub.shape import ModelShape
+from quickalign.train.candidates import Situation
 from quickalign.train.decision import Decision, Suggestion
 from quickalign.train.device import ComputePrecision, Device, DeviceKind
 from quickalign.train.disk import disk_bytes, free_bytes
-from quickalign.train.settle import ReferenceChoice, Situation, settle
+from quickalign.train.settle import ReferenceChoice, settle
 from quickalign.train.suggest import suggest
 
 

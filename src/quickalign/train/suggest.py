@@ -8,8 +8,9 @@ import numpy as np
 
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub.cards import card_or_none, cards
+from quickalign.train.candidates import Situation
 from quickalign.train.decision import Suggestion
-from quickalign.train.settle import Situation, settle
+from quickalign.train.settle import settle
 from quickalign.train.work import clip_lengths, row_sizes
 
 _KEPT_SHARE = 0.95

@@ -12,7 +12,7 @@ from quickalign.core import options
 from quickalign.core.errors import CapacityError, OptionError
 from quickalign.core.spec import RunSpec
 from quickalign.hub.cards import find_card
-from quickalign.train import settle
+from quickalign.train import candidates
 from quickalign.train.device import Device
 from quickalign.train.plan import Plan, ensure_fits, make_plan, with_speed
 from quickalign.train.work import clip_lengths
@@ -302,12 +302,13 @@ def _sft() -> RunSpec:
 def test_matrices_are_reordered_on_a_cpu_where_rows_are_long_and_memory_suffices(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], settings: dict[str, Any], expected: bool
 ) -> None:
-    monkeypatch.setattr(settle, "can_reorder", lambda: True)
+    monkeypatch.setattr(candidates, "can_reorder", lambda: True)
     options = {"load_in_4bit": False, "seq_length": 512} | changes
     found = _plan(lengths=_lengths(options["seq_length"]), **settings, **options)
     assert found.reordered_weights is expected
-    monkeypatch.setattr(settle, "can_reorder", lambda: False)
+    monkeypatch.setattr(candidates, "can_reorder", lambda: False)
     without = _plan(lengths=_lengths(options["seq_length"]), **settings, **options)
     assert not without.reordered_weights
-    more = 2 * find_card(SMALL).shape.linear_parameters if expected else 0
+    shape = find_card(SMALL).shape
+    more = 2 * shape.layers * 3 * shape.hidden * shape.intermediate if expected else 0
     assert found.predicted_peak_bytes - without.predicted_peak_bytes == more

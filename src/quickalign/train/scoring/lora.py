@@ -141,12 +141,8 @@ class _LoraLinear(torch.autograd.Function):
         out = F.linear(rows, matrix, bias) if isinstance(matrix, Tensor) else matrix.ahead(rows)
         out.addmm_(inner, up.t())
         ctx.save_for_backward(matrix if plain else None, down, up, inner, *_to_keep(x, made_of))
-        ctx.scale, ctx.master, ctx.left, ctx.reordered = (
-            scale,
-            a.dtype,
-            made_of and made_of.left,
-            None if plain else matrix,
-        )
+        ctx.scale, ctx.master, ctx.left = scale, a.dtype, made_of and made_of.left
+        ctx.reordered = None if plain else matrix
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod

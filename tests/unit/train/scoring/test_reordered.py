@@ -9,12 +9,18 @@ from torch import Tensor, nn
 
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.train.model import add_adapter, make_policy
+from quickalign.train.scoring import reordered
 from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.reordered import ReorderedLinear, _switch, can_reorder, reorder
 
 pytestmark = pytest.mark.skipif(not can_reorder(), reason="this machine multiplies no bf16 by oneDNN")
 
 PARAMETERS = Hyperparameters(training_strategy="dpo", lora_dim=4, load_in_4bit=False)
+
+
+@pytest.fixture(autouse=True)
+def small_matrices_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reordered, "LEAST", 1)
 
 
 def adapted(toys: SimpleNamespace, dtype: torch.dtype = torch.bfloat16) -> Any:
@@ -87,3 +93,10 @@ def test_other_precisions_and_trained_matrices_stay(toys: SimpleNamespace) -> No
     full = PARAMETERS.model_copy(update={"lora_dim": 0})
     assert reordered_layers(make_policy(toys.tiny_model(), full, precision="bf16", reordered=True).model) == 0
     assert reordered_layers(make_policy(toys.tiny_model(torch.bfloat16), PARAMETERS, precision="bf16").model) == 0
+
+
+def test_small_matrices_stay(toys: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reordered, "LEAST", 32 * 48)
+    model = adapted(toys)
+    reorder(model)
+    assert reordered_layers(model) == 2 * 3  # the feed-forward parts of two layers
