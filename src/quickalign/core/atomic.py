@@ -68,6 +68,11 @@ def folder(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Delete the folder `path` so that a crash leaves it whole or gone, and at most a leftover beside it."""
+    shutil.rmtree(_move_aside(path), ignore_errors=True)
+
+
 def remove_leftovers(parent: Path) -> None:
     """Delete what a killed process left half-written in `parent`."""
     for leftover in parent.glob(f"{TEMPORARY_PREFIX}*"):
@@ -100,11 +105,17 @@ def _replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
+    aside = _move_aside(path)
+    new.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename `path` to what counts as a leftover; returns that."""
     aside = path.parent / f"{TEMPORARY_PREFIX}old-{path.name}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
-    new.rename(path)
-    shutil.rmtree(aside, ignore_errors=True)
+    return aside
 
 
 def _sync_file(path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,10 @@ def checkpoints(output: Path) -> list[Checkpoint]:
     """The run's complete checkpoints, oldest first."""
     found = []
     for folder in sorted(folder_of(output).glob("step-*")):
-        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        try:
+            state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:  # being deleted, or half deleted by a killed process of an earlier version
+            continue
         found.append(Checkpoint(folder, int(state["step"]), state))
     return found
 
@@ -79,7 +81,7 @@ def save(
         text = json.dumps({**state, "step": step}, indent=1, sort_keys=True)
         (folder / STATE_FILE).write_text(text + "\n", encoding="utf-8")
     for old in checkpoints(output)[:-keep]:
-        shutil.rmtree(old.folder)
+        atomic.remove_folder(old.folder)
     return target
 
 

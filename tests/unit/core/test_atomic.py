@@ -1,6 +1,7 @@
 """Files and folders are whole or absent."""
 
 import os
+import shutil
 
 import pytest
 from hypothesis import given
@@ -60,3 +61,23 @@ def test_any_bytes(tmp_path_factory, content):
     file = tmp_path_factory.mktemp("bytes") / "file"
     atomic.write_bytes(file, content)
     assert file.read_bytes() == content
+
+
+def test_a_folder_that_is_being_removed_when_the_process_dies_is_gone_all_the_same(tmp_path, monkeypatch):
+    folder = tmp_path / "step-1"
+    folder.mkdir()
+    (folder / "state.json").write_text("{}")
+    (folder / "weights").write_text("...")
+
+    def killed(path, **_: object):
+        if path.exists():
+            (path / "state.json").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            atomic.remove_folder(folder)
+    assert not folder.exists()
+    atomic.remove_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
