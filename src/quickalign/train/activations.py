@@ -5,7 +5,7 @@ feed-forward), counted once where several operations share it; checked against `
 """
 
 from quickalign.train.demand import Demand, projections
-from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE
+from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE, TILE_COLUMNS
 
 _TRAINED_SLICE = 256
 # Which projections read the same input.
@@ -59,7 +59,10 @@ def head_bytes(demand: Demand) -> int:
 def _tile_bytes(demand: Demand) -> int:
     """A tile of the one-pass head: products and exponentials, and where no kernel does it all, logits in fp32."""
     width = demand.compute_bytes
-    return CPU_TILE * (8 + 2 * width) if demand.device_kind == "cpu" else GPU_TILE * 2 * width
+    least = demand.micro.scored * TILE_COLUMNS
+    if demand.device_kind == "cpu":
+        return max(CPU_TILE, least) * (8 + 2 * width)
+    return max(GPU_TILE, least) * 2 * width
 
 
 def _norm_bytes(demand: Demand) -> int:

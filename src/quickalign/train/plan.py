@@ -45,6 +45,7 @@ class Plan:
         disk_free_bytes: what is free where the output goes.
         suggestions: settings that would fit; empty where the plan does.
         seconds: time still needed; None until steps were measured.
+        reordered_weights: whether large frozen matrices lie as oneDNN multiplies them; changes no result.
     """
 
     device: str

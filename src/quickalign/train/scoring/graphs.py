@@ -27,8 +27,9 @@ from quickalign.train.scoring.reference import base_alone
 
 # Does some work, or only records it, and returns what does it again.
 Record: TypeAlias = Callable[[Callable[[], None]], Callable[[], Any]]
-# Recorded passes that are kept, the least recently used go first; one takes some megabytes.
-KEPT = 64
+# Recorded passes that are kept, the least recently used go first. One of 24 layers takes 4 MB beside PyTorch's memory.
+# hh-rlhf rows, 8 pairs a step, have some 50 sizes at `seq_length` 512, each with a pass of policy and reference.
+KEPT = 128
 
 
 class GraphScorer:

@@ -1,6 +1,6 @@
 """The fast way to score: packed sequences in which every beginning stands once, and only scored positions in the head.
 
-Its values and gradients are those of the plain way. What a model must be for that is `support.packing_obstacle`'s
+Its values and gradients are those of the plain way. What a model must be for that is `choose.packing_obstacle`'s
 matter.
 """
 

@@ -6,6 +6,8 @@ from quickalign.train.device import DeviceKind
 # tiles of twice the size), large enough to keep a GPU busy with each of its kernels.
 CPU_TILE = 1 << 17
 GPU_TILE = 1 << 23
+# Columns of a tile, at least, however many rows it has.
+TILE_COLUMNS = 1024
 # On a CPU a sequence, and its places, are filled up to a multiple of so many. oneDNN cuts a product's rows into equal
 # pieces and has no good ones for some numbers: bf16 products at Qwen2-0.5B's shapes then take a third longer. Over
 # random lengths of 130 to 500 tokens, multiples of 4 take 2 to 4 % less time, those of 16 only 1 %; in fp32, up to 1 %.
@@ -14,7 +16,7 @@ CPU_MULTIPLE = 4
 # steps of a sixteenth, and at least these. FlexAttention makes one kernel for a single tile and another for more, so
 # there are two tiles at least.
 GPU_ATTENTION_TILE = 128
-GPU_SCORED = 64
+GPU_SCORED = 128
 _STEPS = 16
 
 
