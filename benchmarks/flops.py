@@ -31,13 +31,15 @@ def step_flops(shape: ModelShape, rows: Sequence[EncodedPair], token_budget: int
     sequences = pack(rows, token_budget)
     tokens = sum(len(sequence.ids) for sequence in sequences)
     places = sum(len(set(sequence.sources.tolist())) for sequence in sequences)
-    # Pairs of a query and a key that it sees, each token itself included.
-    seen = sum(int((sequence.reach - np.arange(len(sequence.reach))).sum()) for sequence in sequences)
-    # In the last layer, the feed-forward part is for scored places only.
-    unfed = 3 * shape.hidden * shape.intermediate * (tokens - places)
-    linear = 2 * (shape.linear_parameters * tokens - unfed)
+    # Pairs of a query and a key that it sees: a token sees its own text up to itself.
+    seen = sum(int((sequence.positions + 1).sum()) for sequence in sequences)
+    seen_last = sum(int((sequence.positions[np.unique(sequence.sources)] + 1).sum()) for sequence in sequences)
+    # In the last layer, all but keys and values is for scored places only.
+    width = shape.heads * shape.head_dim
+    spared = (3 * shape.intermediate + 2 * width) * shape.hidden * (tokens - places)
+    linear = 2 * (shape.linear_parameters * tokens - spared)
     head = 2 * shape.vocab * shape.hidden * places
-    attention = 4 * shape.layers * shape.heads * shape.head_dim * seen
+    attention = 4 * width * ((shape.layers - 1) * seen + seen_last)
     forward = linear + head + attention
     policy = 2 * (linear + head) + 3 * (attention + 2 * adapter * tokens)
     return policy + (forward if live else 0)

@@ -24,6 +24,7 @@ from quickalign.train.scoring.base import MicroBatch
 from quickalign.train.scoring.cached import CachedReference, precompute
 from quickalign.train.scoring.fused import FusedFeedForward, FusedNorm, fuse
 from quickalign.train.scoring.last_layer import ScoredPlaces
+from quickalign.train.scoring.own_attention import OwnAttention, use_own_attention
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
 from quickalign.train.scoring.records import RecordFile
@@ -164,7 +165,9 @@ def trajectory(
     base = make_base(dtype) if base is None else base
     if isinstance(scorer, PackedScorer):
         use_packed_attention(base)
+        use_own_attention(base)
         ScoredPlaces(base)
+        assert any(isinstance(module, OwnAttention) for module in base.modules())
     prepare(base)
     model = policy_of(base, parameters)
     if isinstance(scorer, PackedScorer) and parameters.lora_dim:

@@ -91,11 +91,12 @@ def _attention_bytes(demand: Demand) -> int:
     if not demand.packing:
         # Keys and values are repeated for all query heads; each layer makes its own mask of numbers.
         return 4 * query * width + normalisers + demand.micro.width * width
-    # Rotated by an fp32 angle, queries and keys stay fp32 under autocast, and so does the result.
-    rotated = 4 if demand.full else width
+    # Rotated by an fp32 angle, queries and keys are fp32 under autocast. Blocks cast them; elsewhere they stay so, as
+    # the result does.
+    blocks = demand.device_kind == "cpu"
+    rotated = 4 if demand.full and not blocks else width
     kept = (query + key_value) * rotated + key_value * width
     # On a CPU the result is kept only as the input of an output projection that needs it.
-    blocks = demand.device_kind == "cpu"
     if not blocks or demand.full or "o_proj" in demand.adapted:
         kept += query * rotated
     return kept + (0 if blocks else normalisers)

@@ -14,7 +14,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from quickalign.train.scoring.blocks import Run, block_attention
+from quickalign.train.scoring.blocks import Run, block_attention, only_queries
 from quickalign.train.scoring.flex import flex_packed_attention, make_block_mask
 
 NAME = "quickalign_packed"
@@ -28,12 +28,14 @@ class PackedLayout:
 
     Attributes:
         runs: runs of queries, for devices without FlexAttention; otherwise empty.
+        scored_runs: the same with the tokens at `places` as queries, and no others.
         mask: a FlexAttention `BlockMask` on CUDA; elsewhere a stand-in of shape [1, 1, 1, 1]. Handed to the model as
             its attention mask, a 4-D mask is taken as it is, so that the model builds none of its own.
         places: [places] where something is predicted; `last_layer` leaves out the others.
     """
 
     runs: tuple[Run, ...]
+    scored_runs: tuple[Run, ...]
     mask: Any
     places: Tensor
 
@@ -41,8 +43,9 @@ class PackedLayout:
 def make_layout(runs: tuple[Run, ...], mask: Sequence[Tensor], places: Tensor, length: int) -> PackedLayout:
     """The layout of a sequence of `length` tokens from its runs or, if there are none, its `flex.mask_parts`."""
     if not runs:
-        return PackedLayout((), make_block_mask(mask, length), places)
-    return PackedLayout(runs, torch.ones(1, 1, 1, 1, dtype=torch.bool, device=places.device), places)
+        return PackedLayout((), (), make_block_mask(mask, length), places)
+    no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=places.device)
+    return PackedLayout(runs, tuple(only_queries(runs, places.tolist())), no_mask, places)
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.base import EncodedRow, Scorer
 from quickalign.train.scoring.graphs import CudaRecord, GraphScorer
 from quickalign.train.scoring.last_layer import ScoredPlaces
+from quickalign.train.scoring.own_attention import leave_own_attention, use_own_attention
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.parts import causal_model
 from quickalign.train.scoring.plain import PlainScorer
@@ -54,10 +55,12 @@ def choose_scorer(
     packed = PackedScorer(token_budget=token_budget, device=device)
     before = base.config._attn_implementation
     use_packed_attention(base)
+    use_own_attention(base)
     last = ScoredPlaces(base)
     if reason := _disagreement(model, plain, packed):
         base.set_attn_implementation(before)
         last.remove()
+        leave_own_attention(base)
         return plain, reason
     return GraphScorer(packed, model, CudaRecord(), tell) if graphs else packed, None
 

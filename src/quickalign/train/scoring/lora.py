@@ -85,11 +85,8 @@ def _is_plain(layer: LoraLayer) -> bool:
     name = layer.active_adapters[0]
     if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
         return False
-    return not torch.is_autocast_enabled(_device_type(layer.lora_A[name]))
-
-
-def _device_type(module: nn.Module) -> str:
-    return next(module.parameters()).device.type
+    weight: Tensor = layer.lora_A[name].weight  # type: ignore[assignment]
+    return not torch.is_autocast_enabled(weight.device.type)
 
 
 @one_kernel

@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from quickalign.data.encode import IntArray
 from quickalign.data.prefix_tree import PrefixTree, lay_out
-from quickalign.train.scoring.blocks import block_attention, cut_runs
+from quickalign.train.scoring.blocks import block_attention, cut_runs, only_queries
 from quickalign.train.scoring.flex import TILE, _padded, _tiles, flex_packed_attention
 from tests.support.texts import TEXTS, as_ids, block_mask, of_lengths
 
@@ -52,6 +52,35 @@ def test_blocks_attend_as_the_dense_mask_does(texts: list[list[int]], size: int)
     gradients = torch.autograd.grad(found, parts, upstream)
     for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-11)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TEXTS, st.integers(1, 5), st.data())
+def test_some_queries_find_what_they_find_among_all(texts: list[list[int]], size: int, data: st.DataObject) -> None:
+    tree, mask = packed([as_ids(text) for text in texts])
+    assume(length := len(tree.ids))
+    places = data.draw(st.lists(st.integers(0, length - 1), min_size=1, unique=True))
+    if data.draw(st.booleans()):
+        places.sort()
+    query, key, value = parts = states(length)
+    upstream = torch.randn(1, len(places), 4, 8, dtype=torch.float64)
+    expected = masked(*parts, mask)[:, places]
+    expected_gradients = torch.autograd.grad(expected, parts, upstream)
+    runs = only_queries(cut_runs(tree.reach), places, size)
+    found = block_attention(query[:, :, places], key, value, 0.3, runs)
+    gradients = torch.autograd.grad(found, parts, upstream)
+    for one, other in zip([found, *gradients], [expected, *expected_gradients], strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-11)
+
+
+def test_autocast_casts_what_goes_in_and_no_score() -> None:
+    tree, _ = packed(of_lengths((30, [9, 12])))
+    parts = [part.detach().float() for part in states(len(tree.ids))]
+    runs = cut_runs(tree.reach)
+    expected = block_attention(*(part.bfloat16() for part in parts), 0.3, runs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = block_attention(*parts, 0.3, runs)
+    assert torch.equal(found, expected)
 
 
 def test_flex_attends_as_the_dense_mask_does() -> None:
