@@ -11,47 +11,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import sys
-import traceback
-from pathlib import Path
 from typing import Any
 
 from quickalign.cluster import service_spec as specs
 from quickalign.cluster.service_spec import ServiceSpec
 from quickalign.core import atomic
-from quickalign.core.errors import OptionError, QuickalignError, StorageError
-from quickalign.core.program import AWAY, CRASHED
+from quickalign.core.errors import StorageError
+from quickalign.core.program import exit_code, leave, paths
 from quickalign.serve.engine import EngineFailedError
 from quickalign.serve.spec import read
 
 
 def main(arguments: list[str]) -> int:
     """Serve until told to end; returns the exit code of `core.errors`, or `AWAY` where the cluster is lost."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    from quickalign.cluster.service_connection import ClusterAwayError, connect
+    from quickalign.cluster.service_connection import ClusterAwayError
 
-    try:
-        if len(arguments) != 1:
-            raise OptionError("Exactly one argument is expected: the specification's JSON file.")
-        values = read(Path(arguments[0]))
-        address = connect(specs.parse(values))
-        values.setdefault("host", address)
-        from quickalign.cluster.service_life import live
+    return exit_code(lambda: _serve(arguments), away=(ClusterAwayError, EngineFailedError))
 
-        spec = specs.parse(values)
-        asyncio.run(live(spec, lambda ready: _tell(ready, spec)))
-    except (ClusterAwayError, EngineFailedError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return AWAY
-    except QuickalignError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except Exception:
-        traceback.print_exc()
-        return CRASHED
-    return 0
+
+def _serve(arguments: list[str]) -> None:
+    from quickalign.cluster.service_connection import connect
+
+    values = read(*paths(arguments))
+    address = connect(specs.parse(values))
+    values.setdefault("host", address)
+    from quickalign.cluster.service_life import live
+
+    spec = specs.parse(values)
+    asyncio.run(live(spec, lambda ready: _tell(ready, spec)))
 
 
 def _tell(ready: dict[str, Any], spec: ServiceSpec) -> None:
@@ -67,7 +55,4 @@ def _tell(ready: dict[str, Any], spec: ServiceSpec) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # what Ray does at a process's end waits for a cluster that may be gone
+    leave(main(sys.argv[1:]))

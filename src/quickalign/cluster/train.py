@@ -9,8 +9,6 @@ the one that this program runs in, and `local` is one of this machine alone, for
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import secrets
 import signal
 import sys
@@ -24,8 +22,8 @@ from quickalign.cluster.training_group import Share, connect, disconnect, fit, r
 from quickalign.cluster.training_link import Tail, TrainingLink
 from quickalign.core import spec as specs
 from quickalign.core.distribution import check_distribution
-from quickalign.core.errors import Interrupted, QuickalignError
-from quickalign.core.program import CRASHED
+from quickalign.core.errors import Interrupted
+from quickalign.core.program import CRASHED, exit_code, leave
 
 LINKS = "workers"
 """The folder beside the specification in which driver and workers meet."""
@@ -142,20 +140,16 @@ class Driver:
 
 def main(arguments: list[str]) -> int:
     """Run what the arguments say; returns the exit code of `core.errors`, or `CRASHED`."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     asked = _parser().parse_args(arguments)
-    try:
-        spec = specs.load(asked.spec)
-        check_distribution(spec.strategy, spec.hyperparameters, asked.workers)
-        connect(asked.address)
-        share = Share(asked.cpus, asked.gpus, asked.memory)
-        return Driver(asked.spec, spec.output, asked.workers, share).drive()
-    except QuickalignError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except Exception:
-        traceback.print_exc()
-        return CRASHED
+    return exit_code(lambda: _drive(asked))
+
+
+def _drive(asked: argparse.Namespace) -> int:
+    spec = specs.load(asked.spec)
+    check_distribution(spec.strategy, spec.hyperparameters, asked.workers)
+    connect(asked.address)
+    share = Share(asked.cpus, asked.gpus, asked.memory)
+    return Driver(asked.spec, spec.output, asked.workers, share).drive()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -177,7 +171,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # what Ray does at a process's end waits for a cluster that may be gone
+    leave(main(sys.argv[1:]))

@@ -16,7 +16,7 @@ from quickalign.train.scoring.reference import LiveReference, Reference
 
 ROWS_AT_ONCE = 64
 # Another number whenever micro-batches are laid out otherwise, and what they compute rounds otherwise.
-_LAYOUT = "3"
+_LAYOUT = "4"
 
 
 def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observer: Observer) -> Scorer:

@@ -280,6 +280,15 @@ def test_nothing_is_deleted_without_a_yes(cli, api):
         assert cli(group, "delete", name, "--yes")[0] == 8
 
 
+def test_nothing_is_deleted_where_a_name_is_wrong(cli, api):
+    api.add(job(1))
+    api.files["file-1"] = b"x"
+    for group, name in (("jobs", JOB), ("files", "file-1")):
+        assert cli(group, "delete", name, "no-such-thing", "--yes")[0] == 8
+        assert cli(group, "delete", "no-such-thing")[0] == 8  # nobody is asked about what there is not
+        assert cli(group, "delete", name, "--yes")[0] == 0
+
+
 def test_files_are_sent_listed_looked_into_and_fetched(cli, api, pairs):
     sent = json.loads(cli("files", "upload", "pairs.json", "--json")[1])
     name = sent[0]["id"]

@@ -188,6 +188,13 @@ def test_an_update_that_fails_its_checks_is_told(cli, api):
     assert "(revision 2) failed: The greedy answers differ." in err
 
 
+def test_nothing_is_deleted_where_a_name_is_wrong(cli, api):
+    api.services.add(service("first"))
+    assert cli("services", "delete", "first", "no-such-service", "--yes")[0] == 8
+    assert cli("services", "delete", "no-such-service")[0] == 8
+    assert "✓ Deleted first." in cli("services", "delete", "first", "--yes")[1]
+
+
 def test_delete_shows_the_proof(cli, api, monkeypatch):
     api.services.add(service("first"), service("second"))
     code, out, err = cli("services", "delete", "first", "--yes")

@@ -160,6 +160,8 @@ def delete(
 ) -> None:
     """Delete files. One that a job still reads is refused."""
     session = connect()
+    for file in files:  # is there, before the first one is gone
+        session.files.get(file)
     if not yes:
         confirm(f"Delete {len(files)} {'file' if len(files) == 1 else 'files'}?")
     for file in files:

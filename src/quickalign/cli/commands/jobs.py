@@ -210,6 +210,8 @@ def delete(
 ) -> None:
     """Delete jobs that are over, with everything they left on the server: weights, checkpoints, reports."""
     session = connect()
+    for job in jobs:  # is there, before the first one is gone
+        session.jobs.get(job)
     if not yes:
         confirm(
             f"Delete {len(jobs)} {'job' if len(jobs) == 1 else 'jobs'} with trained weights, checkpoints and reports?"

@@ -240,6 +240,8 @@ def delete(
     from quickalign.sdk.service_wait import is_deleted
 
     session = connect()
+    for name in names:  # is there, before the first one is gone
+        session.services.get(name)
     if not yes:
         confirm(f"Delete {', '.join(names)}? Who asks {'it' if len(names) == 1 else 'them'} gets no answer any more.")
     gone = [watch_service(session, session.services.delete(name), is_deleted) for name in names]
