@@ -116,7 +116,7 @@ class FakeApi:
         yield from self.services.routes()
         yield r"/files", "POST", self._upload
         yield r"/files", "GET", self._list_files
-        yield r"/files/([^/]+)", "GET", lambda request, name: httpx.Response(200, json=self._stored(name))
+        yield r"/files/([^/]+)", "GET", self._file
         yield r"/files/([^/]+)", "DELETE", self._delete_file
         yield r"/files/([^/]+)/content", "GET", lambda request, name: httpx.Response(200, content=self.files[name])
         yield r"/files/([^/]+)/rows", "GET", self._rows
@@ -212,10 +212,15 @@ class FakeApi:
     def _list_files(self, request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"items": [self._stored(name) for name in self.files]})
 
-    def _delete_file(self, request: httpx.Request, name: str) -> httpx.Response:
-        if self.files.pop(name, None) is None:
+    def _file(self, request: httpx.Request, name: str) -> httpx.Response:
+        if name not in self.files:
             return problem(404, "not-found", f"There is no file {name}.")
-        return httpx.Response(204)
+        return httpx.Response(200, json=self._stored(name))
+
+    def _delete_file(self, request: httpx.Request, name: str) -> httpx.Response:
+        found = self._file(request, name)
+        self.files.pop(name, None)
+        return httpx.Response(204) if found.is_success else found
 
     def _rows(self, request: httpx.Request, name: str) -> httpx.Response:
         offset, limit = int(request.url.params["offset"]), int(request.url.params.get("limit", 20))

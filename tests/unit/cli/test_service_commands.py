@@ -196,7 +196,7 @@ def test_nothing_is_deleted_where_a_name_is_wrong(cli, api):
 
 
 def test_delete_shows_the_proof(cli, api, monkeypatch):
-    api.services.add(service("first"), service("second"))
+    api.services.add(service("first"), service("second"), service("third"))
     code, out, err = cli("services", "delete", "first", "--yes")
     assert code == 0
     for part in ("✓ Deleted first.", "4711", "40123", "123 MB", "/srv/services/svc-1"):
@@ -204,7 +204,7 @@ def test_delete_shows_the_proof(cli, api, monkeypatch):
     gone = json.loads(cli("services", "delete", "second", "-y", "--json")[1])
     assert gone[0]["removal"]["processes"] == [4711]
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    code, _, err = cli("services", "delete", "second")
+    code, _, err = cli("services", "delete", "third")
     assert code == 2
     assert "--yes" in err
 
