@@ -160,7 +160,7 @@ def delete(
 ) -> None:
     """Delete files. One that a job still reads is refused."""
     session = connect()
-    for file in files:  # is there, before the first one is gone
+    for file in files:  # where one is unknown, all stay
         session.files.get(file)
     if not yes:
         confirm(f"Delete {len(files)} {'file' if len(files) == 1 else 'files'}?")

@@ -210,7 +210,7 @@ def delete(
 ) -> None:
     """Delete jobs that are over, with everything they left on the server: weights, checkpoints, reports."""
     session = connect()
-    for job in jobs:  # is there, before the first one is gone
+    for job in jobs:  # where one is unknown, all stay
         session.jobs.get(job)
     if not yes:
         confirm(

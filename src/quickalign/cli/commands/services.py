@@ -240,7 +240,7 @@ def delete(
     from quickalign.sdk.service_wait import is_deleted
 
     session = connect()
-    for name in names:  # is there, before the first one is gone
+    for name in names:  # where one is unknown, all stay
         session.services.get(name)
     if not yes:
         confirm(f"Delete {', '.join(names)}? Who asks {'it' if len(names) == 1 else 'them'} gets no answer any more.")

@@ -28,10 +28,10 @@ _TOKENS = 5
 
 def use_own_attention(model: PreTrainedModel) -> None:
     """Switch the attention layers of `model`, which takes packed layouts, where that changes nothing."""
+    if model.device.type == "cuda":  # no layout has runs there
+        return
     decoder = decoder_of(model)
     layers, rotary = getattr(decoder, "layers", None), getattr(decoder, "rotary_emb", None)
-    if model.device.type == "cuda":
-        return
     if not isinstance(layers, nn.ModuleList) or not isinstance(rotary, nn.Module):
         return
     for layer in layers:
@@ -136,7 +136,7 @@ class _Turned(torch.autograd.Function):
 
 
 def _turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return (heads * cos).add_(_swapped(heads).mul_(sin))
+    return (heads * cos).add_(_swapped(heads) * sin)
 
 
 def _swapped(heads: Tensor) -> Tensor:

@@ -56,8 +56,8 @@ class LiveReference:
 def base_alone(model: nn.Module) -> Iterator[None]:
     """Switch the adapter of `model`, a PEFT model, and dropout and gradients off inside the block.
 
-    PEFT's own switch looks at every weight and `eval` calls every module, both twice: 60 ms of each micro-batch, with
-    a base of 24 layers, in which all cores but one wait. Here the flags that they set are set.
+    PEFT's own switch looks at every weight and `eval` calls every module, both twice: 66 ms of each micro-batch,
+    with a base of 24 layers, in which all cores but one wait. Here the flags that they set are set, which takes 6.
     """
     if not isinstance(model, PeftModel):
         message = "A live reference needs an adapter to switch off; full fine-tuning computes it beforehand."

@@ -28,20 +28,7 @@ from transformers import (
 from quickalign.train.scoring.choose import choose_scorer
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
-
-SMALL: dict[str, Any] = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "initializer_range": 0.2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+from tests.support.small_models import SMALL
 
 
 def choose(model: Any, token_budget: int = 48, longest_row: int = 64) -> tuple[Any, str | None]:

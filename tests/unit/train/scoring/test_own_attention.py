@@ -24,18 +24,7 @@ from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.own_attention import OwnAttention, Turns, leave_own_attention, use_own_attention
 from quickalign.train.scoring.packed import PackedScorer
-
-SMALL: dict[str, Any] = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "pad_token_id": 0,
-    "initializer_range": 0.2,
-}
+from tests.support.small_models import SMALL
 
 
 def own_layers(model: nn.Module) -> int:
@@ -117,22 +106,26 @@ def test_plain_rows_and_generation_stay_what_they_are(toys: SimpleNamespace) -> 
     [(CohereForCausalLM, CohereConfig), (GlmForCausalLM, GlmConfig), (Olmo2ForCausalLM, Olmo2Config)],
 )
 def test_other_rotations_and_norms_stay(model: Any, config: Any) -> None:
-    base: PreTrainedModel = model(config(**SMALL, bos_token_id=1, eos_token_id=2))
+    base: PreTrainedModel = model(config(**SMALL))
     use_packed_attention(base)
     use_own_attention(base)
     assert own_layers(base) == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_heads_are_turned_to_the_bit_as_transformers_does(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "angle"),
+    [(torch.bfloat16, torch.bfloat16), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
+    ids=["bf16", "fp32", "autocast"],
+)
+def test_heads_are_turned_to_the_bit_as_transformers_does(dtype: torch.dtype, angle: torch.dtype) -> None:
     torch.manual_seed(0)
     heads = torch.randn(1, 30, 4, 8, dtype=dtype, requires_grad=True)
     angles = (torch.arange(30)[:, None] * torch.tensor([1.0, 0.3, 0.1, 0.02])).repeat(1, 2)[None]
-    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    cos, sin = angles.cos().to(angle), angles.sin().to(angle)
     theirs = apply_rotary_pos_emb(heads.transpose(1, 2), heads.transpose(1, 2), cos, sin)[0].transpose(1, 2)
     ours = Turns.of(cos, sin).turn(heads)
     assert torch.equal(ours, theirs)
-    upstream = torch.randn(1, 30, 4, 8, dtype=dtype)
+    upstream = torch.randn_like(theirs)
     found, expected = (torch.autograd.grad(one, heads, upstream)[0] for one in (ours, theirs))
     assert torch.allclose(found, expected, rtol=0, atol=4 * torch.finfo(dtype).eps)
     places = torch.tensor([3, 29, 0])
