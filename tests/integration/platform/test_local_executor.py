@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 
+from quickalign.core.errors import StorageError
 from quickalign.platform.executors import records
 from quickalign.platform.executors.base import Phase
 from quickalign.platform.executors.local import LocalExecutor
@@ -25,6 +27,11 @@ class TestLocalExecutor(ExecutorContract):
             assert time.monotonic() < end
             time.sleep(0.01)
         return claim
+
+    def test_an_installation_that_is_gone_is_named(self, begun, monkeypatch, tmp_path):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "gone" / "python"))
+        with pytest.raises(StorageError, match=r"Python, .*gone/python, is gone.*server stop"):
+            begun(OBEDIENT)
 
     @pytest.mark.parametrize("code", [OBEDIENT, STUBBORN])
     def test_what_the_wrapper_started_dies_with_it(self, home, executor, begun, code):

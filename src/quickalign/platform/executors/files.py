@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import sys
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -44,9 +45,7 @@ class FileExecutor(ABC):
             reach("local.leased")
             self._begin(attempt, folder)
         except OSError as error:
-            raise StorageError(
-                f"{attempt.job} cannot be started: {error.strerror or error}.", "Make room, or see server.log."
-            ) from None
+            raise _not_started(attempt.job, error) from None
         reach("local.spawned")
 
     def observe(self, attempt: Attempt) -> Observation:
@@ -179,3 +178,12 @@ def _is_free(lock: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _not_started(job: str, error: OSError) -> StorageError:
+    if not Path(sys.executable).exists():
+        return StorageError(
+            f"{job} cannot be started: the server's Python, {sys.executable}, is gone.",
+            "Its installation was moved or deleted. `quickalign server stop`; the next command starts a new server.",
+        )
+    return StorageError(f"{job} cannot be started: {error.strerror or error}.", "Make room, or see server.log.")
