@@ -3,7 +3,6 @@
 import secrets
 import shlex
 import time
-from collections.abc import Callable
 
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError
@@ -17,15 +16,7 @@ _SHARE = {"memory": 1 << 20}
 """Next to nothing, but said: a job that reserves nothing always runs on the head."""
 
 
-def check_nodes(
-    jobs: RayJobs,
-    home: Home,
-    python: str,
-    path: str | None,
-    *,
-    seconds: float = _SECONDS,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def check_nodes(jobs: RayJobs, home: Home, python: str, path: str | None) -> None:
     """Check that the cluster can run what lies in the home, unless that is known of this very cluster.
 
     One node stands for all; on the others every job looks for itself. A cluster without room says nothing.
@@ -41,7 +32,7 @@ def check_nodes(
     try:
         mark.touch()
         jobs.submit(name, _script(str(mark), python), {"PYTHONPATH": path} if path else {}, dict(_SHARE))
-        job = _wait(jobs, name, seconds, sleep)
+        job = _wait(jobs, name)
     finally:
         mark.unlink(missing_ok=True)
     if job is None:
@@ -57,12 +48,12 @@ def _script(mark: str, python: str) -> str:
     return f"{seen}; {shlex.quote(python)} -c 'import quickalign.platform' || exit {_NOT_INSTALLED}"
 
 
-def _wait(jobs: RayJobs, name: str, seconds: float, sleep: Callable[[float], None]) -> RayJob | None:
-    for _ in range(max(1, round(seconds / _PAUSE_SECONDS))):
+def _wait(jobs: RayJobs, name: str) -> RayJob | None:
+    for _ in range(max(1, round(_SECONDS / _PAUSE_SECONDS))):
         job = jobs.find(name)
         if job is not None and job.is_over:
             return job
-        sleep(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     return None
 
 
