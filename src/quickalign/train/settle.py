@@ -6,7 +6,7 @@ from typing import Literal
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub.shape import ModelShape
-from quickalign.train.candidates import CPU_BUDGET, Situation, try_all, with_reordered
+from quickalign.train.candidates import CPU_BUDGET, CPU_LONG_BUDGET, Situation, try_all, with_reordered
 from quickalign.train.decision import Decision
 from quickalign.train.device import ComputePrecision, Device, resolve_precision
 from quickalign.train.work import Work
@@ -130,9 +130,12 @@ def _precision_decision(parameters: Hyperparameters, precision: ComputePrecision
 
 def _budget_decision(budget: int, device: Device, *, first: bool) -> Decision:
     if device.kind == "cpu":
+        reasons = {
+            CPU_BUDGET: "a CPU is busy with a few hundred tokens at once",
+            CPU_LONG_BUDGET: "rows are long, and more of them at once share what a product takes to prepare",
+        }
         longer = "as many as the longest row has, which needs that memory anyway"
-        reason = "a CPU is busy with a few hundred tokens at once" if budget == CPU_BUDGET else longer
-        return Decision("token_budget", str(budget), reason)
+        return Decision("token_budget", str(budget), reasons.get(budget, longer))
     reason = "keeps the GPU busy" if first else "the largest that fits into the memory there is"
     return Decision("token_budget", str(budget), reason)
 

@@ -144,12 +144,29 @@ def test_cuda_graphs_asked_for_where_they_are_impossible_are_refused_by_name(set
         _plan(device=device, cuda_graphs="on", **settings)
 
 
-def test_a_cpu_takes_at_least_384_tokens_at_once_and_no_fewer_than_its_longest_row():
-    short, long = _lengths(64), _lengths(512)
+def test_a_cpu_takes_at_least_384_tokens_at_once_and_more_of_long_rows():
+    short, long, longer = _lengths(64), _lengths(512), _lengths(2048)
     assert _plan(lengths=short).token_budget == 384
-    longest = int((long[:, 0] + long[:, 1] + long[:, 2]).max()) - 2
-    assert _plan(lengths=long, seq_length=512).token_budget == longest > 384
+    plan = _plan(lengths=long, seq_length=512)
+    assert plan.token_budget == 1024
+    assert "rows are long" in next(d.reason for d in plan.decisions if d.name == "token_budget")
     assert _plan(lengths=long, seq_length=512, token_budget=300).token_budget == 300
+    assert _plan(lengths=longer, seq_length=2048).token_budget == _longest(longer) > 1024
+
+
+def test_a_cpu_takes_no_more_than_its_longest_row_in_fp32_or_with_little_memory(monkeypatch):
+    monkeypatch.setattr(candidates, "can_reorder", lambda: False)
+    lengths = _lengths(512)
+    small = {"lengths": lengths, "seq_length": 512, "lora_dim": 32, "load_in_4bit": False}
+    assert _plan(precision="fp32", **small).token_budget == _longest(lengths) > 384
+    needs = [_plan(token_budget=budget, **small).predicted_peak_bytes for budget in (_longest(lengths), 1024)]
+    tight = _plan(device=replace(CPU, available_bytes=int(1.12 * sum(needs) / 2)), **small)
+    assert (tight.token_budget, tight.fits) == (_longest(lengths), True)
+    assert _decision(tight, "gradient_checkpointing") == "off"
+
+
+def _longest(lengths: np.ndarray) -> int:
+    return int(lengths.sum(axis=1).max()) - 2
 
 
 def test_what_all_prompts_begin_with_is_counted_once_a_micro_batch():
