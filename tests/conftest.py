@@ -1,10 +1,15 @@
 """Databases for all tests: SQLite, and a PostgreSQL server where there is one. In CI there has to be one."""
 
 import os
+import signal
 
 import pytest
 
 from tests.support.postgres import MISSING, PostgresServer, is_installed
+
+# Under nohup, or in the background of a script, Ctrl-C is ignored, and so it would be by every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

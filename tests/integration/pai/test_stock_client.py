@@ -1,6 +1,7 @@
 """The published `alipai`, unchanged, against a server of this project."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def test_the_mission_s_script_runs_without_an_edit(tmp_path, stock_python):
         trained = {name: values for name, values in load_file(adapter).items() if "lora_B" in name}
     assert trained, "B is zero at first, so what is not zero was trained"
     assert all(abs(values).max() > 0 for values in trained.values())
-    assert "succeeded, you can check" in done.stdout
-    answer = done.stdout.strip().splitlines()[-1]
-    assert len(answer.split()) > 3, answer
+    *before, answer = done.stdout.strip().splitlines()
+    assert "succeeded, you can check" in "".join(before)
+    assert re.search(r"\w", answer)  # drawn, because the script names no temperature: of any length
 
 
 @pytest.mark.slow
