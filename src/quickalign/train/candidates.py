@@ -115,7 +115,7 @@ def _settings(
 
 
 def _cpu_budgets(longest: int, precision: ComputePrecision) -> tuple[int, ...]:
-    """The budgets for rows of at most `longest` tokens."""
+    """The budgets for rows of at most `longest` tokens, the fastest first."""
     least = max(CPU_BUDGET, longest)
     return (CPU_LONG_BUDGET, least) if precision == "bf16" and CPU_BUDGET < longest < CPU_LONG_BUDGET else (least,)
 
