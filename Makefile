@@ -15,7 +15,7 @@ HAS_TORCH := $(BIN)/python -c 'import sys; from importlib.metadata import versio
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 CODE := src tests scripts benchmarks
 
-.PHONY: quickstart test test-parallel test-cluster test-failed test-fast check format docs bench lock setup setup-dev clean
+.PHONY: quickstart test test-parallel test-cluster test-failed test-fast check format docs bench lock setup setup-dev setup-clients clean
 .DEFAULT_GOAL := help
 
 ## quickstart   train the embedded model on the sample preferences, show what changed, and deploy it
@@ -28,7 +28,7 @@ test:
 	@$(MAKE) --no-print-directory test-cluster
 
 ## test-parallel all but those that start a Ray cluster, several at a time
-test-parallel: $(VENV)/.dev $(CLIENTS)/.done $(PAI)/.done
+test-parallel: setup-dev setup-clients
 	@$(PYTEST) -n $(WORKERS) --dist worksteal -q --durations 40 -m "not cluster"
 
 ## test-cluster the tests on a Ray cluster of several nodes on this machine, one at a time
@@ -74,6 +74,9 @@ setup: $(VENV)/.runtime
 
 ## setup-dev    only the environment that test and check need
 setup-dev: $(VENV)/.dev
+
+## setup-clients only the environments of other people's clients
+setup-clients: $(CLIENTS)/.done $(PAI)/.done
 
 ## clean        remove the environment and every cache
 clean:
