@@ -1,6 +1,7 @@
 """Loading a base model in the asked-for precision and quantisation, and putting a LoRA adapter on it."""
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel
         OptionError: target_modules names no layer of the model.
     """
     config = lora_config(parameters)
+    _ensure_there(base, config.target_modules, parameters.target_modules)
     use_fast_lora(config)
     torch.manual_seed(parameters.seed)
     try:
@@ -109,14 +111,27 @@ def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             model: PeftModel = get_peft_model(base, config)
     except ValueError as error:
-        linear = sorted({name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, nn.Linear)})
-        raise OptionError(
-            f"target_modules={parameters.target_modules!r} names no layer of this model.",
-            f"Its linear layers are {', '.join(linear)}; all-linear takes all of them.",
-        ) from error
+        raise _no_layer(base, f"target_modules={parameters.target_modules!r} names what takes no LoRA.") from error
     if parameters.use_dora:
         _measure_magnitudes(model)
     return model
+
+
+def _ensure_there(base: PreTrainedModel, names: str | Collection[str] | None, asked: str) -> None:
+    """PEFT is content where one of the names is that of a layer.
+
+    Raises:
+        OptionError: a name is none of `base`.
+    """
+    layers = [name for name, _ in base.named_modules()]
+    for name in [] if names is None or isinstance(names, str) else sorted(names):
+        if not any(layer == name or layer.endswith(f".{name}") for layer in layers):
+            raise _no_layer(base, f"target_modules={asked!r} names {name!r}, and no layer of this model is called so.")
+
+
+def _no_layer(base: PreTrainedModel, message: str) -> OptionError:
+    linear = sorted({name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, nn.Linear)})
+    return OptionError(message, f"Its linear layers are {', '.join(linear)}; all-linear alone takes all but the head.")
 
 
 def _measure_magnitudes(model: PeftModel) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from quickalign.train.model import load_base, make_policy
+from quickalign.core.errors import OptionError
+from quickalign.train.model import add_adapter, load_base, make_policy
 from tests.support.runs import dpo, save_model, small_model
 
 IDS = torch.arange(2, 26)[None]
@@ -21,3 +22,24 @@ def test_dora_in_bf16_begins_as_its_base(tmp_path: Path, bits: str, dropout: flo
         expected = base.eval()(input_ids=IDS).logits
         found = make_policy(base, parameters, precision="bf16").model(input_ids=IDS).logits
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("names", ["q_proj,q_porj", "all-linear,q_porj", "roj"])
+def test_every_name_of_target_modules_must_be_a_layers(names: str) -> None:
+    wrong = names.split(",")[0] if names.startswith("all") else names.split(",")[-1]
+    with pytest.raises(OptionError, match=f"'{wrong}', and no layer") as refused:
+        add_adapter(small_model(), dpo(target_modules=names))
+    assert "q_proj" in str(refused.value.remedy)
+
+
+def test_what_takes_no_lora_is_refused() -> None:
+    with pytest.raises(OptionError, match="takes no LoRA"):
+        add_adapter(small_model(), dpo(target_modules="input_layernorm"))
+
+
+@pytest.mark.parametrize("names", ["q_proj, v_proj", "self_attn.q_proj", "model.layers.0.mlp.up_proj"])
+def test_names_may_be_whole_or_the_end_of_one(names: str) -> None:
+    model = add_adapter(small_model(), dpo(target_modules=names))
+    found = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    for name in names.split(","):
+        assert any(f"{name.strip()}.lora_A" in weight for weight in found), name
