@@ -163,8 +163,11 @@ def _buffers(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def _save_adapter(model: PeftModel, folder: Path, base: str, weights: dict[str, Tensor] | None) -> None:
-    """PEFT's layout, with lists sorted: PEFT writes sets in random order, and equal runs must give equal files."""
-    state: dict[str, Tensor] = get_peft_model_state_dict(model, state_dict=weights)
+    """PEFT's layout, with lists sorted: PEFT writes sets in random order, and equal runs must give equal files.
+
+    Only what is trained: PEFT would add the frozen embeddings where LoRA is on them or on the head.
+    """
+    state: dict[str, Tensor] = get_peft_model_state_dict(model, state_dict=weights, save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config["default"].to_dict()

@@ -1,7 +1,14 @@
 import json
 from pathlib import Path
 
-from quickalign.train.checkpoint import STATE_FILE, checkpoints, folder_of
+import pytest
+import torch
+from peft import PeftModel
+
+from quickalign.train.checkpoint import STATE_FILE, Checkpoint, checkpoints, export, folder_of, load_weights
+from quickalign.train.model import make_policy
+from tests.support.loops import NoTokenizer, make_setup
+from tests.support.runs import dpo, random_pairs, small_model
 
 
 def test_a_checkpoint_without_its_state_is_none(tmp_path: Path) -> None:
@@ -12,3 +19,20 @@ def test_a_checkpoint_without_its_state_is_none(tmp_path: Path) -> None:
         if step != 1:  # a process was killed while it deleted this one
             (folder / STATE_FILE).write_text(json.dumps({"step": step}))
     assert [found.step for found in checkpoints(tmp_path)] == [2, 3]
+
+
+@pytest.mark.parametrize("names", ["embed_tokens,q_proj", "lm_head,q_proj"])
+def test_an_adapter_on_the_embedding_or_the_head_is_read_back(tmp_path: Path, names: str) -> None:
+    setup = make_setup(small_model(), random_pairs(1), dpo(target_modules=names), tmp_path)
+    for weight in setup.policy.trainable.values():
+        torch.nn.init.normal_(weight)
+    export(setup.policy, NoTokenizer(), tmp_path / "adapter", setup.manifest)  # type: ignore[arg-type]
+    again = make_policy(small_model(), dpo(target_modules=names), precision="fp32")
+    load_weights(again, Checkpoint(tmp_path, 1, {}))
+    for name, weight in setup.policy.trainable.items():
+        assert torch.equal(again.trainable[name], weight), name
+    ids = torch.arange(2, 26)[None]
+    with torch.no_grad():
+        expected = setup.policy.model.eval()(input_ids=ids).logits
+        found = PeftModel.from_pretrained(small_model(), tmp_path / "adapter").eval()(input_ids=ids).logits
+    assert torch.allclose(found, expected, atol=1e-6)
