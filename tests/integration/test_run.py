@@ -1,10 +1,13 @@
 """Whole runs on the embedded model, in this process."""
 
+import itertools
 import json
+import shutil
 
 import pytest
 
-from quickalign.core.errors import OptionError
+from quickalign.core import paths
+from quickalign.core.errors import Interrupted, OptionError
 from quickalign.train.generate import load_for_generation
 from quickalign.train.run import plan, run
 from tests.support.specs import LN_2, make_spec, run_spec
@@ -116,3 +119,30 @@ def test_plan_leaves_nothing_behind(tmp_path):
 def test_paged_states_need_a_gpu(tmp_path):
     with pytest.raises(OptionError, match="paged_adamw_8bit"):
         run(make_spec(tmp_path, "run", optimizer="paged_adamw_8bit"))
+
+
+@pytest.fixture
+def unpackable(tmp_path):
+    """The embedded model with rotations that depend on the longest row, which shows only when it is loaded."""
+    folder = shutil.copytree(paths.assets() / "qwen2-tiny-instruct", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_a_run_whose_rows_turned_out_not_to_be_packable_goes_on(tmp_path, unpackable):
+    whole, recorder = run_spec(make_spec(tmp_path, "whole", model=unpackable))
+    assert any("padded, not packed" in note for note in recorder.notes)
+    report = json.loads((whole.output / "report.json").read_text())
+    assert not report["plan"]["packing"]
+    spec = make_spec(tmp_path, "run", model=unpackable)
+    asked = itertools.count()
+    with pytest.raises(Interrupted):
+        run(spec, stop=lambda: next(asked) == 1)
+    assert run_spec(spec)[0].adapter_sha256 == whole.adapter_sha256
+
+
+def test_a_token_budget_for_rows_that_turn_out_not_to_be_packable_is_refused(tmp_path, unpackable):
+    with pytest.raises(OptionError, match=r"token_budget=300 has no effect on padded rows.*rotary"):
+        run(make_spec(tmp_path, "run", model=unpackable, token_budget=300))

@@ -36,7 +36,7 @@ def load(prepared: Prepared, observer: Observer, processes: Processes) -> Setup:
     reset_peak(processes.device)
     policy = _load_policy(prepared, processes)
     observer.note(_sizes(policy, parameters.quantization))
-    scorer = make_scorer(policy, prepared, processes, observer)
+    scorer, prepared = make_scorer(policy, prepared, processes, observer)
     reference = make_reference(policy, scorer, prepared, processes, observer)
     validation = prepared.data.validation
     return Setup(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -49,6 +49,21 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     made = make_plan(spec, shape, rows.lengths, device, world_size=workers, beginning=rows.beginning)
     observer.plan(made)
     return Prepared(spec, source, shape, tokenizer, data, device, made)
+
+
+def padded(prepared: Prepared, world_size: int) -> Prepared:
+    """The same run with padded rows, for a model that turned out to take no packed ones: planned anew, but for whether
+    activations are recomputed, because it is loaded already.
+
+    Raises:
+        OptionError: an option that was set by hand cannot be honoured with padded rows.
+    """
+    checkpointing = "on" if prepared.plan.gradient_checkpointing else "off"
+    changes = {"packing": "off", "token_budget": 0, "gradient_checkpointing": checkpointing}
+    parameters = prepared.spec.hyperparameters.model_copy(update=changes)
+    spec = prepared.spec.model_copy(update={"hyperparameters": parameters})
+    made = make_plan(spec, prepared.shape, prepared.data.train.lengths, prepared.device, world_size=world_size)
+    return replace(prepared, plan=made)
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:

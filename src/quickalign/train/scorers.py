@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from quickalign.core.errors import OptionError
 from quickalign.train.answer import adapter_off
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.observer import Observer
-from quickalign.train.prepare import Prepared
+from quickalign.train.plan import ensure_fits
+from quickalign.train.prepare import Prepared, padded
 from quickalign.train.scoring.base import EncodedRow, Scorer
 from quickalign.train.scoring.cache import ReferenceCache
 from quickalign.train.scoring.cached import CachedReference, precompute
 from quickalign.train.scoring.choose import choose_scorer
 from quickalign.train.scoring.reference import LiveReference, Reference
+from quickalign.train.settle import refuse_padded
 
 ROWS_AT_ONCE = 64
 # Another number whenever micro-batches are laid out otherwise, and what they compute rounds otherwise.
 _LAYOUT = "4"
 
 
-def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observer: Observer) -> Scorer:
-    """The scorer that the plan decided on; where the model turns out not to allow packing, the plain one, said aloud.
+def make_scorer(
+    policy: Policy, prepared: Prepared, processes: Processes, observer: Observer
+) -> tuple[Scorer, Prepared]:
+    """The scorer that the plan decided on, and the run.
+
+    Where the model turns out not to allow packing: the plain scorer, said aloud, and the run as planned with that.
 
     Raises:
-        OptionError: packing=on was asked for and the model does not allow it.
+        OptionError: packed rows, or what needs them, were asked for and the model does not allow them.
+        CapacityError: padded rows do not fit.
     """
     parameters, tokenizer = prepared.spec.hyperparameters, prepared.tokenizer
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -38,10 +44,12 @@ def make_scorer(policy: Policy, prepared: Prepared, processes: Processes, observ
         tell=observer.warning,
     )
     if reason and prepared.plan.packing:
-        if parameters.packing == "on":
-            raise OptionError(f"packing=on is not possible: {reason}.", "Set packing to auto or off.")
+        refuse_padded(parameters, reason)
         observer.note(f"Rows are padded, not packed: {reason}.")
-    return scorer
+        prepared = padded(prepared, processes.world_size)
+        observer.plan(prepared.plan)
+        ensure_fits(prepared.plan)
+    return scorer, prepared
 
 
 def make_reference(

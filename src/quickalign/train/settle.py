@@ -111,9 +111,24 @@ def _packing_obstacle(parameters: Hyperparameters, shape: ModelShape) -> str | N
         return None
     kind = next(kind for kind in shape.attention if kind != "full")
     obstacle = f"{shape.architecture} has layers of {kind} attention, which take no mask of packed rows"
+    refuse_padded(parameters, obstacle)
+    return obstacle
+
+
+def refuse_padded(parameters: Hyperparameters, obstacle: str) -> None:
+    """Refuse padded rows, which `obstacle` is the reason for, where packed ones were asked for.
+
+    Raises:
+        OptionError: packing is on, or a token budget was set, which padded rows have none of.
+    """
     if parameters.packing == "on":
         raise OptionError(f"packing='on' is not possible: {obstacle}.", "Set packing to auto or off.")
-    return obstacle
+    if parameters.token_budget:
+        raise OptionError(
+            f"token_budget={parameters.token_budget} has no effect on padded rows, and rows cannot be packed: "
+            f"{obstacle}.",
+            "Leave token_budget out.",
+        )
 
 
 def _precision_decision(parameters: Hyperparameters, precision: ComputePrecision, device: Device) -> list[Decision]:

@@ -210,6 +210,8 @@ def test_models_with_other_attention_are_padded_and_packing_by_hand_is_refused()
     assert "sliding" in next(d.reason for d in plan.decisions if d.name == "packing")
     with pytest.raises(OptionError, match="packing='on'"):
         make_plan(_spec(SMALL, packing="on"), shape, _lengths(), CPU)
+    with pytest.raises(OptionError, match=r"token_budget=512 has no effect on padded rows.*sliding"):
+        make_plan(_spec(SMALL, token_budget=512), shape, _lengths(), CPU)
 
 
 @pytest.mark.parametrize(
