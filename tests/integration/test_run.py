@@ -116,6 +116,12 @@ def test_plan_leaves_nothing_behind(tmp_path):
     assert not spec.output.exists()
 
 
+def test_evaluations_without_validation_data_are_refused(tmp_path):
+    for start in (run, plan):
+        with pytest.raises(OptionError, match="eval_steps=2 has no effect"):
+            start(make_spec(tmp_path, "run", eval_steps=2))
+
+
 def test_paged_states_need_a_gpu(tmp_path):
     with pytest.raises(OptionError, match="paged_adamw_8bit"):
         run(make_spec(tmp_path, "run", optimizer="paged_adamw_8bit"))

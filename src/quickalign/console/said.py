@@ -31,6 +31,10 @@ SAID = (
     _("Leave reference out."),
     _("token_budget=%(value)s has no effect with packing='off'."),
     _("Set packing to auto or on, or leave token_budget out."),
+    _("validation_split=%(value)s has no effect where a validation file is given."),
+    _("Leave one of them out."),
+    _("eval_steps=%(value)s has no effect without validation data."),
+    _("Give a validation file, set validation_split, or leave eval_steps out."),
     _("use_dora=true does not work on an 8-bit base (load_in_8bit=true)."),
     _("Use load_in_4bit=true, or set use_dora=false."),
     # what a value must be

@@ -67,6 +67,24 @@ def parse(values: Mapping[str, Any]) -> Hyperparameters:
     return parameters
 
 
+def check_validation(parameters: Hyperparameters, validation: str | None) -> None:
+    """Refuse options about validation rows that have no effect; `validation` is the file of these, if there is one.
+
+    Raises:
+        OptionError: the option, and the way out.
+    """
+    if validation and parameters.validation_split:
+        raise OptionError(
+            f"validation_split={parameters.validation_split} has no effect where a validation file is given.",
+            "Leave one of them out.",
+        )
+    if parameters.eval_steps and not (validation or parameters.validation_split):
+        raise OptionError(
+            f"eval_steps={parameters.eval_steps} has no effect without validation data.",
+            "Give a validation file, set validation_split, or leave eval_steps out.",
+        )
+
+
 def nearest(name: str, among: Iterable[str] = Hyperparameters.model_fields) -> str | None:
     """The valid option that `name` most likely means: what other trainers call it, or the closest in spelling."""
     plain = name.lower().lstrip("-").replace("-", "_")

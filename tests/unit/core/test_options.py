@@ -4,7 +4,7 @@ import pytest
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.core.options import parse
+from quickalign.core.options import check_validation, parse
 
 MISSION = {
     "training_strategy": ("sft", str),
@@ -77,6 +77,28 @@ def test_what_cannot_be_honoured_is_an_error_that_names_it(values, words):
         parse(values)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "validation", "words"),
+    [
+        ({"eval_steps": 10}, None, ["eval_steps=10", "validation_split"]),
+        ({"validation_split": 0.1}, "held-out.json", ["validation_split=0.1", "validation file"]),
+    ],
+)
+def test_options_about_validation_need_what_they_are_about(values, validation, words):
+    with pytest.raises(OptionError) as caught:
+        check_validation(parse(values), validation)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "validation"),
+    [({}, None), ({"eval_steps": 10}, "held-out.json"), ({"eval_steps": 10, "validation_split": 0.1}, None)],
+)
+def test_options_about_validation_with_what_they_are_about(values, validation):
+    check_validation(parse(values), validation)
 
 
 def test_options_without_effect_may_be_passed_with_their_default():

@@ -311,6 +311,15 @@ def test_workers_need_a_cluster_and_weights_in_pieces_need_workers(platform, dat
     assert caught.value.field == "spec.strategy"
 
 
+def test_evaluations_need_validation_data(platform, data):
+    request = stub_job(data)
+    changes = {"hyperparameters": request.spec.hyperparameters | {"eval_steps": 10}}
+    asked = request.model_copy(update={"spec": request.spec.model_copy(update=changes)})
+    with pytest.raises(OptionError, match="eval_steps=10") as caught:
+        platform.jobs.create(asked)
+    assert caught.value.field == "spec.hyperparameters"
+
+
 def test_several_workers_are_started_by_the_program_that_spreads(tmp_path, data):
     job = stub_job(data, workers=4)
     taken = kinds.resources(job, (), (Device("cpu", 0, "cpu", 64 << 30, 4),))

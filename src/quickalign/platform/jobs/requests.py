@@ -24,6 +24,7 @@ def check_spec(spec: TrainRequest, inputs: Inputs) -> Hyperparameters:
     """
     try:
         parameters = options.parse(spec.hyperparameters)
+        options.check_validation(parameters, spec.validation)
     except QuickalignError as error:
         error.field = error.field or "spec.hyperparameters"
         raise
