@@ -79,6 +79,7 @@ def make_policy(
 ) -> Policy:
     """Turn a loaded base into the model in training: add the adapter, or make all weights trainable."""
     base_bytes = stored_bytes(base)
+    switch_dropout_off(base)
     if checkpointing:
         random = parameters.lora_dropout > 0 and parameters.lora_dim > 0
         base.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": random})
@@ -93,6 +94,19 @@ def make_policy(
         reorder(model)
     model.train()
     return Policy(model, _trainable(model), base_bytes, adapter=True, autocast=None)
+
+
+def switch_dropout_off(base: PreTrainedModel) -> None:
+    """Switch off what dropout the base's own config asks for; `lora_dropout` is the one that there is.
+
+    The reference has none, so the policy would not begin as it. Recomputed activations would be others, as well.
+    """
+    for settings in (base.config.get_text_config(), *base.modules()):
+        own = vars(settings)
+        if isinstance(settings, nn.Dropout):
+            settings.p = 0.0
+        for name in [name for name, value in own.items() if "drop" in name and isinstance(value, float)]:
+            own[name] = 0.0
 
 
 def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel:

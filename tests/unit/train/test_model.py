@@ -7,6 +7,7 @@ import torch
 
 from quickalign.core.errors import OptionError
 from quickalign.train.model import add_adapter, load_base, make_policy
+from quickalign.train.scoring.choose import packing_obstacle
 from tests.support.runs import dpo, save_model, small_model
 
 IDS = torch.arange(2, 26)[None]
@@ -22,6 +23,23 @@ def test_dora_in_bf16_begins_as_its_base(tmp_path: Path, bits: str, dropout: flo
         expected = base.eval()(input_ids=IDS).logits
         found = make_policy(base, parameters, precision="bf16").model(input_ids=IDS).logits
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora_dim": 0, "lora_alpha": 32}])
+def test_a_base_whose_config_drops_attention_weights_is_trained_without(changes: dict[str, int]) -> None:
+    base = small_model(attention_dropout=0.5, initializer_range=0.2)
+    with torch.no_grad():
+        expected = base.eval()(input_ids=IDS).logits
+    model = make_policy(base, dpo(**changes), precision="fp32").model
+    assert model.training
+    assert torch.equal(model(input_ids=IDS).logits, expected)
+    assert packing_obstacle(base, longest_row=64) is None
+
+
+def test_dropout_that_was_asked_for_stays() -> None:
+    model = make_policy(small_model(), dpo(lora_dropout=0.5), precision="fp32").model
+    dropped = {part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)}
+    assert dropped == {0.5}
 
 
 @pytest.mark.parametrize(
