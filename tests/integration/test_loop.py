@@ -5,6 +5,7 @@ import math
 import pytest
 
 from quickalign.train.losses import LOSSES
+from quickalign.train.metrics import DisplacementAlarm
 from tests.support.loops import make_setup, train
 from tests.support.runs import dpo, random_pairs, random_samples, small_model
 
@@ -46,3 +47,10 @@ def test_full_fine_tuning_for_sft(tmp_path):
     recorder = train(setup)
     assert recorder.steps[-1].loss < recorder.steps[0].loss
     assert list((tmp_path / "checkpoints").glob("step-*/model/model.safetensors"))
+
+
+@pytest.mark.parametrize(("loss_type", "warned"), [("sigmoid", True), ("simpo", False), ("orpo", False)])
+def test_chosen_answers_fall_below_a_reference_only_where_there_is_one(tmp_path, monkeypatch, loss_type, warned):
+    monkeypatch.setattr(DisplacementAlarm, "update", lambda self, metrics: "less likely than under the reference")
+    setup = make_setup(small_model(), random_pairs(8), dpo(loss_type=loss_type), tmp_path)
+    assert bool(train(setup).warnings) is warned

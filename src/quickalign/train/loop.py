@@ -143,7 +143,7 @@ class Loop:
         self._observer.step(metrics, self.total_steps)
         if sums.skipped:
             self._warn(index + 1, f"Step {index + 1} was skipped: the fp16 loss scale was too high and is halved.", log)
-        if warning := self._alarm.update(metrics):
+        if not self._parameters.reference_free and (warning := self._alarm.update(metrics)):
             self._warn(index + 1, warning, log)
         return metrics
 
