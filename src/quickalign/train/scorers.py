@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from quickalign.core.errors import OptionError
+from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.train.answer import adapter_off
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
@@ -41,7 +43,7 @@ def make_scorer(
         pad_id=int(pad_id or 0),
         device=processes.device,
         graphs=prepared.plan.cuda_graphs,
-        tell=observer.warning,
+        tell=lambda reason: run_without_graphs(parameters, observer, reason),
     )
     if reason and prepared.plan.packing:
         refuse_padded(parameters, reason)
@@ -50,6 +52,20 @@ def make_scorer(
         observer.plan(prepared.plan)
         ensure_fits(prepared.plan)
     return scorer, prepared
+
+
+def run_without_graphs(parameters: Hyperparameters, observer: Observer, reason: str) -> None:
+    """Say that passes run as they are because they cannot be recorded as CUDA graphs, for `reason`.
+
+    Raises:
+        OptionError: recording was asked for by hand.
+    """
+    if parameters.cuda_graphs == "on":
+        raise OptionError(
+            f"cuda_graphs='on' is not possible: passes cannot be recorded: {reason}.",
+            "Set cuda_graphs to auto or off; the results are the same.",
+        )
+    observer.warning(f"Passes cannot be recorded as CUDA graphs and run as they are, with the same results: {reason}")
 
 
 def make_reference(

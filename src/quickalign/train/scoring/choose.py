@@ -32,7 +32,7 @@ def choose_scorer(
     pad_id: int,
     device: torch.device,
     graphs: bool = False,
-    tell: Callable[[str], None] = lambda message: None,
+    tell: Callable[[str], None] = lambda reason: None,
 ) -> tuple[Scorer, str | None]:
     """The fastest scorer that is exact for `model`, and why it is not the packed one (None where it is).
 
@@ -44,7 +44,7 @@ def choose_scorer(
         pad_id: a token id for padding; it never changes a result.
         device: where the model is.
         graphs: replay packed passes as CUDA graphs.
-        tell: is told where that turns out to be impossible.
+        tell: is told why, where that turns out to be impossible; see `GraphScorer`.
     """
     plain = PlainScorer(pad_id=pad_id, rows_per_micro=rows_per_micro, device=device)
     if not token_budget:

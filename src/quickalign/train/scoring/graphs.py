@@ -41,11 +41,11 @@ class GraphScorer:
         packed: what cuts and scores.
         model: the model with its adapter; other models are scored as they are. Its dropout must be off.
         record: how to record. Where that fails, passes run as they are from then on.
-        tell: is told so.
+        tell: is told the reason first, and may raise an error instead.
     """
 
     def __init__(
-        self, packed: PackedScorer, model: nn.Module, record: Record, tell: Callable[[str], None] = lambda message: None
+        self, packed: PackedScorer, model: nn.Module, record: Record, tell: Callable[[str], None] = lambda reason: None
     ) -> None:
         self._packed = packed
         self._model = model
@@ -87,7 +87,7 @@ class GraphScorer:
         self._record = None
         self._passes.clear()
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        self._tell(f"Passes cannot be recorded as CUDA graphs and run as they are, with the same results: {reason}")
+        self._tell(reason)
 
     def _recorded(self, record: Record, micro: MicroBatch, *, adapter: bool, trains: bool) -> Replay | TrainedReplay:
         held = moved(micro)

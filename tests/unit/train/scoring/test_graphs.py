@@ -1,6 +1,7 @@
 """Everything about recorded passes but the recording: here work is done again as it stands. `test_gpu` records it."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,12 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from quickalign.core.errors import OptionError
 from quickalign.data.encode import EncodedPair
+from quickalign.train.scorers import run_without_graphs
 from quickalign.train.scoring import graphs
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.graphs import GraphScorer
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.reference import LiveReference
+from tests.support.loops import Recorder
+from tests.support.runs import dpo
 
 LENGTHS = ((7, 5, 9), (4, 8, 2), (11, 3, 3))
 
@@ -121,23 +126,32 @@ def test_only_the_last_pass_goes_backward(model: Any) -> None:
     scorer.logps(model, micro).sums.sum().backward()
 
 
+def fails(work: Callable[[], None]) -> Callable[[], Any]:
+    raise RuntimeError("operation not permitted\nwhile capturing")
+
+
 def test_where_nothing_can_be_recorded_passes_run_as_they_are_and_that_is_said_once(
     model: Any, toys: SimpleNamespace
 ) -> None:
-    def record(work: Callable[[], None]) -> Callable[[], Any]:
-        raise RuntimeError("operation not permitted\nwhile capturing")
-
-    said: list[str] = []
-    scorer = GraphScorer(packed(), model, record, said.append)
+    observer = Recorder()
+    scorer = GraphScorer(packed(), model, fails, partial(run_without_graphs, dpo(), observer))
     for seed in range(3):
         expected, expected_gradients = step(packed(), model, pairs(seed), toys)
         found, gradients = step(scorer, model, pairs(seed), toys)
         assert torch.equal(found, expected)
         for name, gradient in expected_gradients.items():
             assert torch.equal(gradients[name], gradient), name
-    (message,) = said
+    (message,) = observer.warnings
     assert "CUDA graphs" in message
     assert message.endswith("operation not permitted")
+
+
+def test_graphs_that_were_asked_for_and_cannot_be_recorded_are_an_error(model: Any) -> None:
+    scorer = GraphScorer(packed(), model, fails, partial(run_without_graphs, dpo(cuda_graphs="on"), Recorder()))
+    (micro,) = scorer.cut(pairs(0))
+    with pytest.raises(OptionError, match=r"cuda_graphs='on' is not possible: .*operation not permitted") as refused:
+        scorer.logps(model, micro)
+    assert "auto or off" in str(refused.value.remedy)
 
 
 def test_sizes_that_come_seldom_are_forgotten(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
