@@ -95,14 +95,13 @@ class _Swiglu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         gate, up = ctx.saved_tensors
-        if grad.is_cuda:
-            return *_gated_gradients(grad, gate, up), None
-        return torch.ops.aten.silu_backward(grad * up, gate), ctx.left.take(gate).mul_(grad), None
+        return *_gated_gradients(grad, gate, up, ctx.left.take()), None
 
 
 @one_kernel
-def _gated_gradients(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.ops.aten.silu_backward(grad * up, gate), F.silu(gate).mul_(grad)
+def _gated_gradients(grad: Tensor, gate: Tensor, up: Tensor, silu: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The gradients of gate and up; `silu` is silu(gate) where it is at hand, and is written into."""
+    return torch.ops.aten.silu_backward(grad * up, gate), (F.silu(gate) if silu is None else silu).mul_(grad)
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -101,10 +101,10 @@ class Leftover:
 
     silu: Tensor | None = None
 
-    def take(self, gate: Tensor) -> Tensor:
-        """silu(gate), for good: the caller may write into it."""
+    def take(self) -> Tensor | None:
+        """silu(gate) if it is there, for good: the caller may write into it."""
         silu, self.silu = self.silu, None
-        return F.silu(gate) if silu is None else silu
+        return silu
 
 
 @dataclass(slots=True)
