@@ -71,6 +71,7 @@ def make_plan(parameters: Hyperparameters, precision: str = "fp32") -> Plan:
         token_budget=0,
         gradient_checkpointing=False,
         cuda_graphs=False,
+        reordered_weights=False,
         reference="live",
         decisions=(),
         parts={},

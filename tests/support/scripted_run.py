@@ -105,6 +105,7 @@ def plan(available: int = 16_000_000_000) -> Plan:
         token_budget=512,
         gradient_checkpointing=False,
         cuda_graphs=False,
+        reordered_weights=False,
         reference="live",
         decisions=(Decision("packing", "on", "The model attends to everything, so prompts can be shared."),),
         parts=parts,

@@ -36,6 +36,7 @@ class Plan:
         token_budget: tokens per packed micro-batch; 0 for padded rows.
         gradient_checkpointing: whether activations are recomputed.
         cuda_graphs: whether packed passes are recorded as CUDA graphs.
+        reordered_weights: whether large frozen matrices lie as oneDNN multiplies them; changes no result.
         reference: live or cached; none where the objective needs no reference.
         decisions: the automatic choices among these, with their reasons.
         parts: predicted bytes at the peak by part; they sum to the predicted peak.
@@ -45,7 +46,6 @@ class Plan:
         disk_free_bytes: what is free where the output goes.
         suggestions: settings that would fit; empty where the plan does.
         seconds: time still needed; None until steps were measured.
-        reordered_weights: whether large frozen matrices lie as oneDNN multiplies them; changes no result.
     """
 
     device: str
@@ -63,6 +63,7 @@ class Plan:
     token_budget: int
     gradient_checkpointing: bool
     cuda_graphs: bool
+    reordered_weights: bool
     reference: ReferenceChoice
     decisions: tuple[Decision, ...]
     parts: dict[str, int]
@@ -71,7 +72,6 @@ class Plan:
     disk_bytes: int
     disk_free_bytes: int
     suggestions: tuple[Suggestion, ...] = ()
-    reordered_weights: bool = False
     seconds: float | None = None
 
     @property
@@ -126,6 +126,7 @@ def make_plan(
         token_budget=settled.token_budget,
         gradient_checkpointing=settled.checkpointing,
         cuda_graphs=settled.graphs,
+        reordered_weights=settled.reordered,
         reference=settled.reference,
         decisions=settled.decisions,
         parts=settled.parts,
@@ -134,7 +135,6 @@ def make_plan(
         disk_bytes=disk_bytes(spec, shape, settled),
         disk_free_bytes=free_bytes(spec.output),
         suggestions=() if fits else suggest(spec.model, parameters, situation),
-        reordered_weights=settled.reordered,
     )
 
 
