@@ -1,9 +1,12 @@
 """The loop on small models: step 0, equal trajectories however the batch is cut, saving and stopping."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 
+from quickalign.core.errors import RunError
 from quickalign.train.losses import LOSSES
 from quickalign.train.metrics import DisplacementAlarm
 from tests.support.loops import make_setup, train
@@ -54,3 +57,18 @@ def test_chosen_answers_fall_below_a_reference_only_where_there_is_one(tmp_path,
     monkeypatch.setattr(DisplacementAlarm, "update", lambda self, metrics: "less likely than under the reference")
     setup = make_setup(small_model(), random_pairs(8), dpo(loss_type=loss_type), tmp_path)
     assert bool(train(setup).warnings) is warned
+
+
+@pytest.mark.parametrize(("broken_steps", "skipped"), [(3, 3), (100, None)])
+def test_fp16_skips_steps_until_the_scale_is_right_and_stops_where_none_is(tmp_path, broken_steps, skipped):
+    setup = make_setup(small_model(), random_pairs(8), dpo(num_train_epochs=40), tmp_path)
+    setup = replace(setup, plan=replace(setup.plan, precision="fp16"))
+    passes = itertools.count()
+    first = next(iter(setup.policy.trainable.values()))
+    first.register_hook(lambda gradient: gradient * (math.inf if next(passes) < 8 * broken_steps else 1.0))
+    if skipped is None:
+        with pytest.raises(RunError, match="gradient is not a finite number"):
+            train(setup)
+    else:
+        warnings = train(setup).warnings
+        assert sum("was skipped" in warning for warning in warnings) == skipped

@@ -22,6 +22,8 @@ from quickalign.train.weights import Weights
 STEP_0_TOLERANCE = {"fp64": 1e-9, "fp32": 1e-4, "bf16": 2e-2, "fp16": 2e-2}
 # LLM.int8 rounds activations to 8 bits, which turns a difference in the last bit into one of a whole step.
 STEP_0_TOLERANCE_8BIT = 2e-2
+# A step that is skipped halves the loss scale, which begins at 65,536; below this it is not the scale that is at fault.
+LEAST_SCALE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,20 @@ class Stepper:
         return values
 
     def _update(self, values: list[float], learning_rate: float) -> bool:
-        """Apply the gradient; returns whether it was skipped because the loss scale was too high (fp16 only)."""
+        """Apply the gradient; returns whether it was skipped because the loss scale was too high (fp16 only).
+
+        Raises:
+            RunError: the loss or gradient is not finite, with fp16 at any scale.
+        """
         loss, grad_norm = values[SUMS.index("loss")], values[-2]
         set_learning_rate(self._optimizer, learning_rate)
         if self.scaler.is_enabled() and math.isfinite(loss):
             self.scaler.step(self._optimizer)
             self.scaler.update()
-            return not math.isfinite(grad_norm)
+            if math.isfinite(grad_norm):
+                return False
+            if self.scaler.get_scale() >= LEAST_SCALE:
+                return True
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             raise RunError(
                 f"The {'loss' if not math.isfinite(loss) else 'gradient'} is not a finite number any more.",
