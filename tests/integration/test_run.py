@@ -1,5 +1,6 @@
 """Whole runs on the embedded model, in this process."""
 
+import errno
 import itertools
 import json
 import shutil
@@ -7,7 +8,9 @@ import shutil
 import pytest
 
 from quickalign.core import paths
-from quickalign.core.errors import Interrupted, OptionError
+from quickalign.core.errors import FullDiskError, Interrupted, OptionError
+from quickalign.platform.jobs.outcome import is_failure
+from quickalign.train import checkpoint
 from quickalign.train.generate import load_for_generation
 from quickalign.train.run import plan, run
 from tests.support.specs import LN_2, make_spec, run_spec
@@ -114,6 +117,22 @@ def test_plan_leaves_nothing_behind(tmp_path):
     assert made.steps == 3
     assert made.fits
     assert not spec.output.exists()
+
+
+def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on(tmp_path, monkeypatch):
+    whole, _ = run_spec(make_spec(tmp_path, "whole", save_steps=1))
+    spec, save = make_spec(tmp_path, "run", save_steps=1), checkpoint.save
+
+    def full(*arguments, step, **named):
+        if step == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return save(*arguments, step=step, **named)
+
+    with monkeypatch.context() as disk, pytest.raises(FullDiskError, match=r"run is full\..*it goes on") as caught:
+        disk.setattr(checkpoint, "save", full)
+        run(spec)
+    assert not is_failure(caught.value.exit_code)  # a job is tried again
+    assert run_spec(spec)[0].adapter_sha256 == whole.adapter_sha256
 
 
 def test_evaluations_without_validation_data_are_refused(tmp_path):

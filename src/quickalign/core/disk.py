@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from quickalign.core.errors import StorageError
+from quickalign.core.errors import FullDiskError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -16,14 +16,14 @@ def explained(place: Path) -> Iterator[None]:
     """Turn the error of a full disk inside the block into one that says where, and what to do.
 
     Raises:
-        StorageError: the disk of `place` is full.
+        FullDiskError: the disk of `place` is full.
     """
     try:
         yield
     except Exception as error:
         if not _is_full(error):
             raise
-        raise StorageError(
+        raise FullDiskError(
             f"The disk of {place} is full.", "Free some space and run the same command again: it goes on."
         ) from error
 

@@ -47,6 +47,12 @@ class StorageError(QuickalignError):
     exit_code = 5
 
 
+class FullDiskError(StorageError):
+    """A disk filled up. A job that ends with this code, BSD's for an input or output error, is tried again later."""
+
+    exit_code = 74
+
+
 class CapacityError(QuickalignError):
     """The run cannot fit in the memory there is; the remedy lists settings that would fit."""
 

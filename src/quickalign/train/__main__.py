@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from quickalign.core import spec as specs
@@ -57,7 +58,8 @@ def _run(spec: RunSpec) -> int:
     try:
         run(spec, Several(lines, journal))
     except QuickalignError as error:
-        journal.failed(error)
+        with suppress(OSError):  # the disk may be full
+            journal.failed(error)
         raise
     return 0
 

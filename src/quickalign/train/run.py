@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from quickalign.core import atomic
+from quickalign.core import atomic, disk
 from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
 from quickalign.core.options import check_validation
@@ -65,14 +65,15 @@ def run(
 
     Raises:
         OptionError: options that cannot be honoured here; DataError: rows that cannot be used; ModelError: no such
-            model; CapacityError: it cannot fit; RunError: an invariant broke; Interrupted: stopped, and saved.
+            model; CapacityError: it cannot fit; RunError: an invariant broke; FullDiskError: the disk is full;
+            Interrupted: stopped, and saved.
     """
     processes = Processes()
     if not processes.is_main:
         return _run(spec, Silent(), processes, stop)
     spec.output.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(spec.output / ".lock").acquire(timeout=patience):
+        with disk.explained(spec.output), FileLock(spec.output / ".lock").acquire(timeout=patience):
             return _run(spec, observer or Silent(), processes, stop)
     except Timeout:
         raise OptionError(
