@@ -73,7 +73,9 @@ class Config(BaseModel):
         "set. Where it is not set: everything this user can, on a server that only this machine reaches; nothing else "
         "on any other.",
     )
-    trust_remote_code: bool = Field(default=False, description="Whether code inside model folders may be run.")
+    trust_remote_code: bool = Field(
+        default=False, description="Always false, true is refused: code that comes with a model is never run."
+    )
     mirror: dict[str, str] = Field(
         default=SAMPLE_MIRROR,
         description="URIs (with * and ?) and what is read in their place: another URI, a path, or assets:<file>.",
@@ -121,6 +123,8 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
+        if self.trust_remote_code:
+            raise ValueError("trust_remote_code cannot be true: code that comes with a model is never run; remove it")
         if self.executor == "local" and "ray" in self.model_fields_set:
             raise ValueError('[ray] is set, but nothing uses it: set executor = "ray", or remove it')
         if self.executor == "ray":

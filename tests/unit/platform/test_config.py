@@ -18,7 +18,13 @@ def test_the_file_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("prot = 1", "prot"), ("port = 99999", "port"), ("port = ", "cannot be read"), ("cpu_jobs = -1", "cpu_jobs")],
+    [
+        ("prot = 1", "prot"),
+        ("port = 99999", "port"),
+        ("port = ", "cannot be read"),
+        ("cpu_jobs = -1", "cpu_jobs"),
+        ("trust_remote_code = true", "trust_remote_code cannot be true"),
+    ],
 )
 def test_mistakes_are_named(tmp_path, text, said):
     (tmp_path / "config.toml").write_text(text)
