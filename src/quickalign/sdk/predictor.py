@@ -14,11 +14,11 @@ from quickalign.sdk import service_wait
 from quickalign.sdk.serializers import JsonSerializer, SerializerBase
 from quickalign.sdk.service_calls import service_address
 from quickalign.sdk.service_http import RawResponse, Timeout, route_of, send, with_model
-from quickalign.sdk.service_request import changed_spec
+from quickalign.sdk.service_request import service_change
 from quickalign.sdk.session import Session, get_default_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from openai import OpenAI
 
@@ -182,19 +182,23 @@ class Predictor:
         if wait:
             self._wait(service_wait.has_replicas(replicas))
 
-    def update(self, wait: bool = True, **changes: Any) -> None:
+    def update(self, wait: bool = True, *, labels: Mapping[str, str] | None = None, **changes: Any) -> None:
         """Serve something else under the same name, without a request that fails: the old one answers until the new
-        one has proved itself.
+        one has proved itself. Limits, `idle_stop_seconds` and labels change at once.
 
         Args:
             wait: whether to return only when it serves, or has failed its checks.
-            changes: fields of the revision's specification (`RevisionSpec`): `source`, `engine`, `weights`, ...
+            labels: up to 16 labels of your own, instead of those it has; None keeps them.
+            changes: `source`, such as `{"job": "job-...", "checkpoint": 7}`, and options of `deploy`; None
+                unsets one that need not be set.
 
         Raises:
+            OptionError: there is no such option, or nothing changes.
             QuickalignError: the new revision failed; the old one goes on serving.
         """
-        spec = changed_spec(self.refresh()._service, changes)
-        self._change(self.session.services.update(self._service.id, ServiceUpdate(spec=spec)), wait=wait)
+        given = changes if labels is None else {**changes, "metadata": dict(labels)}
+        request = service_change(self.refresh()._service, given)
+        self._change(self.session.services.update(self._service.id, request), wait=wait and request.spec is not None)
 
     def rollback(self, wait: bool = True) -> None:
         """Go back to the revision before."""

@@ -60,38 +60,25 @@ def service_request(
     return checked(ServiceCreate, _given(values))
 
 
-def changed_spec(service: Service, changes: Mapping[str, Any]) -> RevisionSpec:
-    """What the wanted revision of `service` would be with these changes.
+def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdate:
+    """The request for a change of `service`: fields of the revision's specification, limits, and its own.
 
     Raises:
         OptionError: there is no such field, nothing changes, or a value that cannot be.
     """
-    known = list(RevisionSpec.model_fields)
+    known = [*RevisionSpec.model_fields, *_OF_LIMITS, *_OF_SERVICE, "metadata"]
     if unknown := sorted(set(changes) - set(known)):
         guess = nearest(unknown[0], known)
         remedy = f"Did you mean {guess!r}?" if guess else f"There are {', '.join(known)}."
-        raise OptionError(f"A revision has no field {unknown[0]!r}.", remedy)
+        raise OptionError(f"A service has no field {unknown[0]!r} that can be changed.", remedy)
     if not changes:
-        raise OptionError("The update changes nothing.", f"Give one of {', '.join(known)}.")
-    before = next(each.spec for each in service.revisions if each.number == service.target)
-    return checked(RevisionSpec, {**before.model_dump(), **changes})
-
-
-def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdate:
-    """The request for a change of `service`: fields of the revision's specification, limits, and its own; what is None
-    stays as it is.
-
-    Raises:
-        OptionError: nothing changes, or a value that cannot be.
-    """
-    given = _given(changes)
-    if not given:
         raise OptionError("The update changes nothing.", "Name a source, or an option to change.")
-    spec = {name: value for name, value in given.items() if name in RevisionSpec.model_fields}
-    limits = _part(given, _OF_LIMITS)
-    values = _part(given, ("idle_stop_seconds", "metadata"))
+    spec = {name: value for name, value in changes.items() if name in RevisionSpec.model_fields}
+    limits = {name: value for name, value in changes.items() if name in _OF_LIMITS}
+    values = {name: value for name, value in changes.items() if name not in spec and name not in limits}
     if spec:
-        values["spec"] = changed_spec(service, spec)
+        before = next(each.spec for each in service.revisions if each.number == service.target)
+        values["spec"] = checked(RevisionSpec, {**before.model_dump(), **spec})
     if limits:
         values["limits"] = checked(Limits, {**service.limits.model_dump(), **limits})
     return checked(ServiceUpdate, values)

@@ -180,10 +180,19 @@ def test_an_update_keeps_what_it_does_not_name_and_waits_for_the_new_revision(ap
     assert (sent["source"]["job"], sent["weights"], sent["system_prompt"]) == ("job-2", "int8", "Be kind.")
     predictor.rollback()
     assert predictor.record.revision == 4
-    with pytest.raises(OptionError, match=r"no field 'weight'\. Did you mean 'weights'"):
+    with pytest.raises(OptionError, match=r"no field 'weight' .* Did you mean 'weights'"):
         predictor.update(weight="int8")
     with pytest.raises(OptionError, match="changes nothing"):
         predictor.update()
+
+
+def test_an_update_changes_limits_and_labels_without_a_revision(api, remote):
+    api.services.add(service("first"))
+    predictor = Predictor("first", session=remote)
+    predictor.update(concurrency=2, idle_stop_seconds=None, labels={"team": "a"})
+    limits = {"requests_per_minute": None, "concurrency": 2}
+    assert api.services.asked == [{"limits": limits, "idle_stop_seconds": None, "metadata": {"team": "a"}}]
+    assert predictor.record.revision == 1
 
 
 def test_an_update_that_fails_its_checks_says_so_and_the_old_revision_stays(api, remote):

@@ -161,7 +161,8 @@ def update(
     if source is not None:
         found = {**resolve_source(session, source, adapter), "checkpoint": checkpoint, "model_revision": model_revision}
         changes["source"] = {key: value for key, value in found.items() if value is not None}
-    request = service_change(session.services.get(name), changes)
+    given = {key: value for key, value in changes.items() if value is not None}
+    request = service_change(session.services.get(name), given)
     _show_revision(
         session, session.services.update(name, request), waits=request.spec is not None and not detach, as_json=json
     )
