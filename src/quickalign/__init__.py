@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quickalign.sdk.deploy import AutoscalingConfig
     from quickalign.sdk.model_recipe import ModelRecipe, ModelRecipeType
     from quickalign.sdk.predictor import Predictor
     from quickalign.sdk.recipe import ModelTrainingRecipe
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoscalingConfig",
     "ModelRecipe",
     "ModelRecipeType",
     "ModelTrainingRecipe",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AutoscalingConfig": "deploy",
     "ModelRecipe": "model_recipe",
     "ModelRecipeType": "model_recipe",
     "ModelTrainingRecipe": "recipe",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Required, TypedDict
 
+from quickalign.core.errors import OptionError
 from quickalign.sdk import cloud
 from quickalign.sdk.predictor import Predictor
 from quickalign.sdk.serializers import SerializerBase
@@ -25,6 +26,19 @@ REFUSED: dict[str, str] = {
 """Arguments of PAI's `deploy` that cannot be honoured, and why."""
 
 
+class AutoscalingConfig(TypedDict, total=False):
+    """How many replicas a cluster keeps: as many as the open requests need, between two bounds.
+
+    `min` (1) replicas stay, 0 keeps none while nobody asks; `max` is the most. `ongoing_requests` (8) is how many open
+    requests one replica should have, `quiet_seconds` (300) how long there must be less to do before a replica goes.
+    """
+
+    min: int
+    max: Required[int]
+    ongoing_requests: int
+    quiet_seconds: float
+
+
 def deploy(
     session: Session,
     source: Mapping[str, Any],
@@ -34,6 +48,7 @@ def deploy(
     instance_count: int | None = None,
     resource_config: Any = None,
     options: Mapping[str, Any] | None = None,
+    autoscaling: AutoscalingConfig | None = None,
     wait: bool = True,
     labels: Mapping[str, str] | None = None,
     serializer: SerializerBase | None = None,
@@ -47,7 +62,12 @@ def deploy(
     """
     cloud.refuse(unsupported, REFUSED, "A deployment")
     gpus = cloud.gpus_of(instance_type, resource_config, None, spec_name="resource_config")
-    request = service_request(service_name, source, options or {}, replicas=instance_count, gpus=gpus, labels=labels)
+    chosen = dict(options or {})
+    if autoscaling is not None:
+        if chosen.get("autoscaling") is not None:
+            raise OptionError("autoscaling and options['autoscaling'] say the same.", "Give one of them.")
+        chosen["autoscaling"] = autoscaling
+    request = service_request(service_name, source, chosen, replicas=instance_count, gpus=gpus, labels=labels)
     made = session.services.create(request)
     predictor = Predictor(made.id, serializer=serializer, session=session)
     predictor.service_name = made.name

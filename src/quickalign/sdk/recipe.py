@@ -13,6 +13,7 @@ from quickalign.core.wire.jobs import Estimate, EstimateRequest, JobCreate, Trai
 from quickalign.sdk import cloud
 from quickalign.sdk.checks import checked
 from quickalign.sdk.definitions import HyperParameterDefinition, hyperparameter_definitions
+from quickalign.sdk.deploy import AutoscalingConfig
 from quickalign.sdk.inputs import resolve_input, resolve_model, resolve_output, submit
 from quickalign.sdk.methods import apply_method
 from quickalign.sdk.predictor import Predictor
@@ -201,6 +202,7 @@ class ModelTrainingRecipe:
         options: Mapping[str, Any] | None = None,
         wait: bool = True,
         *,
+        autoscaling: AutoscalingConfig | None = None,
         labels: Mapping[str, str] | None = None,
         serializer: SerializerBase | None = None,
         **unsupported: Any,
@@ -213,9 +215,9 @@ class ModelTrainingRecipe:
             instance_count: replicas.
             resource_config: the same as `{"gpu": N}`.
             options: `engine`, `precision`, `weights`, `system_prompt`, `context`, `max_concurrency`, `max_waiting`,
-                `share_base`, `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`;
-                `autoscaling` on a cluster.
+                `share_base`, `checkpoint`, `requests_per_minute`, `concurrency`, `idle_stop_seconds`.
             wait: whether to return only when it answers.
+            autoscaling: on a cluster: between how many replicas there are, as in `{"min": 0, "max": 4}`.
             labels: up to 16 labels of your own; those of the recipe when None.
             serializer: of the predictor.
             unsupported: arguments of PAI's `deploy` that cannot be honoured; each is refused with the reason.
@@ -231,6 +233,7 @@ class ModelTrainingRecipe:
             resource_config,
             options,
             wait,
+            autoscaling=autoscaling,
             labels=self.labels if labels is None else labels,
             serializer=serializer,
             **unsupported,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quickalign.core.errors import ModelError, NotFoundError, OptionError
 from quickalign.core.wire.system import ModelDetail
-from quickalign.sdk.deploy import deploy
+from quickalign.sdk.deploy import AutoscalingConfig, deploy
 from quickalign.sdk.service_request import name_from
 from quickalign.sdk.session import Session, get_default_session
 from quickalign.sdk.words import random_str
@@ -102,6 +102,7 @@ class RegisteredModel:
         wait: bool = True,
         serializer: SerializerBase | None = None,
         *,
+        autoscaling: AutoscalingConfig | None = None,
         labels: Mapping[str, str] | None = None,
         **unsupported: Any,
     ) -> Predictor:
@@ -109,7 +110,7 @@ class RegisteredModel:
 
         Args:
             service_name: made of the model's name when None.
-            instance_count, instance_type, resource_config, options, wait, serializer, labels: as there.
+            instance_count, instance_type, resource_config, options, wait, serializer, autoscaling, labels: as there.
             unsupported: arguments of PAI's `deploy` that cannot be honoured; each is refused with the reason.
 
         Raises:
@@ -124,6 +125,7 @@ class RegisteredModel:
             instance_count=instance_count,
             resource_config=resource_config,
             options=options,
+            autoscaling=autoscaling,
             wait=wait,
             labels=labels,
             serializer=serializer,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, LogChunk, Reason
 from quickalign.sdk.calls import job_address
-from quickalign.sdk.deploy import deploy
+from quickalign.sdk.deploy import AutoscalingConfig, deploy
 from quickalign.sdk.follow import follow
 from quickalign.sdk.problems import error_of_job
 from quickalign.sdk.session import Session, get_default_session
@@ -304,6 +304,7 @@ class TrainingJob:
         options: Mapping[str, Any] | None = None,
         wait: bool = True,
         *,
+        autoscaling: AutoscalingConfig | None = None,
         labels: Mapping[str, str] | None = None,
         serializer: SerializerBase | None = None,
         **unsupported: Any,
@@ -324,6 +325,7 @@ class TrainingJob:
             instance_count=instance_count,
             resource_config=resource_config,
             options=options,
+            autoscaling=autoscaling,
             wait=wait,
             labels=labels,
             serializer=serializer,

@@ -4,10 +4,10 @@ import pytest
 
 from quickalign.core.errors import ConflictError, ModelError, NotFoundError, OptionError
 from quickalign.core.wire.jobs import JobState
-from quickalign.core.wire.services import RevisionSpec, ServiceState, ServiceUpdate
+from quickalign.core.wire.services import Autoscaling, RevisionSpec, ServiceState, ServiceUpdate
 from quickalign.predictor import Predictor, ServiceStatus
 from quickalign.sdk import service_wait
-from quickalign.sdk.deploy import REFUSED
+from quickalign.sdk.deploy import REFUSED, AutoscalingConfig
 from quickalign.sdk.recipe import ModelTrainingRecipe
 from quickalign.sdk.registered_model import RegisteredModel
 from quickalign.sdk.service_request import OPTIONS, name_from, resolve_source
@@ -51,6 +51,23 @@ def test_a_recipe_s_job_becomes_a_service_and_the_way_there_is_told(api, trained
     told = capsys.readouterr().out
     for part in (predictor.console_uri, "starting: The weights are read.", "running"):
         assert part in told
+
+
+def test_autoscaling_is_an_argument_with_a_type(api, trained):
+    trained.deploy("a", autoscaling={"min": 0, "max": 2}, wait=False)
+    trained.latest_job.deploy("b", autoscaling={"max": 3}, wait=False)
+    RegisteredModel(MODEL, session=trained.session).deploy("c", autoscaling={"max": 4, "quiet_seconds": 9}, wait=False)
+    assert [each["spec"]["autoscaling"] for each in api.services.asked] == [
+        {"min": 0, "max": 2},
+        {"max": 3},
+        {"max": 4, "quiet_seconds": 9},
+    ]
+    assert AutoscalingConfig.__annotations__.keys() == Autoscaling.model_fields.keys()
+    with pytest.raises(OptionError, match=r"options\['autoscaling'\]"):
+        trained.deploy("d", options={"autoscaling": {"max": 2}}, autoscaling={"max": 3})
+    with pytest.raises(OptionError, match="min must not be above max"):
+        trained.deploy("d", autoscaling={"min": 3, "max": 1})
+    assert len(api.services.asked) == 3
 
 
 def test_every_argument_reaches_its_place(api, trained):
