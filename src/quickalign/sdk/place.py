@@ -38,29 +38,40 @@ def named(endpoint: str | None, token: str | None) -> Place | None:
     """The server named by the arguments, else by the environment; None where neither names one.
 
     Raises:
-        OptionError: the address is none, or a token comes without an address.
+        OptionError: the address or the token is none, or a token comes without an address.
+        AccessError: no token was given.
     """
-    address = endpoint or os.environ.get(ENDPOINT_VARIABLE) or None
-    if address is None:
+    address = (endpoint or os.environ.get(ENDPOINT_VARIABLE) or "").strip()
+    if not address:
         if token is not None:
             raise OptionError(
                 "A token was given and no endpoint: nothing says which server it is for.",
                 f"Give the endpoint too, or set {ENDPOINT_VARIABLE}.",
             )
         return None
-    secret = token or os.environ.get(TOKEN_VARIABLE) or None
-    if secret is None:
+    # a file that holds a token ends with a line's end, as a rule
+    secret = (token or os.environ.get(TOKEN_VARIABLE) or "").strip()
+    if not secret:
         raise AccessError(
             f"The server {address} needs a token and none was given.",
             f"Set {TOKEN_VARIABLE}; the server printed its token at its first start.",
+        )
+    if not (secret.isascii() and secret.isprintable()):
+        raise OptionError(
+            f"The token for {address} holds characters that no token has.",
+            "Copy it again; the file `token` in the server's home holds the one of its first start.",
         )
     return Place(_checked(address), secret)
 
 
 def _checked(address: str) -> str:
     """`address` without its closing slash."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(address)
+        is_one = bool(parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0))
+    except ValueError:
+        is_one = False
+    if not is_one or parts.query or parts.fragment:
         raise OptionError(
             f"{address!r} is not the address of a server.",
             "Write it as http://HOST:PORT or https://HOST, as `quickalign server status` shows it.",

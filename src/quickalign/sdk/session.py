@@ -1,5 +1,6 @@
 """A session: which server a program talks to. With nothing configured it is this user's own, started when needed."""
 
+import os
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +49,7 @@ class Session:
             server of the home folder.
         token: its token; by default `QUICKALIGN_TOKEN`, else that of the home folder.
         oss_bucket_name: a bucket into which results are copied where `outputs` names no other place.
-        home: the home folder; by default `QUICKALIGN_HOME`, else `~/.quickalign`.
+        home: the home folder of the server, instead of an endpoint; by default `QUICKALIGN_HOME`, else `~/.quickalign`.
         cloud: arguments of PAI's session that cannot be honoured; each is refused with the reason.
 
     Raises:
@@ -63,15 +64,20 @@ class Session:
         endpoint: str | None = None,
         token: str | None = None,
         oss_bucket_name: str | None = None,
-        home: Path | None = None,
+        home: str | os.PathLike[str] | None = None,
         **cloud: Any,
     ) -> None:
         _refuse(cloud)
+        if home is not None and (endpoint is not None or token is not None):
+            raise OptionError(
+                "home and endpoint exclude each other: each of them says which server is meant.",
+                "Give the home of a server of this machine, or the endpoint and token of any other.",
+            )
         self.region_id = region_id or DEFAULT_REGION
         self.workspace_id = str(workspace_id) if workspace_id is not None else None
         self.oss_bucket_name = oss_bucket_name
-        self.home = (home or paths.home()).absolute()
-        self._named = named(endpoint, token)
+        self.home = (Path(home).expanduser() if home is not None else paths.home()).absolute()
+        self._named = named(endpoint, token) if home is None else None
 
     @property
     def endpoint(self) -> str:
@@ -156,7 +162,7 @@ def setup_default_session(
     *,
     endpoint: str | None = None,
     token: str | None = None,
-    home: Path | None = None,
+    home: str | os.PathLike[str] | None = None,
     **cloud: Any,
 ) -> Session:
     """Make the default session anew; arguments as of `Session`, in PAI's order. What is left out stays as it was."""
@@ -168,9 +174,11 @@ def setup_default_session(
         region_id = region_id or before.region_id
         workspace_id = workspace_id if workspace_id is not None else before.workspace_id
         oss_bucket_name = oss_bucket_name or before.oss_bucket_name
-        home = home or before.home
-        if endpoint is None and before._named is not None:
-            endpoint, token = before._named.endpoint, token or before._named.token
+        if endpoint is None and home is None:
+            if before._named is not None:
+                endpoint, token = before._named.endpoint, token or before._named.token
+            elif token is None:
+                home = before.home
     made = Session(
         region_id,
         workspace_id,

@@ -86,6 +86,40 @@ def test_setting_up_keeps_what_is_left_out():
     assert second.endpoint == ENDPOINT
 
 
+def test_a_home_is_a_server_whatever_was_named_before(monkeypatch, tmp_path):
+    monkeypatch.setenv("QUICKALIGN_ENDPOINT", ENDPOINT)
+    monkeypatch.setenv("QUICKALIGN_TOKEN", TOKEN)
+    assert not get_default_session().is_own_server
+    chosen = setup_default_session(home=str(tmp_path))
+    assert (chosen.is_own_server, chosen.home) == (True, tmp_path)
+    kept = setup_default_session(region_id="cn-hangzhou")
+    assert (kept.is_own_server, kept.home) == (True, tmp_path)
+    assert setup_default_session(endpoint=ENDPOINT, token=TOKEN).endpoint == ENDPOINT
+    with pytest.raises(OptionError, match="home and endpoint exclude each other"):
+        Session(home=tmp_path, endpoint=ENDPOINT, token=TOKEN)
+
+
+def test_a_token_read_from_a_file_opens_the_server():
+    assert Session(endpoint=f"{ENDPOINT}\n", token=f"{TOKEN}\n").client.place == sessions.Place(ENDPOINT, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "token", "said"),
+    [
+        (ENDPOINT, "tökén", "holds characters that no token has"),
+        (ENDPOINT, "two\nlines", "holds characters that no token has"),
+        ("http://host:port", TOKEN, "not the address of a server"),
+        ("http://host:99999", TOKEN, "not the address of a server"),
+        ("http://[::1", TOKEN, "not the address of a server"),
+        ("127.0.0.1:8421", TOKEN, "not the address of a server"),
+    ],
+)
+def test_an_address_or_a_token_that_cannot_be_is_refused_before_it_is_used(endpoint, token, said):
+    with pytest.raises(OptionError, match=said) as refusal:
+        Session(endpoint=endpoint, token=token)
+    assert token not in str(refusal.value)
+
+
 @pytest.mark.parametrize("name", ["access_key_id", "access_key_secret", "security_token", "oss_endpoint", "network"])
 def test_what_cannot_be_honoured_is_refused_by_name(name):
     with pytest.raises(OptionError, match=f"argument {name} cannot be honoured"):
