@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quickalign.core.errors import OptionError
@@ -78,7 +78,7 @@ class ModelTrainingRecipe:
         data_format: str = "auto",
         safe_rlhf_preference: str = "better",
         bad_rows: str = "error",
-        sample_prompts: tuple[str, ...] = (),
+        sample_prompts: Sequence[str] = (),
         sample_tokens: int = 128,
         closing_rows: int = 16,
         strategy: str = "ddp",
@@ -111,7 +111,7 @@ class ModelTrainingRecipe:
             "data_format": data_format,
             "safe_rlhf_preference": safe_rlhf_preference,
             "bad_rows": bad_rows,
-            "sample_prompts": tuple(sample_prompts),
+            "sample_prompts": sample_prompts,
             "sample_tokens": sample_tokens,
             "closing_rows": closing_rows,
             "strategy": strategy,
@@ -255,7 +255,8 @@ class ModelTrainingRecipe:
         values: dict[str, Any] = {"name": name, "spec": self._spec(inputs), "metadata": labels}
         values |= {"priority": self.priority, "max_retries": self.max_retries, "output": output, "gpus": self.gpus}
         values["workers"] = self.workers
-        return checked(JobCreate, {key: value for key, value in values.items() if value is not None})
+        given = {key: value for key, value in values.items() if value is not None}
+        return checked(JobCreate, given, {"name": "job_name", "metadata": "labels"})
 
     def _spec(self, inputs: Mapping[str, Place] | None) -> TrainRequest:
         hyperparameters = apply_method(self.method, self.hyperparameters)

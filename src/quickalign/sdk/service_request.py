@@ -57,7 +57,7 @@ def service_request(
     limits = checked(Limits, _part(options, _OF_LIMITS))
     values = {"name": name, "spec": spec, "limits": limits, "replicas": replicas, "gpus": gpus}
     values |= {"metadata": dict(labels or {}), **_part(options, _OF_SERVICE)}
-    return checked(ServiceCreate, _given(values))
+    return checked(ServiceCreate, _given(values), {"metadata": "labels"})
 
 
 def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdate:
@@ -81,7 +81,7 @@ def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdat
         values["spec"] = checked(RevisionSpec, {**before.model_dump(), **spec})
     if limits:
         values["limits"] = checked(Limits, {**service.limits.model_dump(), **limits})
-    return checked(ServiceUpdate, values)
+    return checked(ServiceUpdate, values, {"metadata": "labels"})
 
 
 def resolve_source(session: Session, text: str, adapter: str | None = None) -> dict[str, Any]:

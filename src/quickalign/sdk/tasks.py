@@ -15,6 +15,7 @@ from quickalign.sdk.service_request import resolve_source
 from quickalign.sdk.session import Session
 
 MODELS = ("model", "base", "against")
+_CALLED = {"name": "job_name", "metadata": "labels"}
 
 
 def evaluation(session: Session, options: Mapping[str, Any], job: Mapping[str, Any]) -> EvaluationCreate:
@@ -24,7 +25,7 @@ def evaluation(session: Session, options: Mapping[str, Any], job: Mapping[str, A
         OptionError, StorageError: a value that cannot be, or data that is not there.
     """
     spec = checked(EvaluateRequest, _resolved(session, options))
-    return checked(EvaluationCreate, {"spec": spec, **_of_job(session, job)})
+    return checked(EvaluationCreate, {"spec": spec, **_of_job(session, job)}, _CALLED)
 
 
 def export(session: Session, options: Mapping[str, Any], job: Mapping[str, Any]) -> ExportCreate:
@@ -34,7 +35,7 @@ def export(session: Session, options: Mapping[str, Any], job: Mapping[str, Any])
         OptionError, StorageError: a value that cannot be, or data that is not there.
     """
     spec = checked(ExportRequest, _resolved(session, options))
-    return checked(ExportCreate, {"spec": spec, **_of_job(session, job)})
+    return checked(ExportCreate, {"spec": spec, **_of_job(session, job)}, _CALLED)
 
 
 def _resolved(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:

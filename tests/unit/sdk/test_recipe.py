@@ -138,6 +138,18 @@ def test_mistakes_are_named_before_anything_is_sent(api, remote, values, sentenc
     assert not api.requests
 
 
+def test_what_a_job_cannot_have_is_named_as_it_was_given(api, remote):
+    with pytest.raises(OptionError, match=r"labels\.run=3 is not possible: input should be a valid string"):
+        recipe(remote, labels={"run": 3}).train({"train": "file-1"}, wait=False)
+    with pytest.raises(OptionError, match=r"job_name='x+' is not possible"):
+        recipe(remote).train({"train": "file-1"}, wait=False, job_name="x" * 500)
+    with pytest.raises(OptionError, match="sample_prompts='Hello' is not possible"):  # and not five prompts of a letter
+        recipe(remote, sample_prompts="Hello").train({"train": "file-1"}, wait=False)
+    with pytest.raises(OptionError, match=r"data is missing\."):
+        ModelRecipe("job-1", recipe_type="evaluation", session=remote).run(wait=False)
+    assert not api.requests
+
+
 def test_workers_and_how_they_share_the_weights_are_sent(api, remote):
     recipe(remote, instance_count=4, instance_type="gpu", strategy="fsdp2").train({"train": "file-1"}, wait=False)
     sent = api.sent()
@@ -415,7 +427,8 @@ def test_a_recipe_of_any_type_is_a_job_of_that_kind(api, remote):
     [
         ({"recipe_type": "tuning"}, "recipe_type='tuning'"),
         ({"recipe_type": "evaluation", "source_dir": "x"}, "source_dir cannot be honoured"),
-        ({"recipe_type": "evaluation", "hyperparameters": {"row": 5}}, "row"),
+        ({"recipe_type": "evaluation", "hyperparameters": {"row": 5}}, r"no option 'row'\. Did you mean 'rows'"),
+        ({"recipe_type": "evaluation", "labels": {"run": 3}}, r"labels\.run=3 is not possible"),
     ],
 )
 def test_what_a_recipe_cannot_be_is_refused(remote, values, words):
