@@ -25,7 +25,7 @@ from quickalign.core.wire.jobs import (
     NewJob,
 )
 from quickalign.core.wire.system import ModelDetail, ModelSummary, SystemInfo
-from quickalign.sdk.client import PREFIX, Client, parsed
+from quickalign.sdk.client import Client, parsed
 
 _BLOCK = 1 << 20
 _UPLOAD = "application/octet-stream"
@@ -226,9 +226,9 @@ class Server:
         return self._client.post("/estimates", Estimate, request)
 
 
-def job_address(endpoint: str, job_id: str) -> str:
-    """Where a job is on its server."""
-    return endpoint + PREFIX + _job(job_id)
+def job_page(endpoint: str, job_id: str) -> str:
+    """Where people look at a job: its page in the console."""
+    return endpoint + "/console" + _job(job_id)
 
 
 def _job(job_id: str) -> str:

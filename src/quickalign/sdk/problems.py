@@ -57,9 +57,10 @@ def error_of_job(job_id: str, reason: Reason | None) -> QuickalignError:
     return _failure(f"Job {job_id}", reason, f"`quickalign jobs logs {job_id}` shows its log.")
 
 
-def error_of_service(name: str, reason: Reason | None) -> QuickalignError:
-    """The exception that a failed service, or a failed update of one, stands for."""
-    return _failure(f"Service {name}", reason, f"`quickalign services logs {name}` shows its log.")
+def error_of_service(name: str, reason: Reason | None, revision: int | None = None) -> QuickalignError:
+    """The exception that a failed service stands for, or a failed update of one to `revision`."""
+    what = f"Service {name}" if revision is None else f"Service {name} (revision {revision})"
+    return _failure(what, reason, f"`quickalign services logs {name}` shows its log.")
 
 
 def _failure(what: str, reason: Reason | None, remedy: str) -> QuickalignError:

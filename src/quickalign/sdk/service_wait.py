@@ -42,8 +42,10 @@ def answers(service: Service) -> bool:
     """
     _refuse_failure(service)
     if service.state in _LEAVING:
+        stops = service.state in (ServiceState.STOPPING, ServiceState.STOPPED)
         raise ConflictError(
-            f"Service {service.name} is {service.state.value}.", f"`quickalign services start {service.name}`."
+            f"Service {service.name} is {service.state.value}.",
+            f"`quickalign services start {service.name}`." if stops else "Make a new one.",
         )
     return service.state is ServiceState.RUNNING
 
@@ -58,7 +60,7 @@ def serves(revision: int) -> Condition:
     def holds(service: Service) -> bool:
         for each in service.revisions:
             if each.number == revision and each.state == "failed":
-                raise error_of_service(f"{service.name} (revision {revision})", each.reason or service.reason)
+                raise error_of_service(service.name, each.reason or service.reason, revision)
         return answers(service) and service.revision == revision
 
     return holds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, LogChunk, Reason
-from quickalign.sdk.calls import job_address
+from quickalign.sdk.calls import job_page
 from quickalign.sdk.deploy import AutoscalingConfig, deploy
 from quickalign.sdk.follow import follow
 from quickalign.sdk.problems import error_of_job
@@ -166,8 +166,8 @@ class TrainingJob:
 
     @property
     def console_uri(self) -> str:
-        """The job's address on its server."""
-        return job_address(self.session.endpoint, self.id)
+        """The job's page in the console of its server."""
+        return job_page(self.session.endpoint, self.id)
 
     def refresh(self) -> TrainingJob:
         """Ask the server how the job stands; returns itself."""
@@ -291,7 +291,9 @@ class TrainingJob:
         if not succeeded or found is None:
             raise ConflictError(
                 f"Job {self.id} is {self.state.value} and has no trained model.",
-                "Wait for it; `checkpoints()` lists what it has saved so far.",
+                "`checkpoints()` lists what it has saved; options={'checkpoint': STEP} of deploy takes one of them."
+                if self.state.is_final
+                else "Wait for it; `checkpoints()` lists what it has saved so far.",
             )
         return found
 

@@ -219,8 +219,9 @@ def test_an_update_that_fails_its_checks_says_so_and_the_old_revision_stays(api,
     api.services.add(service("first"))
     api.services.fails = True
     predictor = Predictor("first", session=remote)
-    with pytest.raises(ModelError, match=f"revision 2. failed: {BROKEN.message}"):
+    with pytest.raises(ModelError, match=f"revision 2. failed: {BROKEN.message}") as caught:
         predictor.update(weights="int8")
+    assert caught.value.remedy == "`quickalign services logs first` shows its log."
     assert predictor.refresh().record.revision == 1
     assert predictor.service_status == ServiceStatus.Running
 

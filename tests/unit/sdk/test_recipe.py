@@ -306,6 +306,7 @@ def test_waiting_shows_log_and_notices_and_returns_the_weights(api, remote, over
     assert "hi!\n" in out
     assert "● The sample set stands in." in out
     assert out.count("told by the log") == 1
+    assert f"{ENDPOINT}/console/jobs/{trained.id}\n" in out, "a page that a browser can open"
     assert out.rstrip().endswith("succeeded.")
     assert made.latest_job is trained
     assert trained.status == TrainingJobStatus.Succeed
@@ -331,8 +332,11 @@ def test_a_failure_is_raised_as_its_kind_with_its_whole_message(api, remote, ove
 
 def test_a_cancelled_job_ends_the_waiting_without_an_error(api, remote, over, capsys):
     over(JobState.CANCELLED)
-    assert recipe(remote).train({"train": "file-1"}).status == TrainingJobStatus.Terminated
+    made = recipe(remote)
+    assert made.train({"train": "file-1"}).status == TrainingJobStatus.Terminated
     assert "was cancelled" in capsys.readouterr().out
+    with pytest.raises(errors.ConflictError, match=r"is cancelled .* options=\{'checkpoint': STEP\} of deploy"):
+        made.deploy("first")
 
 
 def test_waiting_without_logs_looks_again_until_it_is_over(api, remote, monkeypatch):
