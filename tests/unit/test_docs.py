@@ -2,6 +2,7 @@
 lead somewhere, commands that exist."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,25 @@ def test_options_in_command_lines_exist(page: Path) -> None:
     for line in re.findall(r"^\s*(?:\$ )?quickalign (?:train|plan) .*$", text, re.MULTILINE):
         for option in re.findall(r"--([a-z0-9][a-z0-9-]*)", line):
             assert option in known, f"{names(page)} shows --{option}"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        r"(?<![\w.])\d+(?:\.\d+)*",
+        r"`[^`\n]+`",
+        r"\]\(((?!README)[^)\s]+)\)",
+        r"(?m)^(?:quickalign|make|pip|git) [^#\n]+",
+    ],
+    ids=["numbers", "code", "links", "commands"],
+)
+def test_both_readmes_say_the_same(part: str) -> None:
+    """As far as that shows without reading Chinese: the numbers, names, links and commands are the same ones."""
+    english, chinese = (
+        Counter(found.strip() for found in re.findall(part, (ROOT / name).read_text(encoding="utf-8")))
+        for name in ("README.md", "README.zh-CN.md")
+    )
+    assert english == chinese
 
 
 def test_every_setting_of_the_server_is_documented() -> None:
