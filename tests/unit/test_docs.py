@@ -147,6 +147,11 @@ def test_both_readmes_say_the_same(part: str) -> None:
     assert english == chinese
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda page: page.name)
+def test_a_decision_has_the_number_of_its_file(page: Path) -> None:
+    assert page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. ")
+
+
 def test_every_setting_of_the_server_is_documented() -> None:
     guide = (ROOT / "docs" / "user-guide" / "server.md").read_text(encoding="utf-8")
     for name, field in Config.model_fields.items():
