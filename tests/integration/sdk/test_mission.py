@@ -101,4 +101,5 @@ def test_the_notebook_s_code_runs_from_first_to_last(tmp_path):
     before, after = (re.search(rf"^{name}: (.+)$", told, re.MULTILINE) for name in ("before", "after"))
     assert before
     assert after
+    assert before[1] != after[1], "what it shows has changed"
     assert told.count("processes=(") == 2
