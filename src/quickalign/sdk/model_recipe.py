@@ -82,7 +82,7 @@ class ModelRecipe:
                 **others,
             )
             return
-        cloud.refuse(others)
+        cloud.refuse(others, what=f"A recipe of type {self.recipe_type}")
         model = model_uri or model_name
         if model is None:
             raise OptionError("A recipe needs a model.", "Give model_name, or model_uri for a folder.")

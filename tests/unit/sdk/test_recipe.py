@@ -430,6 +430,7 @@ def test_a_recipe_of_any_type_is_a_job_of_that_kind(api, remote):
     ("values", "words"),
     [
         ({"recipe_type": "tuning"}, "recipe_type='tuning'"),
+        ({"recipe_type": "evaluation", "model_provider": "pai"}, "type evaluation has no argument 'model_provider'"),
         ({"recipe_type": "evaluation", "source_dir": "x"}, "source_dir cannot be honoured"),
         ({"recipe_type": "evaluation", "hyperparameters": {"row": 5}}, r"no option 'row'\. Did you mean 'rows'"),
         ({"recipe_type": "evaluation", "labels": {"run": 3}}, r"labels\.run=3 is not possible"),
