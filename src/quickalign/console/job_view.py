@@ -13,7 +13,7 @@ from quickalign.core.wire.jobs import Job, JobState
 S = JobState
 _ACTIONS: dict[str, frozenset[JobState]] = {
     "pause": frozenset({S.QUEUED, S.STARTING, S.RUNNING, S.RESUMING}),
-    "resume": frozenset({S.PAUSED}),
+    "resume": frozenset({S.PAUSED, S.FAILED}),
     "cancel": frozenset({S.QUEUED, S.STARTING, S.RUNNING, S.PAUSING, S.PAUSED, S.RESUMING}),
     "delete": frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED}),
     "deploy": frozenset({S.SUCCEEDED}),

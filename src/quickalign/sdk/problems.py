@@ -54,7 +54,11 @@ def error_of(response: httpx.Response) -> QuickalignError:
 
 def error_of_job(job_id: str, reason: Reason | None) -> QuickalignError:
     """The exception that a failed job ends with: the kind by its exit code, and the whole message."""
-    return _failure(f"Job {job_id}", reason, f"`quickalign jobs logs {job_id}` shows its log.")
+    remedy = (
+        f"`quickalign jobs logs {job_id}` shows its log. When the cause is gone, `quickalign jobs resume {job_id}` "
+        "goes on from its last checkpoint."
+    )
+    return _failure(f"Job {job_id}", reason, remedy)
 
 
 def error_of_service(name: str, reason: Reason | None, revision: int | None = None) -> QuickalignError:

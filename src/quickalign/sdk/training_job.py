@@ -217,7 +217,7 @@ class TrainingJob:
         self._job = self.session.jobs.pause(self.id)
 
     def resume(self) -> None:
-        """Go on with a paused job."""
+        """Go on with a paused or failed job, from its last checkpoint."""
         self._job = self.session.jobs.resume(self.id)
 
     def delete(self) -> None:

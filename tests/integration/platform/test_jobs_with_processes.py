@@ -166,6 +166,10 @@ def test_results_that_cannot_be_copied_fail_the_job_and_stay_here(platform, data
     job = drive_to(platform, job, S.FAILED)
     assert "cannot be copied" in job.reason.message
     assert weights(platform, job)
+    (tmp_path / "blocked").unlink()
+    platform.jobs.resume(job.id)
+    job = drive_to(platform, job, S.SUCCEEDED)
+    assert (tmp_path / "blocked" / "inside" / "result.json").exists()
 
 
 def test_a_deleted_job_leaves_nothing(platform, data):

@@ -141,6 +141,25 @@ def test_pause_resume_cancel(platform, world, data):
     assert platform.jobs.cancel(job.id).state is S.CANCELLED
 
 
+def test_a_failed_job_goes_on_when_the_cause_is_gone(platform, world, data):
+    job = platform.jobs.create(stub_job(data))
+    run = begin(platform, world, job)
+    world.end(run, 5)  # as where the disk is full
+    platform.reconciler.tick()
+    failed = platform.jobs.get(job.id)
+    assert (failed.state, failed.finished_at is None) == (S.FAILED, False)
+    assert platform.jobs.resume(job.id).state is S.RESUMING
+    assert platform.jobs.get(job.id).finished_at is None
+    with pytest.raises(ConflictError, match="is resuming"):
+        platform.jobs.delete(job.id)
+    platform.reconciler.tick()
+    run = begin(platform, world, job)
+    assert (run.attempt.number, platform.jobs.get(job.id).reason) == (2, None)
+    world.end(run, 5)
+    platform.reconciler.tick()
+    assert platform.jobs.get(job.id).state is S.FAILED
+
+
 def test_a_waiting_job_is_paused_and_cancelled_at_once(platform, data):
     job = platform.jobs.create(stub_job(data))
     assert platform.jobs.pause(job.id).state is S.PAUSED

@@ -25,8 +25,9 @@ def test_every_state_is_in_the_table_and_reachable():
     assert reachable(S.QUEUED) == set(S)
 
 
-def test_final_states_lead_nowhere_and_all_others_to_an_end():
-    assert {state for state in S if not MOVES[state]} == FINAL
+def test_final_states_lead_nowhere_but_from_a_failure_back_and_all_others_to_an_end():
+    assert {state for state in S if not MOVES[state]} == FINAL - {S.FAILED}
+    assert MOVES[S.FAILED] == {S.RESUMING}
     for state in set(S) - FINAL:
         assert reachable(state) & FINAL
         assert S.CANCELLED in reachable(state), "whatever runs can be cancelled"

@@ -112,7 +112,7 @@ def pause_job(platform: ThePlatform, job_id: JobId) -> Response:
 @router.post(
     "/jobs/{job_id}/resume",
     response_model=Job,
-    summary="Resume a paused job",
+    summary="Resume a paused or failed job",
     responses={**shown(examples.JOB), **guarded(404, 409)},
 )
 def resume_job(platform: ThePlatform, job_id: JobId) -> Response:

@@ -166,7 +166,7 @@ def pause(job: JobId, *, json: take.AsJson = False) -> None:
 
 @app.command(cls=HelpfulCommand)
 def resume(job: JobId, *, json: take.AsJson = False) -> None:
-    """Go on with a paused job, from the step where it stopped."""
+    """Go on with a paused or failed job, from its last checkpoint."""
     _show_change(connect().jobs.resume(job), as_json=json)
 
 

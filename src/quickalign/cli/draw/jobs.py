@@ -111,7 +111,7 @@ def _facts(job: Job, checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[str, R
     yield "resources", _resources(job)
     yield "times", _times(job)
     if job.attempt > 1:
-        yield "started", f"{job.attempt} times, at most {job.max_retries + 1}"
+        yield "started", f"{job.attempt} times"
     if checkpoints:
         yield "checkpoints", ", ".join(f"step {each.step:,}" for each in checkpoints)
     if job.metadata:

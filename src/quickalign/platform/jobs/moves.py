@@ -83,8 +83,8 @@ def move(
         row.device = None
         row.lease_token = None
         _end_attempt(session, row, before, now)
-    if to in FINAL:
-        row.finished_at = now
+    if to in FINAL or before in FINAL:
+        row.finished_at = now if to in FINAL else None
     for name, value in changes.items():
         setattr(row, name, value)
     sentence = message or (f"The job is {to}: {reason.message}" if reason else f"The job is {to}.")

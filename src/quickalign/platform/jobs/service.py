@@ -149,10 +149,10 @@ class Jobs:
         return self._change(job_id, _pause_target, (S.PAUSING, S.PAUSED), "paused")
 
     def resume(self, job_id: str) -> Job:
-        """Put a paused job back into the queue; it goes on from its last checkpoint.
+        """Put a paused or failed job back into the queue; it goes on from its last checkpoint.
 
         Raises:
-            NotFoundError; ConflictError: it is not paused.
+            NotFoundError; ConflictError: it is neither.
         """
         return self._change(job_id, _resume_target, (S.RESUMING,), "resumed")
 
@@ -181,8 +181,9 @@ class Jobs:
             self._delete(job_id)
 
     def _delete(self, job_id: str) -> None:
-        with self._database.read() as session:
-            row = _row(session, job_id)
+        aside = self._home.trash / f"{job_id}-{ids.new('x')}"
+        with self._database.write() as session:
+            row = moves.find(session, job_id)  # locked: nobody resumes it meanwhile
             self._usage.check_unused(session, job_id)
             references.check_unused(session, job_id)
             if not JobState(row.state).is_final:
@@ -190,12 +191,10 @@ class Jobs:
                     f"The job {job_id} is {row.state}.", "Cancel it first.", field="state", value=row.state
                 )
             digests = session.scalars(select(InputRow.sha256).where(InputRow.job == row.number, InputRow.blob)).all()
-        aside = self._home.trash / f"{job_id}-{ids.new('x')}"
-        folder = self._home.job(job_id)
-        if folder.exists():
-            folder.rename(aside)
-        reach("job.delete.moved")
-        with self._database.write() as session:
+            folder = self._home.job(job_id)
+            if folder.exists():
+                folder.rename(aside)
+            reach("job.delete.moved")
             session.execute(delete(KeyRow).where(KeyRow.made == job_id))
             for table in (EventRow, AttemptRow, InputRow):
                 session.execute(delete(table).where(table.job == row.number))
@@ -329,4 +328,4 @@ def _pause_target(state: JobState) -> tuple[JobState, Reason] | None:
 
 
 def _resume_target(state: JobState) -> tuple[JobState, Reason] | None:
-    return (S.RESUMING, _RESUMING) if state is S.PAUSED else None
+    return (S.RESUMING, _RESUMING) if state in (S.PAUSED, S.FAILED) else None

@@ -22,7 +22,8 @@ MOVES: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         S.RESUMING: frozenset({S.QUEUED, S.PAUSED, S.CANCELLED}),
         S.CANCELLING: frozenset({S.CANCELLED, S.SUCCEEDED}),
         S.SUCCEEDED: frozenset(),
-        S.FAILED: frozenset(),
+        # What made it fail may be gone: a full disk, an expired key, a broken driver. Its checkpoints are still there.
+        S.FAILED: frozenset({S.RESUMING}),
         S.CANCELLED: frozenset(),
     }
 )
