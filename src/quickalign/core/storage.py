@@ -129,6 +129,20 @@ def write_file(local: Path, uri: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def check_regular(path: Path, uri: str) -> None:
+    """Refuse what has to be read twice, or by another process, and is a device or a pipe: that may have no end, and no
+    content a second time.
+
+    Raises:
+        StorageError: it is one, or cannot be accessed.
+    """
+    with _local_errors(uri):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise StorageError(
+                f"{uri} is a device or a pipe, not a file.", "Write what comes from it to a file, and name that one."
+            )
+
+
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()

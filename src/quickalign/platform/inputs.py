@@ -17,6 +17,8 @@ FIELDS = ("train", "validation", "data")
 """Fields of requests of all kinds that name data."""
 
 _BLOCK = 1 << 20
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite puts behind the name of a database for the files beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,23 @@ class Inputs:
         local = storage.local_path(target)
         if local is None:
             return target, PurePosixPath(target).name, notice
-        return str(self.contained(field, local, text)), local.name, notice
+        resolved = self.contained(field, local, text)
+        storage.check_regular(resolved, text)
+        return str(resolved), local.name, notice
 
     def check_output(self, target: str) -> str:
         """`output` of a job, checked; an absolute path or a URI.
 
         Raises:
-            AccessError: the operator's settings do not allow it. OptionError: it cannot be written.
+            AccessError: the operator's settings do not allow it. OptionError, StorageError: it cannot be written.
         """
+        try:
+            return self._checked_output(target)
+        except QuickalignError as error:
+            error.field, error.value = "output", target
+            raise
+
+    def _checked_output(self, target: str) -> str:
         self._check_scheme("output", target)
         local = storage.local_path(target)
         if local is None:
@@ -115,8 +126,8 @@ class Inputs:
         """Refuse a model's folder that jobs may not read, or one that depends on where the server was started."""
         if "\0" in model:
             raise OptionError(f"{model!r} holds a NUL character.", "Check the name.", field="model", value=model)
-        if model.startswith(("/", "~", ".")):
-            self.contained("model", Path(model).expanduser(), model)
+        if model.startswith(("/", "~", ".")) and (folder := storage.local_path(model)) is not None:
+            self.contained("model", folder, model)
 
     def contained(self, field: str, path: Path, text: str) -> Path:
         """`path` with all links resolved, where it lies in a folder that jobs may use.
@@ -157,7 +168,8 @@ class Inputs:
         return any(root == resolved or root in resolved.parents for root in (*self._config.readable_roots, *inside))
 
     def _is_secret(self, resolved: Path) -> bool:
-        files = (self._home.root / "token", self._home.database, self._home.root / "config.toml")
+        names = ("token", "console.key", "config.toml", *(f"{self._home.database.name}{end}" for end in ("", *_BESIDE)))
+        files = (self._home.root / name for name in names)
         folders = (self._home.secrets, self._home.services)
         hidden = [secret.resolve() for secret in (*files, *folders)]
         return any(secret == resolved or secret in resolved.parents for secret in hidden)

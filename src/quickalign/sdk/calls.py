@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from quickalign.core import storage
 from quickalign.core.errors import StorageError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.files import RowPreview, StoredFile
@@ -136,8 +137,9 @@ class Files:
         """Send a local file, streamed; its SHA-256 goes along, so that what arrives is what was read.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: it cannot be read, or is a device or a pipe.
         """
+        storage.check_regular(path, str(path))
         try:
             size, digest = path.stat().st_size, _sha256(path)
         except OSError as error:

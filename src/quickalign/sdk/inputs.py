@@ -17,7 +17,7 @@ def resolve_input(session: Session, value: str | os.PathLike[str]) -> str:
     server is not this home's own.
 
     Raises:
-        StorageError: it is a local file that does not exist.
+        StorageError: it is a local file that does not exist, or a device or a pipe.
     """
     text = os.fspath(value)
     if text.startswith(FILE_PREFIX) and not Path(text).exists():
@@ -29,6 +29,7 @@ def resolve_input(session: Session, value: str | os.PathLike[str]) -> str:
         raise StorageError(
             f"{text} does not exist.", "Check the path; relative paths start at the current folder of this program."
         )
+    storage.check_regular(path, text)
     return str(path.resolve()) if session.is_own_server else session.files.upload(path).id
 
 

@@ -1,5 +1,6 @@
 """What a job may read: contained, allowed, frozen."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_models_and_outputs_are_contained_too(narrow, tmp_path):
 
 def test_secrets_of_the_home_are_never_read(platform):
     (platform.home.root / "token").write_text("secret")
-    for name in ("token", "quickalign.db", "config.toml"):
+    for name in ("token", "console.key", "quickalign.db", "quickalign.db-wal", "config.toml"):
         with pytest.raises(AccessError):
             platform.jobs.create(stub_job(platform.home.root / name))
     with pytest.raises(AccessError):
@@ -105,3 +106,29 @@ def test_the_missions_uri_stands_for_the_sample_set(platform):
     notice = next(event for event in platform.jobs.events(job.id).items if event.kind == "notice")
     assert "sample set" in notice.message
     assert Path(job.spec.train).name == "sampled_train.json"
+
+
+def test_devices_and_pipes_are_refused_before_anything_is_read(platform, tmp_path):
+    """A pipe would be waited for, and /dev/zero has no end."""
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", "/dev/zero", "/dev/null"):
+        with pytest.raises(StorageError, match="not a file") as caught:
+            platform.jobs.create(stub_job(path))
+        assert caught.value.field == "spec.train"
+
+
+def test_a_path_below_an_unknown_users_home_names_its_field(platform, data):
+    request = stub_job(data)
+    spec = request.spec.model_copy(update={"model": "~nobody-of-that-name/model"})
+    unknown = {"spec.model": {"spec": spec}, "output": {"output": "~nobody-of-that-name/out"}}
+    for field, change in unknown.items():
+        with pytest.raises(StorageError, match="does not exist") as caught:
+            platform.jobs.create(request.model_copy(update=change))
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize("target", ["", "ftp://x/y", "file://elsewhere/x"])
+def test_an_output_that_cannot_be_names_its_field(platform, data, target):
+    with pytest.raises(StorageError) as caught:
+        platform.jobs.create(stub_job(data, output=target))
+    assert caught.value.field == "output"

@@ -1,6 +1,7 @@
 """Recipes: options are checked before anything is sent, and what is sent is what was asked for."""
 
 import json
+import os
 from collections import deque
 
 import pytest
@@ -181,6 +182,14 @@ def test_inputs_and_outputs_that_there_are_not_are_named(api, remote, inputs, ou
 def test_a_missing_file_is_named(api, remote):
     with pytest.raises(errors.StorageError, match=r"none\.json does not exist"):
         recipe(remote).train({"train": "none.json"}, wait=False)
+
+
+def test_a_pipe_is_not_emptied_by_an_upload(api, remote, tmp_path):
+    os.mkfifo(tmp_path / "pairs.json")
+    for send in (lambda path: recipe(remote).train({"train": path}, wait=False), remote.files.upload):
+        with pytest.raises(errors.StorageError, match="not a file"):
+            send(tmp_path / "pairs.json")
+    assert not api.requests
 
 
 def test_a_model_of_the_cards_is_looked_up(api, remote):
