@@ -19,7 +19,11 @@ _MEANINGS = {
     408: ("request-timeout", "Nothing of the body arrived for 60 s.", "Send it again."),
     409: ("conflict", "The job is succeeded and cannot be paused.", "`quickalign jobs show` says how it stands."),
     413: ("too-large", "The body has more than the 4,194,304 bytes allowed here.", "Send less."),
-    416: ("", "The range lies outside of the file.", ""),
+    416: (
+        "range",
+        "The file has 9 bytes, and the range lies outside of it.",
+        "Correct the Range header, or leave it out.",
+    ),
     422: ("option", "There is no option 'beta'.", "It is called 'dpo_beta' here."),
     503: ("unavailable", "The database is busy.", "Try again."),
 }
@@ -37,8 +41,6 @@ def guarded(*statuses: int) -> Responses:
 
 def _refusal(status: int) -> dict[str, Any]:
     code, detail, remedy = _MEANINGS[status]
-    if status == 416:
-        return {"description": detail, "content": {"text/plain": {"schema": {"type": "string"}}}}
     example = problem(status, code, detail, remedy).model_dump(exclude_none=True)
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {"description": detail, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}

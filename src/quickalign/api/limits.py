@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quickalign.api.parts import Part
 from quickalign.api.problems import problem, respond
+from quickalign.core.errors import OptionError
 
 MAX_JSON_BYTES = 4 << 20
 IDLE_SECONDS = 60.0
@@ -125,3 +126,36 @@ class StrictRoute(APIRoute):
             return await handler(_StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+class NativeRoute(StrictRoute):
+    """Likewise, and a name in the query that the operation does not have is refused: a filter that is misspelt would
+    otherwise find everything."""
+
+    def get_route_handler(self) -> Any:
+        """See `APIRoute`."""
+        handler = super().get_route_handler()
+        known = tuple(field.alias for field in self.dependant.query_params)
+
+        async def strict(request: Request) -> Response:
+            check_query(request, known)
+            answer: Response = await handler(request)
+            return answer
+
+        return strict
+
+
+def check_query(request: Request, known: Sequence[str]) -> None:
+    """Refuse what is in the query and none of the `known` names.
+
+    Raises:
+        OptionError: names the first.
+    """
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise OptionError(
+                f"{request.url.path} has no {name[:100]!r} in its query.",
+                f"Use {', '.join(known)}." if known else "Leave it out.",
+                field=name[:100],
+                value=value,
+            )

@@ -41,10 +41,13 @@ _STATUS: dict[type[QuickalignError], int] = {
     errors.QualityError: 422,
     errors.Interrupted: 503,
 }
+_HTTP_CODES = {413: "too-large", 416: "range"}
 _HTTP_REMEDIES = {
     400: "Correct the request; the reference at /api/v1/openapi.json says what it must look like.",
     404: "The reference at /api/v1/openapi.json lists all paths.",
     405: "Use one of the methods that the Allow header names.",
+    413: "Send less.",
+    416: "Correct the Range header, or leave it out.",
 }
 
 
@@ -138,8 +141,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405 and request.method == "OPTIONS":
         return Response(status_code=204, headers=error.headers)
-    status = HTTPStatus(error.status_code)
-    code = status.phrase.lower().replace(" ", "-")
+    code = _HTTP_CODES.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = _http_detail(request, error)
     remedy = None if is_dialect(request.url.path) else _HTTP_REMEDIES.get(error.status_code)
     found = problem(error.status_code, code, detail, remedy)
@@ -166,13 +168,16 @@ def of_validation(found: Sequence[Any]) -> Problem:
     """The first of pydantic's errors as a problem document, with the number of the others."""
     first = found[0]
     inside = first["loc"][1:]
-    if len(inside) > 1 and inside[0] in get_args(Kind):  # pydantic names the alternative that was taken
+    if first["loc"][0] == "body" and inside and inside[0] in get_args(Kind):  # the alternative that pydantic took
         inside = inside[1:]
     where = ".".join(str(part) for part in inside) or str(first["loc"][0])
     others = f" {len(found) - 1} more like this." if len(found) > 1 else ""
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
         return problem(400, "bad-request", f"The body is no valid JSON: {reason}.", "Send one JSON object.")
+    if isinstance(first.get("input"), bytes):  # it was not even read as JSON
+        told = "Send the header `Content-Type: application/json`."
+        return problem(422, "option", "The body is not declared as JSON.", told, field="Content-Type")
     message = str(first["msg"]).rstrip(".")
     return problem(
         422,

@@ -20,7 +20,12 @@ def test_a_range_gets_a_part(client, file_id):
     part = client.get(address, headers={"Range": "bytes=2-9"})
     assert (part.status_code, part.content) == (206, CONTENT[2:10])
     assert client.get(address, headers={"Range": "bytes=-5"}).content == CONTENT[-5:]
-    assert client.get(address, headers={"Range": "bytes=999999-"}).status_code == 416
+    beyond = client.get(address, headers={"Range": "bytes=999999-"})
+    assert (beyond.status_code, beyond.headers["content-type"]) == (416, "application/problem+json")
+    assert (beyond.json()["type"], beyond.headers["content-range"]) == (
+        "urn:quickalign:problem:range",
+        f"bytes */{len(CONTENT)}",
+    )
     for nonsense in ("bytes=9-2x", "lines=1-2", "bytes", "bytes=5-2", "bytes=--", "bytes=a-b"):
         answer = client.get(address, headers={"Range": nonsense})
         assert answer.status_code == 200, nonsense

@@ -50,9 +50,40 @@ def test_an_escaped_backslash_before_u0000_is_fine(client):
 
 
 def test_a_body_that_is_no_json_object(client):
-    for body, kind in ((b"[]", "application/json"), (b"a=1", "application/x-www-form-urlencoded"), (b"{}", "text/x")):
+    for body, kind, field in (
+        (b"[]", "application/json", "body"),
+        (b"null", "application/json", "body"),
+        (b"a=1", "application/x-www-form-urlencoded", "Content-Type"),
+        (b"{}", "text/x", "Content-Type"),
+    ):
         answer = client.post("/api/v1/jobs", content=body, headers={"Content-Type": kind})
-        assert answer.status_code == 422
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_a_body_that_grows_too_large_is_told_like_one_that_is_announced(client):
+    for body in (b"x" * (5 << 20), (b"x" * (1 << 20) for _ in range(5))):
+        answer = client.post("/api/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:quickalign:problem:too-large")
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "name"),
+    [
+        ("GET", "/api/v1/jobs?status=running", "status"),
+        ("GET", "/api/v1/jobs?state[]=running", "state[]"),
+        ("POST", "/api/v1/files?filename=a.json&name=b", "name"),
+        ("GET", "/api/v1/system?x", "x"),
+    ],
+)
+def test_a_name_in_the_query_that_is_not_known_is_refused(client, method, address, name):
+    answer = client.request(method, address, content=b"[1]" if method == "POST" else None)
+    assert (answer.status_code, answer.json().get("field")) == (422, name)
+
+
+def test_a_filter_of_openais_jobs_that_is_not_known_is_refused(client):
+    answer = client.get("/v1/fine_tuning/jobs", params={"status": "running"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "status")
+    assert client.get("/v1/fine_tuning/jobs", params={"metadata[a]": "b", "limit": 1}).status_code == 200
 
 
 def test_deeply_nested_json(client):

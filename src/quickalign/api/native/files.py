@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from quickalign.api.access import TheMetrics, ThePlatform, TheSlow, reply
 from quickalign.api.documented import bytes_of, guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import examples
 from quickalign.api.native.downloads import Download
 from quickalign.core.errors import OptionError
@@ -18,7 +18,7 @@ from quickalign.core.spec import DataFormat
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.files import RowPreview, RowTextsPage, RowTokensPage, StoredFile
 
-router = APIRouter(tags=["files"], route_class=StrictRoute)
+router = APIRouter(tags=["files"], route_class=NativeRoute)
 
 FileId = Annotated[str, Path(max_length=100, examples=[examples.FILE_ID])]
 _BLOCK = 1 << 20

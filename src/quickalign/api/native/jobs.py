@@ -8,13 +8,13 @@ from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import examples
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import AnyJobCreate, Job, JobState, Kind
 
-router = APIRouter(tags=["jobs"], route_class=StrictRoute)
+router = APIRouter(tags=["jobs"], route_class=NativeRoute)
 
 JobId = Annotated[str, Path(max_length=100, examples=[examples.JOB_ID])]
 Label = Annotated[str, StringConstraints(max_length=1000)]

@@ -7,14 +7,14 @@ from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.oss.app import BUCKET
 from quickalign.api.pai.call import REGION, WORKSPACE
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.pai import AccessKeyCreate, AccessKeySecret, AccessKeyView
 from quickalign.platform.access_keys import AccessKey
 
-router = APIRouter(tags=["pai"], route_class=StrictRoute)
+router = APIRouter(tags=["pai"], route_class=NativeRoute)
 
 KEY_ID = "QAEXAMPLE234567"
 _VIEW = AccessKeyView(id=KEY_ID, name="laptop", created_at=1767225600.0)

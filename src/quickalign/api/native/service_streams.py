@@ -9,7 +9,7 @@ from starlette.responses import Response
 from quickalign.api import sse
 from quickalign.api.access import ThePlatform, TheStreams, reply
 from quickalign.api.documented import guarded, shown, stream_of
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import service_examples as examples
 from quickalign.api.native.services import ServiceName
 from quickalign.api.native.streams import After, LastEventId, Offset
@@ -19,7 +19,7 @@ from quickalign.core.wire.jobs import Event, LogChunk
 from quickalign.core.wire.services import ServiceState
 from quickalign.platform import Platform
 
-router = APIRouter(tags=["services"], route_class=StrictRoute)
+router = APIRouter(tags=["services"], route_class=NativeRoute)
 
 ReplicaId = Annotated[
     str | None, Query(max_length=100, description="Whose log; that of the oldest replica that answers by default.")

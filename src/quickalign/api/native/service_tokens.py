@@ -8,13 +8,13 @@ from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import service_examples as examples
 from quickalign.api.native.services import ServiceName
 from quickalign.core.wire.base import Name, Page, Wire
 from quickalign.core.wire.services import ServiceToken, ServiceTokenSecret
 
-router = APIRouter(tags=["services"], route_class=StrictRoute)
+router = APIRouter(tags=["services"], route_class=NativeRoute)
 
 TokenId = Annotated[str, Path(max_length=100, examples=[examples.TOKEN_ID])]
 

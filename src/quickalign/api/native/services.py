@@ -7,13 +7,13 @@ from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import service_examples as examples
 from quickalign.api.native.jobs import IdempotencyKey
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.services import Service, ServiceCreate, ServiceMetrics, ServiceState, ServiceUpdate
 
-router = APIRouter(tags=["services"], route_class=StrictRoute)
+router = APIRouter(tags=["services"], route_class=NativeRoute)
 
 ServiceName = Annotated[
     str, Path(max_length=100, description="A service's name or id.", examples=[examples.SERVICE_ID])

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from quickalign.api import sse
 from quickalign.api.access import ThePlatform, TheStreams, reply
 from quickalign.api.documented import bytes_of, guarded, shown, stream_of
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import examples
 from quickalign.api.native.downloads import Download
 from quickalign.api.native.jobs import JobId
@@ -20,7 +20,7 @@ from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Checkpoint, Event, LogChunk, MetricsPage
 from quickalign.platform import Platform
 
-router = APIRouter(tags=["jobs"], route_class=StrictRoute)
+router = APIRouter(tags=["jobs"], route_class=NativeRoute)
 
 MetricsKind = Literal["steps", "evaluations"]
 After = Annotated[int, Query(ge=0, le=2**31 - 1, description="Only events with a higher sequence.")]

@@ -7,12 +7,12 @@ from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, TheSlow, reply
 from quickalign.api.documented import guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import examples
 from quickalign.core.wire.jobs import Estimate, EstimateRequest
 from quickalign.core.wire.system import SystemInfo
 
-router = APIRouter(tags=["server"], route_class=StrictRoute)
+router = APIRouter(tags=["server"], route_class=NativeRoute)
 
 
 @router.post(

@@ -7,13 +7,13 @@ from starlette.responses import Response
 
 from quickalign.api.access import ThePlatform, reply
 from quickalign.api.documented import guarded, shown
-from quickalign.api.limits import StrictRoute
+from quickalign.api.limits import NativeRoute
 from quickalign.api.native import examples
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.files import StoredFile
 from quickalign.core.wire.votes import Vote, VoteCreate, VotesDataset
 
-router = APIRouter(tags=["votes"], route_class=StrictRoute)
+router = APIRouter(tags=["votes"], route_class=NativeRoute)
 
 
 @router.post(

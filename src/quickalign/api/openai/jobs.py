@@ -56,6 +56,10 @@ def _wanted_metadata(request: Request) -> dict[str, str]:
             )
         if found := _METADATA.fullmatch(name):
             wanted[found[1]] = value
+        elif name not in ("after", "limit"):
+            raise OptionError(
+                f"{name[:100]!r} is not supported by this server.", "Leave it out.", field=name[:100], value=value
+            )
     return wanted
 
 
