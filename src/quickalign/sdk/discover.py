@@ -97,7 +97,8 @@ def start(home: Path, arguments: Sequence[str] = ("--port", "0")) -> ServerFile:
     """
     home = home.absolute()
     try:
-        log_file(home).parent.mkdir(parents=True, exist_ok=True)
+        for folder in (home, log_file(home).parent):  # whoever makes the home: nobody else reads in it
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(home / "start.lock").acquire(timeout=_START_SECONDS):
             return find(home) or _launch(home, arguments)
     except Timeout:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -17,6 +18,16 @@ def test_the_migrations_make_exactly_the_tables(platform):
     with platform._database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_what_the_database_holds_is_for_its_owner_alone(tmp_path):
+    (tmp_path / "home").mkdir(mode=0o755)
+    opened = open_stub(tmp_path / "home")
+    try:
+        found = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "home").glob("quickalign.db*")}
+        assert found == dict.fromkeys(("quickalign.db", "quickalign.db-wal", "quickalign.db-shm"), 0o600)
+    finally:
+        opened.close()
 
 
 def test_two_servers_on_one_home(platform):

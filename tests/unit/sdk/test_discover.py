@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -95,6 +96,14 @@ def test_a_server_that_cannot_start_is_told_with_the_last_lines_it_said(home, tm
     with pytest.raises(UnavailableError, match=r"exit code 3[\s\S]*Port 8421 is taken") as caught:
         discover.start(home)
     assert "server.log" in (caught.value.remedy or "")
+
+
+def test_a_home_that_is_made_is_for_its_owner_alone(tmp_path, monkeypatch):
+    program(tmp_path, monkeypatch, "sys.exit(3)")
+    home = tmp_path / "above" / "home"
+    with pytest.raises(UnavailableError):
+        discover.start(home)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (home, home / "log")] == [0o700, 0o700]
 
 
 def test_a_large_log_is_set_aside_when_a_server_starts(home, tmp_path, monkeypatch):

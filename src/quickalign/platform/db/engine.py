@@ -147,6 +147,9 @@ def damaged(home: Home, said: str) -> StorageError:
 
 
 def _sqlite(home: Home) -> Engine:
+    with contextlib.suppress(OSError):  # SQLite says by itself what is wrong with it
+        # for its owner alone, as the files beside it will be: others may have made the home, readable for all
+        home.database.touch(mode=0o600)
     engine = create_engine(
         f"sqlite:///{home.database}", connect_args={"timeout": _BUSY_MILLISECONDS / 1000, "check_same_thread": False}
     )
