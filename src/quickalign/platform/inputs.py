@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from quickalign.core import paths, storage
-from quickalign.core.errors import AccessError, OptionError, QuickalignError, StorageError
+from quickalign.core.errors import AccessError, ModelError, OptionError, QuickalignError, StorageError
 from quickalign.core.wire.jobs import JobSpec
 from quickalign.platform.config import Config, asset_path
 from quickalign.platform.files.blobs import Blobs
@@ -123,11 +123,14 @@ class Inputs:
         return str(self.contained("output", local, target))
 
     def check_model(self, model: str) -> None:
-        """Refuse a model's folder that jobs may not read, or one that depends on where the server was started."""
+        """Refuse a model's folder that jobs may not read, one that depends on where the server was started, and, where
+        jobs run on this machine, one that is not there: the queue may be long."""
         if "\0" in model:
             raise OptionError(f"{model!r} holds a NUL character.", "Check the name.", field="model", value=model)
         if model.startswith(("/", "~", ".")) and (folder := storage.local_path(model)) is not None:
-            self.contained("model", folder, model)
+            found = self.contained("model", folder, model)
+            if self._config.executor == "local" and not found.is_dir():
+                raise ModelError(f"The model folder {model} does not exist.", "Check the path.", field="model")
 
     def contained(self, field: str, path: Path, text: str) -> Path:
         """`path` with all links resolved, where it lies in a folder that jobs may use.

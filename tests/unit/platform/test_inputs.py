@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quickalign.core import paths
-from quickalign.core.errors import AccessError, NotFoundError, OptionError, StorageError
+from quickalign.core.errors import AccessError, ModelError, NotFoundError, OptionError, StorageError
 from tests.support.platforms import FAST, open_stub, stub_job
 
 
@@ -125,6 +125,15 @@ def test_a_path_below_an_unknown_users_home_names_its_field(platform, data):
         with pytest.raises(StorageError, match="does not exist") as caught:
             platform.jobs.create(request.model_copy(update=change))
         assert caught.value.field == field
+
+
+def test_a_models_folder_that_is_not_there_is_told_before_the_job_waits(platform, data, tmp_path):
+    request = stub_job(data)
+    for model in (tmp_path / "no-model", data):
+        spec = request.spec.model_copy(update={"model": str(model)})
+        with pytest.raises(ModelError, match="does not exist") as caught:
+            platform.jobs.create(request.model_copy(update={"spec": spec}))
+        assert (caught.value.field, caught.value.value) == ("spec.model", str(model))
 
 
 @pytest.mark.parametrize("target", ["", "ftp://x/y", "file://elsewhere/x"])
