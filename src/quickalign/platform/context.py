@@ -201,6 +201,7 @@ class Platform:
         )
         try:
             platform._check_place()
+            platform.files.blobs.remove_stale(nothing_arrives=True)
             platform.files.sweep()
             platform._tidy()
             platform.services.endpoints.refresh()

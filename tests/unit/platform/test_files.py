@@ -163,3 +163,22 @@ def test_a_report_refuses_options_that_do_not_exist(platform):
     stored = upload(platform)
     with pytest.raises(OptionError, match="'seq_lenght'"):
         platform.files.report(stored.id, options={"seq_lenght": 3})
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_a_killed_server_was_taking_goes_when_the_next_one_opens(tmp_path, postgres, shared):
+    """Of several servers another one may still be taking it; then it goes when it is a day old."""
+    url = postgres.database() if shared else None
+    first = open_stub(tmp_path / "home", database_url=url)
+    first.files.begin("pairs.json").write(b"[" * 10_000_000)
+    first.close()
+    second = open_stub(tmp_path / "home", database_url=url)
+    try:
+        (left,) = list(second.home.uploads.iterdir()) or [None]
+        assert (left is not None) == shared
+        if left is not None:
+            os.utime(left, (0, 0))
+            second.files.blobs.remove_stale()
+            assert not left.exists()
+    finally:
+        second.close()

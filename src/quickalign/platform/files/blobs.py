@@ -187,9 +187,13 @@ class Blobs:
             if len(file.name) == 64:
                 yield file.name
 
-    def remove_stale(self) -> None:
-        """Delete what uploads left that were cut off by the end of a server."""
-        old = time.time() - _STALE_SECONDS
+    def remove_stale(self, *, nothing_arrives: bool = False) -> None:
+        """Delete what uploads left that were cut off by the end of a server.
+
+        `nothing_arrives` says that this server takes none yet: where it has no others beside it, all that is there is
+        left over then, and may be what filled the disk.
+        """
+        old = float("inf") if nothing_arrives and not self._is_shared else time.time() - _STALE_SECONDS
         for part in self.home.uploads.glob("part-*"):
             try:
                 if part.stat().st_mtime < old:

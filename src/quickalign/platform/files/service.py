@@ -232,7 +232,6 @@ class Files:
 
     def sweep(self) -> None:
         """Delete all contents that nothing refers to, such as those of a server that was killed between two steps."""
-        self.blobs.remove_stale()
         self.collect(*self.blobs.digests())
 
     def row(self, session: Session, file_id: str) -> FileRow:
