@@ -140,6 +140,20 @@ def test_only_postgresql_by_url(tmp_path, url):
         open_stub(tmp_path, database_url=url)
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("postgresql://ann:hidden@127.0.0.1:port/db", "port that is no number"),
+        ("postgresql://ann:hidden@127.0.0.1/db?connect_timeout=2&sslmod=disable", "option 'sslmod'"),
+    ],
+)
+def test_what_is_wrong_with_a_database_url_is_told_without_its_password(tmp_path, url, sentence):
+    pytest.importorskip("psycopg")
+    with pytest.raises(OptionError, match=sentence) as caught:
+        open_stub(tmp_path, database_url=url)
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_postgresql_server_that_is_not_there(tmp_path):
     pytest.importorskip("psycopg")
     with pytest.raises(UnavailableError, match="does not answer"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
@@ -182,11 +182,31 @@ def _postgresql(url: str) -> Engine:
                 f"A database of the kind {parsed.get_backend_name()!r} cannot be used.",
                 "Give a PostgreSQL URL such as postgresql://user@host/quickalign, or none for SQLite in the home.",
             )
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10, max_overflow=40
         )
+        _check_options(parsed)
+        return engine
+    except ValueError:  # all that SQLAlchemy makes a number of
+        raise OptionError(
+            "The database URL has a port that is no number.", "Write postgresql://user@host/name."
+        ) from None
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise OptionError(f"The database URL cannot be used: {error}.", "Write postgresql://user@host/name.") from None
+
+
+def _check_options(url: URL) -> None:
+    """Refuse options behind the URL's question mark that PostgreSQL's driver does not have."""
+    from psycopg import ProgrammingError  # noqa: PLC0415 - only who has PostgreSQL has it
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+
+    for name in url.query:
+        try:
+            make_conninfo("", **{name: "1"})
+        except ProgrammingError:
+            raise OptionError(
+                f"The database URL has an option {name!r}, which PostgreSQL does not know.", "Leave it out."
+            ) from None
 
 
 def _check_whole(connection: Connection, home: Home) -> None:
