@@ -209,6 +209,12 @@ def test_jobs_are_listed_and_shown_at_eighty_columns(cli, api, monkeypatch):
     assert json.loads(cli("jobs", "show", job(3).id, "--json")[1])["queue_position"] == 1
 
 
+def test_why_a_job_failed_is_shown_whole_where_nobody_watches(cli, api):
+    why = f"Its results cannot be copied to /data/{'x' * 150}: no space left on device."
+    api.add(job(1, JobState.FAILED, reason=Reason(code="failed", message=why, exit_code=5)))
+    assert f"✗ {why}\n" in cli("jobs", "show", job(1).id)[1]
+
+
 def test_no_jobs_unknown_states_and_unknown_jobs_are_sentences(cli, api):
     assert "There are no jobs yet" in cli("jobs", "list")[1]
     assert "No job matches." in cli("jobs", "list", "--search", "x")[1]

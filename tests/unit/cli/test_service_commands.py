@@ -8,6 +8,7 @@ from collections import deque
 import httpx
 import pytest
 
+from quickalign.core.wire.jobs import Reason
 from quickalign.core.wire.services import ServiceState
 from quickalign.sdk import discover, service_wait
 from quickalign.sdk import session as sessions
@@ -148,6 +149,12 @@ def test_list_and_show(cli, api):
     code, _, err = cli("services", "show", "nobody")
     assert code == 8
     assert "There is no service nobody." in err
+
+
+def test_why_a_service_failed_is_shown_whole_where_nobody_watches(cli, api):
+    why = f"Its model cannot be read from /data/{'x' * 150}: no such file."
+    api.services.add(service("first", ServiceState.FAILED, reason=Reason(code="failed", message=why)))
+    assert f"✗ {why}\n" in cli("services", "show", "first")[1]
 
 
 def test_stop_start_and_scale(cli, api):

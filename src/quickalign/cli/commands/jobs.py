@@ -77,7 +77,7 @@ def show(job: JobId, *, json: take.AsJson = False) -> None:
         return
     from quickalign.cli.draw.jobs import job_view
 
-    screen().print(job_view(found, session.jobs.checkpoints(job)))
+    screen().print(job_view(found, session.jobs.checkpoints(job)), crop=False)
 
 
 @app.command(cls=HelpfulCommand)

@@ -64,7 +64,7 @@ def show(name: serve.Name, *, json: take.AsJson = False) -> None:
         return
     from quickalign.cli.draw.services import service_view
 
-    screen().print(service_view(service, session.endpoint))
+    screen().print(service_view(service, session.endpoint), crop=False)
 
 
 @app.command(cls=HelpfulCommand)
