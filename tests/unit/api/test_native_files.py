@@ -32,6 +32,13 @@ def test_a_range_gets_a_part(client, file_id):
         assert answer.content == CONTENT
 
 
+def test_as_many_rows_are_shown_as_may_be_asked_for(client):
+    content = b"".join(b'{"prompt": "p%d", "chosen": "y", "rejected": "n"}\n' % number for number in range(1001))
+    file = client.post("/api/v1/files", params={"filename": "many.jsonl"}, content=content).json()["id"]
+    page = client.get(f"/api/v1/files/{file}/rows", params={"limit": 1000}).json()
+    assert (len(page["rows"]), page["next_offset"]) == (1000, 1000)
+
+
 def test_head_tells_the_length_without_a_body(client, file_id):
     answer = client.head(f"/api/v1/files/{file_id}/content")
     assert answer.status_code == 200

@@ -147,6 +147,9 @@ def test_rows_are_shown_in_pages(platform):
     assert (page.format, page.offset, page.next_offset) == ("prompt", 45, None)
     assert [row["prompt"] for row in page.rows] == ["p45", "p46", "p47", "p48", "p49"]
     assert platform.files.rows(stored.id, limit=3).next_offset == 3
+    beyond = 10_000_200  # who reads on page by page must not come back to where they were
+    for look in (platform.files.rows, platform.files.texts):
+        assert look(stored.id, offset=beyond).offset == beyond
 
 
 def test_rows_of_other_containers_and_of_nothing(platform):

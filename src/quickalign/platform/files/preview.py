@@ -12,8 +12,7 @@ from quickalign.data.formats.registry import FIRST_ROWS, recognise
 from quickalign.data.problem import RowProblem
 from quickalign.data.read import open_rows
 
-_MAX_ROWS = 200
-_MAX_OFFSET = 10_000_000
+_MAX_ROWS = 1000
 
 
 def preview(blob: Path, filename: str, *, offset: int, limit: int) -> RowPreview:
@@ -22,7 +21,7 @@ def preview(blob: Path, filename: str, *, offset: int, limit: int) -> RowPreview
     Raises:
         DataError: the file holds no rows that can be read.
     """
-    offset, limit = max(0, min(offset, _MAX_OFFSET)), max(1, min(limit, _MAX_ROWS))
+    offset, limit = max(0, offset), max(1, min(limit, _MAX_ROWS))
     with tempfile.TemporaryDirectory(prefix="quickalign-rows-") as folder:
         file = named(blob, filename, Path(folder))
         try:

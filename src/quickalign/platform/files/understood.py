@@ -17,7 +17,6 @@ from quickalign.platform.files.preview import named
 from quickalign.platform.programs.run import run_program
 
 MAX_ROWS = 100
-_MAX_OFFSET = 10_000_000
 
 
 def row_texts(blob: Path, filename: str, *, offset: int, limit: int) -> RowTextsPage:
@@ -26,7 +25,7 @@ def row_texts(blob: Path, filename: str, *, offset: int, limit: int) -> RowTexts
     Raises:
         DataError: the file cannot be read, or its format is not known.
     """
-    offset, limit = max(0, min(offset, _MAX_OFFSET)), max(1, min(limit, MAX_ROWS))
+    offset, limit = max(0, offset), max(1, min(limit, MAX_ROWS))
     with tempfile.TemporaryDirectory(prefix="quickalign-rows-") as folder:
         file = named(blob, filename, Path(folder))
         try:
