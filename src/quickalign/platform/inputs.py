@@ -10,6 +10,7 @@ from quickalign.core import paths, storage
 from quickalign.core.errors import AccessError, ModelError, OptionError, QuickalignError, StorageError
 from quickalign.core.wire.jobs import JobSpec
 from quickalign.platform.config import Config, asset_path
+from quickalign.platform.executors.results import check_place
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.home import Home
 
@@ -96,14 +97,17 @@ class Inputs:
         storage.check_regular(resolved, text)
         return str(resolved), local.name, notice
 
-    def check_output(self, target: str) -> str:
-        """`output` of a job, checked; an absolute path or a URI.
+    def check_output(self, target: str, *, writes_model: bool = False) -> str:
+        """`output` of a job, checked; an absolute path or a URI. `writes_model`: all weights are trained, no adapter.
 
         Raises:
             AccessError: the operator's settings do not allow it. OptionError, StorageError: it cannot be written.
         """
         try:
-            return self._checked_output(target)
+            found = self._checked_output(target)
+            if writes_model:
+                check_place(found)
+            return found
         except QuickalignError as error:
             error.field, error.value = "output", target
             raise

@@ -106,6 +106,11 @@ def made_up_name(request: NewJob, references: Sequence[Reference]) -> str:
     return f"{word} {model}"[:100]
 
 
+def writes_model(request: NewJob) -> bool:
+    """Whether a training job trains all weights, so that a model is among its results in place of an adapter."""
+    return isinstance(request, JobCreate) and options.parse(request.spec.hyperparameters).lora_dim == 0
+
+
 def results_of(request: NewJob, output: Path) -> Path:
     """The folder in a job's folder of results that is copied to where its maker wants it."""
     return output / EXPORTED if request.kind == "export" else output

@@ -84,7 +84,7 @@ class Maker:
     def _checked(self, request: NewJob) -> tuple[Reference, ...]:
         kinds.check(request, self._inputs, self._config)
         if request.output is not None:
-            self._inputs.check_output(request.output)
+            self._inputs.check_output(request.output, writes_model=kinds.writes_model(request))
         with self._database.read() as session:
             return find_references(session, request)
 
