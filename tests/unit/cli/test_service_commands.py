@@ -193,6 +193,7 @@ def test_an_update_that_fails_its_checks_is_told(cli, api):
     code, _, err = cli("services", "update", "first", "--weights", "int8")
     assert code == 4
     assert "(revision 2) failed: The greedy answers differ." in err
+    assert "`quickalign services logs first`" in err
 
 
 def test_nothing_is_deleted_where_a_name_is_wrong(cli, api):
