@@ -141,7 +141,8 @@ class Services:
         return Page(items=items, next=items[-1].id if len(rows) > count else None)
 
     def update(self, name: str, changes: ServiceUpdate) -> Service:
-        """Change a service. Another `spec` makes a revision, which takes over when it has proved itself.
+        """Change a service. Another `spec` makes a revision, which takes over when it has proved itself; so does the
+        same one where its folders hold other files by now.
 
         Raises:
             NotFoundError; as `create`; ConflictError: it is being deleted.
@@ -151,13 +152,14 @@ class Services:
                 row = _row(session, name)
                 target = revisions.get(session, row, row.target)
             _check_there(row)
-            fresh = changes.spec is not None and changes.spec != RevisionSpec.model_validate(target.spec)
-            if changes.spec is not None and fresh:
-                source, memory, shared = self._resolved(changes.spec, row.gpus)
-                in_common = shared.memory_bytes if shared else None
-            else:
-                source, memory, shared = None, target.memory_bytes, None
-                in_common = target.shared_bytes
+            source, memory, shared = None, target.memory_bytes, None
+            in_common = target.shared_bytes
+            if changes.spec is not None:
+                found, needed, common = self._resolved(changes.spec, row.gpus)
+                same_spec = changes.spec == RevisionSpec.model_validate(target.spec)
+                if not (same_spec and found.holds_as(Frozen.model_validate(target.source))):
+                    source, memory, shared = found, needed, common
+                    in_common = shared.memory_bytes if shared else None
             needs.check_room(memory, changes.replicas or row.wanted_replicas, row.gpus, self._devices, in_common)
             with self._database.write() as session:
                 row = moves.find(session, row.id)

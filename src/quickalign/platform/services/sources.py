@@ -54,6 +54,10 @@ class Frozen(BaseModel):
     names: tuple[str, ...] = ()
     files: tuple[FrozenFile, ...] = ()
 
+    def holds_as(self, other: "Frozen") -> bool:
+        """Whether the same files hold what they held in `other`."""
+        return {file.path: file.sha256 for file in self.files} == {file.path: file.sha256 for file in other.files}
+
     def verify(self, what: str) -> None:
         """Check that the folders hold what they held when the revision was made.
 

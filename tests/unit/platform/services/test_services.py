@@ -229,6 +229,16 @@ def test_an_update_to_the_same_makes_no_revision(stage):
     assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec())).target == 1
 
 
+def test_an_update_to_the_same_folder_takes_up_what_is_in_it_now(stage):
+    stage.running()
+    (stage.model / "model.safetensors").write_bytes(b"trained again")
+    updated = stage.services.update("tiny", ServiceUpdate(spec=stage.spec()))
+    assert (updated.state, updated.revision, updated.target) == (S.UPDATING, 1, 2)
+    (stage.model / "chat_template.jinja").write_text("{{ messages }}")
+    assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec())).target == 3, "a file more"
+    assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec())).target == 3
+
+
 def test_a_failed_update_keeps_the_old_revision_and_says_why(stage):
     stage.running()
     stage.services.update("tiny", ServiceUpdate(spec=stage.spec(context=32)))
