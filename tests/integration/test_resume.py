@@ -8,8 +8,8 @@ import pytest
 
 from quickalign.core.errors import Interrupted
 from quickalign.train import checkpoint as checkpoints
-from quickalign.train.checkpoint import weights_sha256
 from quickalign.train.loop import Loop
+from quickalign.train.manifest import weights_sha256
 from tests.support.loops import Recorder, make_setup
 from tests.support.runs import dpo, random_pairs, random_samples, small_model
 

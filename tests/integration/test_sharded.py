@@ -11,8 +11,9 @@ import pytest
 from safetensors.torch import load_file
 
 from quickalign.core.spec import RunSpec
-from quickalign.train.checkpoint import checkpoints, weights_sha256
+from quickalign.train.checkpoint import checkpoints
 from quickalign.train.finish import read_result
+from quickalign.train.manifest import weights_sha256
 from quickalign.train.metrics import read_evaluations, read_steps
 from tests.support.specs import make_spec, run_spec
 from tests.support.trl_runs import relative

@@ -21,7 +21,7 @@ from quickalign.evaluate.answers import Asked, Written
 from quickalign.evaluate.measure import Measured
 from quickalign.evaluate.subject import Subject, load_tokenizer, manifest_folder
 from quickalign.evaluate.texts import facts_of
-from quickalign.train.checkpoint import weights_sha256
+from quickalign.train.manifest import weights_sha256
 
 PROBES = ("Hello", "Could you please help me with something?", "请介绍一下你自己。")
 WORSE_THAN_BASE = 1.0
@@ -136,7 +136,8 @@ def _of_weights(subject: Subject) -> Iterator[Check]:
     if weights_sha256(folder) != manifest.weights_sha256:
         yield Check(name=name, passed=False, seen="The weights are not those that were trained: their SHA-256 differs.")
         return
-    changed = [file for file, wanted in manifest.files.items() if _sha256(folder / file) != wanted]
+    told = {**manifest.files, **manifest.beside}
+    changed = [file for file, wanted in told.items() if _sha256(folder / file) != wanted]
     seen = f"{changed[0]} is not as it was exported." if changed else "The SHA-256 is that of the manifest."
     yield Check(name=name, passed=not changed, seen=seen)
 

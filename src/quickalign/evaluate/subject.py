@@ -18,8 +18,8 @@ from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import model_fingerprint
 from quickalign.train import trained
 from quickalign.train.answer import adapter_off
-from quickalign.train.checkpoint import weights_sha256
 from quickalign.train.device import ComputePrecision, find_device, resolve_precision
+from quickalign.train.manifest import weights_sha256
 from quickalign.train.model import DTYPES, load_base
 from quickalign.train.prompts import PromptEncoder
 from quickalign.train.trained import Found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from quickalign.evaluate.subject import load_tokenizer
 from quickalign.export import card, record
 from quickalign.export.parity import Parity
 from quickalign.export.task import Task
 from quickalign.train import manifest as manifests
-from quickalign.train.checkpoint import weights_sha256
+from quickalign.train.manifest import weights_sha256
 
 
 def describe(task: Task, parity: Parity, folder: Path) -> None:
@@ -22,7 +23,8 @@ def describe(task: Task, parity: Parity, folder: Path) -> None:
     (folder / card.FILE).write_text(text, encoding="utf-8")
     record.write(task, parity, folder)
     files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
-    update = {"kind": "model", "precision": task.stored, "weights_sha256": weights_sha256(folder), "files": files}
+    update: dict[str, Any] = {"kind": "model", "precision": task.stored, "files": files, "beside": {}}
+    update["weights_sha256"] = weights_sha256(folder)
     manifests.write(folder, task.manifest.model_copy(update=update))
 
 

@@ -59,7 +59,7 @@ def prepare(spec: ExportSpec) -> Task:
     """Find what is exported and the rows that prove it.
 
     Raises:
-        ModelError: there is nothing that was trained here, or its base is not to be had.
+        ModelError: there is nothing that was trained here, it was changed since, or its base is not to be had.
         OptionError: there are no rows.
         DataError, StorageError: the rows that were named cannot be read.
     """
@@ -72,6 +72,7 @@ def prepare(spec: ExportSpec) -> Task:
         )
     if manifest.files:
         raise ModelError(f"{spec.model} is an export already.", "Name the run that it was made from.")
+    manifests.check_unchanged(found.adapter or found.weights, manifest)
     tokenizer = load_tokenizer(found.tokenizer)
     return Task(
         spec=spec,

@@ -1,7 +1,8 @@
 """Ready means proven: before a replica is ready it has shown that it serves what was trained.
 
 Four checks: the prompts and end tokens are those of training; the base's weights are those that the adapter was trained
-on; greedy answers are those of transformers' own `generate`; one answer comes through the endpoint, streamed.
+on, and what was trained is as it was saved; greedy answers are those of transformers' own `generate`; one answer comes
+through the endpoint, streamed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from quickalign.serve.chat import Prompts, load_tokenizer
 from quickalign.serve.checks import PROBE_TOKENS, PROBES, Check
 from quickalign.serve.engine import Engine, Generation, ReferenceAnswer, Sampling
 from quickalign.serve.source import Served
+from quickalign.train.manifest import Manifest
 
 _TIES = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.15}
 """How far, in nats, two tokens may lie apart and still change places because sums are taken in another order."""
@@ -53,13 +55,25 @@ def check_prompts(served: Served, prompts: Prompts, engine: Engine) -> Check:
 
 
 def check_base(served: Served) -> Check:
-    """Whether the base is the one that the adapter was trained on. A wrong one is refused before it is loaded."""
-    name = "base weights"
+    """Whether the base is the one that the adapter was trained on, and the trained files are as they were saved.
+
+    Others are refused before they are loaded.
+    """
+    name, kept = "base weights", _kept(served.manifest)
     if served.adapter is None:
-        return Check(name=name, passed=True, seen="There is no adapter.")
+        return Check(name=name, passed=True, seen=f"There is no adapter.{kept}")
     if not served.fingerprint_checked or served.manifest is None:
         return Check(name=name, passed=True, seen="The adapter was not trained here and names no fingerprint.")
-    return Check(name=name, passed=True, seen=f"The fingerprint is the training's: {served.manifest.base.fingerprint}.")
+    fingerprint = served.manifest.base.fingerprint
+    return Check(name=name, passed=True, seen=f"The fingerprint is the training's: {fingerprint}.{kept}")
+
+
+def _kept(manifest: Manifest | None) -> str:
+    """Which files were found to be as they were saved, when they were looked for."""
+    if manifest is None or not (manifest.weights_sha256 or manifest.files):
+        return ""
+    files = "Trained weights, tokenizer and template" if manifest.files or manifest.beside else "The trained weights"
+    return f" {files} are as they were saved."
 
 
 async def check_greedy(engine: Engine, ends: frozenset[int]) -> Check:

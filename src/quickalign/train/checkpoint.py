@@ -8,7 +8,6 @@ functions of the step and need no state.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from quickalign.core import atomic
 from quickalign.core.errors import RunError
 from quickalign.train import manifest as manifests
-from quickalign.train.manifest import Manifest
+from quickalign.train.manifest import WEIGHTS, Manifest, hash_of, weights_sha256
 from quickalign.train.model import Policy
 
 STATE_FILE = "state.json"
@@ -142,18 +141,9 @@ def export(
             policy.model.save_pretrained(temporary, state_dict=state)
         tokenizer.save_pretrained(temporary)
         digest = weights_sha256(temporary)
-        manifests.write(temporary, manifest.model_copy(update={"weights_sha256": digest}))
+        beside = {file.name: hash_of(file) for file in temporary.iterdir() if file.is_file() and file.suffix != WEIGHTS}
+        manifests.write(temporary, manifest.model_copy(update={"weights_sha256": digest, "beside": beside}))
     return digest
-
-
-def weights_sha256(folder: Path) -> str:
-    """SHA-256 over a folder's safetensors files, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _buffers(model: PreTrainedModel) -> dict[str, Tensor]:

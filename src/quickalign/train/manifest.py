@@ -6,6 +6,7 @@ exactly what was trained.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from quickalign.core.errors import ModelError
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
+from quickalign.hub.fingerprint import file_sha256
 
 FILE = "quickalign.json"
+WEIGHTS = ".safetensors"
+_NOT_USED = ".md"
+"""Of an exported folder's files, those that say nothing to who loads it."""
 
 
 class BaseReference(BaseModel):
@@ -50,6 +55,8 @@ class Manifest(BaseModel):
     weights_sha256: str = ""
     files: dict[str, str] = {}
     """SHA-256 of every other file of an exported folder by name; empty for a run's own folder."""
+    beside: dict[str, str] = {}
+    """SHA-256 of the files beside the weights in a run's own folder by name: configuration, tokenizer, template."""
 
     @property
     def quantization(self) -> Quantization:
@@ -70,6 +77,50 @@ def read(folder: Path) -> Manifest | None:
         return Manifest.model_validate_json(file.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}.", "Export the run again.") from None
+
+
+def check_unchanged(folder: Path, manifest: Manifest) -> None:
+    """Refuse a folder whose weights, configuration, tokenizer or template were changed since `manifest` was written.
+
+    Raises:
+        ModelError: it names the file.
+    """
+    told = {**manifest.files, **manifest.beside}
+    used = {name: sha256 for name, sha256 in told.items() if not name.endswith(_NOT_USED)}
+    changed = [name for name, sha256 in used.items() if hash_of(folder / name) != sha256]
+    if not manifest.files and manifest.weights_sha256 not in ("", _remembered(folder)):
+        changed.insert(0, f"*{WEIGHTS}")
+    if changed:
+        raise ModelError(
+            f"{folder / changed[0]} is not what was trained: its SHA-256 is not the one in {FILE}.",
+            f"Bring it back; or take {FILE} out of the folder, to use what is there as a model of unknown training.",
+        )
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over a folder's safetensors files, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob(f"*{WEIGHTS}")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_of(file: Path) -> str:
+    """SHA-256 (hex) of a file, which of weights is remembered; empty where there is none."""
+    if not file.is_file():
+        return ""
+    if file.suffix == WEIGHTS:
+        return file_sha256(file)
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _remembered(folder: Path) -> str:
+    """`weights_sha256`, read again only where it is of several files."""
+    files = list(folder.glob(f"*{WEIGHTS}"))
+    return file_sha256(files[0]) if len(files) == 1 else weights_sha256(folder)
 
 
 def write(folder: Path, manifest: Manifest) -> None:

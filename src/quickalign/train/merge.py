@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from quickalign.core import atomic, paths
 from quickalign.train import manifest
-from quickalign.train.checkpoint import weights_sha256
+from quickalign.train.manifest import weights_sha256
 from quickalign.train.model import load_base
 
 

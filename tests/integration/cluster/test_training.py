@@ -14,7 +14,7 @@ import pytest
 from quickalign.core.spec import RunSpec
 from quickalign.core.wire.jobs import JobCreate, JobState, TrainRequest
 from quickalign.platform.config import Config
-from quickalign.train.checkpoint import weights_sha256
+from quickalign.train.manifest import weights_sha256
 from quickalign.train.metrics import read_steps
 from scripts.make_random_model import make_random_model
 from tests.support.platforms import drive_to, open_stub

@@ -1,0 +1,117 @@
+"""What is served is what was trained: a folder that was changed since is refused before anything is loaded."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from quickalign.core.errors import ModelError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.export.spec import ExportSpec
+from quickalign.export.task import prepare
+from quickalign.hub.source import resolve
+from quickalign.serve.proof import check_base
+from quickalign.serve.source import find
+from quickalign.serve.spec import ServeSpec
+from quickalign.train import checkpoint
+from quickalign.train import manifest as manifests
+from quickalign.train.manifest import BaseReference, Manifest
+from quickalign.train.model import Policy
+from tests.support.chat import byte_tokenizer, chat_model, save_chat_model
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return save_chat_model(tmp_path / "base", chat_model())
+
+
+def save(folder: Path, base: Path, kind: str) -> Path:
+    """What a run leaves: an adapter, or a whole model."""
+    torch.manual_seed(1)
+    model: Any = chat_model()
+    if kind == "adapter":
+        model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    manifest = Manifest(
+        version="0",
+        kind=kind,
+        base=BaseReference(name="b", source=str(base), revision=None, fingerprint=resolve(str(base)).fingerprint),
+        method="LoRA",
+        training_strategy="dpo",
+        precision="fp32",
+        system_prompt="Be kind",
+        apply_chat_template=True,
+        seq_length=128,
+        data_fingerprint="",
+        hyperparameters=Hyperparameters(load_in_4bit=False).model_dump(),
+        step=1,
+    )
+    trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    policy = Policy(model=model, trainable=trainable, base_bytes=0, adapter=kind == "adapter", autocast=None)
+    checkpoint.export(policy, byte_tokenizer(), folder, manifest)
+    return folder
+
+
+def other_weights(folder: Path) -> str:
+    [file] = folder.glob("*.safetensors")
+    save_file({name: weight * 0 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+    return "*.safetensors"
+
+
+def other_text(name: str) -> Callable[[Path], str]:
+    def change(folder: Path) -> str:
+        (folder / name).write_text((folder / name).read_text() + "\n")
+        return name
+
+    return change
+
+
+CHANGES = [other_weights, *map(other_text, ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json"))]
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_what_training_left_is_served_and_said_to_be_as_it_was_saved(tmp_path: Path, base: Path, kind: str) -> None:
+    folder = save(tmp_path / kind, base, kind)
+    manifest = manifests.read(folder)
+    assert manifest is not None
+    files = [file for file in folder.iterdir() if file.name != manifests.FILE]
+    told = {**manifest.beside, **{file.name: manifest.weights_sha256 for file in folder.glob("*.safetensors")}}
+    assert told == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    (folder / "notes.txt").write_text("another file says nothing")
+    served = find(ServeSpec(model=str(folder)))
+    assert "Trained weights, tokenizer and template are as they were saved." in check_base(served).seen
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_what_was_changed_since_is_refused(
+    tmp_path: Path, base: Path, kind: str, change: Callable[[Path], str]
+) -> None:
+    folder = save(tmp_path / kind, base, kind)
+    changed = re.escape(str(folder / change(folder)))
+    for use in (
+        lambda: find(ServeSpec(model=str(folder))),
+        lambda: prepare(ExportSpec(model=str(folder), output=tmp_path / "exported")),
+        *([lambda: find(ServeSpec(model=str(base), adapter=folder))] if kind == "adapter" else []),
+    ):
+        with pytest.raises(ModelError, match=f"{changed} is not what was trained"):
+            use()
+    (folder / manifests.FILE).unlink()
+    if kind == "model":  # the way out that the error names
+        assert find(ServeSpec(model=str(folder))).manifest is None
+
+
+def test_a_run_of_before_is_held_to_what_it_wrote_down(tmp_path: Path, base: Path) -> None:
+    folder = save(tmp_path / "adapter", base, "adapter")
+    manifest = manifests.read(folder)
+    assert manifest is not None
+    manifests.write(folder, manifest.model_copy(update={"beside": {}}))
+    assert "The trained weights are as they were saved." in check_base(find(ServeSpec(model=str(folder)))).seen
+    other_weights(folder)
+    with pytest.raises(ModelError, match="is not what was trained"):
+        find(ServeSpec(model=str(folder)))
