@@ -109,6 +109,14 @@ def greedy(logits: list[float], taken: list[int], prompt: list[int] | None = Non
     return sampler.choose(torch.tensor(logits)).token
 
 
+@pytest.mark.parametrize("temperature", [1e-20, 1e-40, 5e-324])
+@pytest.mark.parametrize("top_p", [1.0, 0.5])
+def test_the_least_temperatures_take_the_likeliest_too(temperature: float, top_p: float) -> None:
+    logits = torch.tensor([3.0, -40.0, 25.0, 24.999, 0.0])
+    sampler = Sampler(Sampling(max_tokens=1, temperature=temperature, top_p=top_p, seed=1), (), 0)
+    assert {sampler.choose(logits).token for _ in range(20)} == {2}
+
+
 def test_penalties_and_bias() -> None:
     assert greedy([1.0, 0.5], [0], presence=0.4) == 0
     assert greedy([1.0, 0.5], [0], presence=0.6) == 1
