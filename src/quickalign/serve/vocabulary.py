@@ -18,6 +18,7 @@ class Vocabulary:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._added = {i: token.content for i, token in tokenizer.added_tokens_decoder.items()}
+        self._special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._byte_level = _uses_bytes(tokenizer)
 
     @lru_cache(maxsize=65_536)  # noqa: B019 - one vocabulary lives as long as its process
@@ -34,9 +35,9 @@ class Vocabulary:
             return bytes([int(byte[1], 16)])
         return name.replace("▁", " ").encode()
 
-    def text(self, token: int) -> str:
-        """`content` as text; broken bytes as U+FFFD."""
-        return self.content(token).decode("utf-8", "replace")
+    def is_special(self, token: int) -> bool:
+        """Whether `token` is a mark, which answers do not show."""
+        return token in self._special
 
 
 def _uses_bytes(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -206,6 +206,22 @@ def test_echo_with_the_prompts_log_probs(replica: RunningReplica) -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["Ünïcödé, 你好 🎉 한국어!", "<|im_start|>user\nHi"])
+@pytest.mark.parametrize("echo", [True, False])
+def test_offsets_are_where_tokens_stand_in_the_text(replica: RunningReplica, text: str, echo: bool) -> None:
+    ask = {"model": MODEL, "prompt": text, "max_tokens": 20, "echo": echo, "logprobs": 0, "temperature": 1.9, "seed": 7}
+    create: Any = replica.client().completions.create
+    whole = create(**ask).choices[0]
+    found = list(zip(whole.logprobs.tokens, whole.logprobs.text_offset, strict=True))
+    for token, at in found:
+        in_text = token.startswith("bytes:") or token.startswith("<|") or whole.text[at : at + len(token)] == token
+        assert in_text, (token, at, whole.text)
+    if echo and text.startswith("<|"):
+        assert [at for _, at in found[:2]] == [0, len("<|im_start|>")]
+    streamed = [chunk.choices[0].logprobs.text_offset for chunk in create(**ask, stream=True)]
+    assert [at for offsets in streamed for at in offsets] == [at for _, at in found]
+
+
 def test_models(replica: RunningReplica) -> None:
     client = replica.client()
     assert [model.id for model in client.models.list()] == [MODEL]

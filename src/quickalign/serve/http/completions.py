@@ -15,6 +15,7 @@ from quickalign.serve.engine import TokenScore
 from quickalign.serve.http.answers import Answers, Piece
 from quickalign.serve.http.body import CompletionBody
 from quickalign.serve.http.messages import read_prompts
+from quickalign.serve.http.offsets import Offsets
 from quickalign.serve.http.replica import Replica
 from quickalign.serve.http.respond import DONE, EventStream, event, while_connected
 from quickalign.serve.http.shapes import least, respond_json, usage
@@ -63,6 +64,7 @@ class _Maker:
         self._answers = answers
         self._each = body.n or 1
         self._shown = [0] * (len(prompts) * self._each)
+        self._offsets = [Offsets(replica.vocabulary) for _ in self._shown]
         self._head = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -129,40 +131,41 @@ class _Maker:
     def _logprobs(self, piece: Piece, echoed: str) -> dict[str, Any] | None:
         if self._body.logprobs is None:
             return None
-        columns = _Columns(self._replica, self._shown[piece.choice])
+        columns = _Columns(self._replica, self._offsets[piece.choice])
+        begins = self._shown[piece.choice] + len(echoed)
         if self._body.echo and self._shown[piece.choice] == 0:
-            columns.prompt(self._prompts[piece.choice // self._each], piece.prompt or ())
-            columns.offset = len(echoed)
+            columns.prompt(self._prompts[piece.choice // self._each], piece.prompt or (), echoed)
         # The end token comes last: whoever scores an echoed prompt counts on one token behind it (lm-eval does).
         for told in (*piece.tokens, *([piece.end] if piece.end else ())):
             if told.score is not None:
-                columns.add(told.score)
+                columns.add(told.score, piece.text, begins)
         return columns.shape
 
 
 class _Columns:
     """The log-probs of a completion: four lists of the same length."""
 
-    def __init__(self, replica: Replica, offset: int) -> None:
+    def __init__(self, replica: Replica, offsets: Offsets) -> None:
         self._vocabulary = replica.vocabulary
-        self.offset = offset
+        self._places = offsets
         self._tokens: list[str] = []
         self._logprobs: list[float | None] = []
         self._top: list[dict[str, float] | None] = []
         self._offsets: list[int] = []
 
-    def prompt(self, ids: Sequence[int], scores: Sequence[TokenScore]) -> None:
+    def prompt(self, ids: Sequence[int], scores: Sequence[TokenScore], text: str) -> None:
         """The prompt's tokens; the first has nothing in front of it that it could be scored by."""
-        self._append(ids[0], None, None)
+        self._append(ids[0], None, None, self._places.take(ids[0], text, 0))
         for score in scores:
-            self.add(score)
+            self.add(score, text, 0)
+        self._places.jump(len(text))
 
-    def add(self, score: TokenScore) -> None:
-        """A scored token. It is among the likeliest it is shown with, even where it is not one of them."""
+    def add(self, score: TokenScore, text: str, begins: int) -> None:
+        """A scored token of a text. It is among the likeliest it is shown with, even where it is not one of them."""
         top: dict[str, float] = {}
         for token, logprob in (*score.top, (score.token, score.logprob)):
             top.setdefault(self._name(token), least(logprob))
-        self._append(score.token, least(score.logprob), top)
+        self._append(score.token, least(score.logprob), top, self._places.take(score.token, text, begins))
 
     @property
     def shape(self) -> dict[str, Any]:
@@ -174,12 +177,11 @@ class _Columns:
             "text_offset": self._offsets,
         }
 
-    def _append(self, token: int, logprob: float | None, top: dict[str, float] | None) -> None:
+    def _append(self, token: int, logprob: float | None, top: dict[str, float] | None, offset: int) -> None:
         self._tokens.append(self._name(token))
         self._logprobs.append(logprob)
         self._top.append(top)
-        self._offsets.append(self.offset)
-        self.offset += len(self._vocabulary.text(token))
+        self._offsets.append(offset)
 
     def _name(self, token: int) -> str:
         """A token's text; one that is a part of a character is named by its bytes, as OpenAI names it."""

@@ -1,0 +1,54 @@
+"""Where in a text each of its tokens begins: a token may be a part of a character, and some have no text at all."""
+
+from __future__ import annotations
+
+import codecs
+
+from quickalign.serve.vocabulary import Vocabulary
+
+
+class Offsets:
+    """Follows a text's tokens, in characters.
+
+    Args:
+        vocabulary: the bytes of tokens.
+
+    Attributes:
+        at: where the next token begins, if it begins with a character of its own.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._begin = self.at = 0
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def jump(self, to: int) -> None:
+        """Another text begins at `to`."""
+        self._begin = self.at = to
+        self._characters.reset()
+
+    def take(self, token: int, text: str, begins: int) -> int:
+        """Where `token` begins: at its first character, also where it has only a part of that.
+
+        Args:
+            token: the next token.
+            text: the text that it stands in, as far as it is known.
+            begins: where `text` begins itself.
+        """
+        content = self._vocabulary.content(token)
+        if self._vocabulary.is_special(token):  # the text has it where it was asked in so many words
+            here, name = self.at, content.decode()
+            self.at += len(name) if text.startswith(name, here - begins) else 0
+            return here
+        if self._characters.getstate()[0] and not _continues(content):  # the character before was never finished
+            self.at += len(self._characters.decode(b"", final=True))
+        here, said = self.at, self._characters.decode(content)
+        if here == self._begin and said.startswith(" ") and not text.startswith(" ", here - begins):
+            said = said[1:]  # some tokenizers write a space before the first word, which is no part of the text
+        self.at += len(said)
+        return here
+
+
+def _continues(content: bytes) -> bool:
+    """Whether these bytes go on with a character, as UTF-8 writes them."""
+    return not content or content[0] & 0b1100_0000 == 0b1000_0000
