@@ -48,7 +48,8 @@ def check_prompts(served: Served, prompts: Prompts, engine: Engine) -> Check:
     ends = prompts.end_tokens(engine.info.end_tokens)
     if trained.end_id is not None and trained.end_id not in ends:
         return Check(name=name, passed=False, seen=f"{trained.end_id} ends answers in training and is no end here.")
-    system = "" if prompts.encoder.system_prompt == manifest.system_prompt else " The system prompt is another one."
+    trained_system = manifest.system_prompt if manifest.apply_chat_template else ""
+    system = "" if prompts.encoder.system_prompt == trained_system else " The system prompt is another one."
     return Check(
         name=name, passed=True, seen=f"{len(PROBES)} prompts are the same ids; {sorted(ends)} end answers.{system}"
     )

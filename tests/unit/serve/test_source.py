@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.export.spec import ExportSpec
 from quickalign.export.task import prepare
 from quickalign.hub.source import resolve
-from quickalign.serve.proof import check_base
+from quickalign.serve.chat import make_prompts
+from quickalign.serve.proof import check_base, check_prompts
 from quickalign.serve.source import find
 from quickalign.serve.spec import ServeSpec
 from quickalign.train import checkpoint
@@ -31,7 +33,7 @@ def base(tmp_path: Path) -> Path:
     return save_chat_model(tmp_path / "base", chat_model())
 
 
-def save(folder: Path, base: Path, kind: str) -> Path:
+def save(folder: Path, base: Path, kind: str, *, chat: bool = True) -> Path:
     """What a run leaves: an adapter, or a whole model."""
     torch.manual_seed(1)
     model: Any = chat_model()
@@ -45,7 +47,7 @@ def save(folder: Path, base: Path, kind: str) -> Path:
         training_strategy="dpo",
         precision="fp32",
         system_prompt="Be kind",
-        apply_chat_template=True,
+        apply_chat_template=chat,
         seq_length=128,
         data_fingerprint="",
         hyperparameters=Hyperparameters(load_in_4bit=False).model_dump(),
@@ -115,3 +117,16 @@ def test_a_run_of_before_is_held_to_what_it_wrote_down(tmp_path: Path, base: Pat
     other_weights(folder)
     with pytest.raises(ModelError, match="is not what was trained"):
         find(ServeSpec(model=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("chat", "given", "told"), [(True, None, False), (True, "Be brief", True), (False, None, False)]
+)
+def test_another_system_prompt_is_told_where_there_is_one(
+    tmp_path: Path, base: Path, chat: bool, given: str | None, told: bool
+) -> None:
+    served = find(ServeSpec(model=str(save(tmp_path / "adapter", base, "adapter", chat=chat))))
+    engine: Any = SimpleNamespace(info=SimpleNamespace(end_tokens=()))
+    check = check_prompts(served, make_prompts(served, given), engine)
+    assert check.passed
+    assert ("The system prompt is another one." in check.seen) is told
