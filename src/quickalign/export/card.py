@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def write_card(
         loader=PackageLoader("quickalign.export"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"bytes": formats.size, "percent": formats.percent, "number": formats.number}
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)  # in Python it says the same
     front = {
         "license": license_name,
         "base_model": manifest.base.name,

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -89,6 +90,17 @@ def test_the_card_says_what_the_run_recorded(run_folder: Path, exported: Path) -
         "nats per token",
     ):
         assert said in card
+
+
+def test_the_cards_program_asks_as_in_training(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = (exported / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(exported.parent)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert names["inputs"]["input_ids"][0].tolist() == prompt_of(names["tokenizer"], "Hello")
+    assert capsys.readouterr().out.strip()
 
 
 def test_a_second_call_finds_the_export(run_folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
