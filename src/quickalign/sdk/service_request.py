@@ -78,7 +78,9 @@ def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdat
     values = {name: value for name, value in changes.items() if name not in spec and name not in limits}
     if spec:
         before = next(each.spec for each in service.revisions if each.number == service.target)
-        values["spec"] = checked(RevisionSpec, {**before.model_dump(), **spec})
+        source = spec.get("source")
+        named = {"source": checked(Source, source)} if isinstance(source, Mapping) else {}
+        values["spec"] = checked(RevisionSpec, {**before.model_dump(), **spec, **named})
     if limits:
         values["limits"] = checked(Limits, {**service.limits.model_dump(), **limits})
     return checked(ServiceUpdate, values, {"metadata": "labels"})

@@ -185,6 +185,12 @@ def test_update_names_what_changes_and_waits_for_it(cli, api, run_folder):
     assert code == 2
     assert "The update changes nothing." in err
     assert cli("services", "update", "first", "--checkpoint", "2")[0] == 2
+    for flags, told in (
+        (("qwen2-tiny-instruct", "--checkpoint", "2"), "✗ A checkpoint needs the job that it belongs to."),
+        (("--min-replicas", "3", "--max-replicas", "2"), "is not possible: min is 3 and max is 2;"),
+    ):
+        code, _, err = cli("services", "update", "first", *flags)
+        assert (code, told in err) == (2, True), err
 
 
 def test_an_update_that_fails_its_checks_is_told(cli, api):
