@@ -16,6 +16,7 @@ from babel.messages.pofile import read_po, write_po
 from quickalign.console.language import LANGUAGES
 from quickalign.console.options_form import GROUPS
 from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.wire.services import Autoscaling
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSOLE = ROOT / "src" / "quickalign" / "console"
@@ -50,6 +51,8 @@ def _further() -> Iterator[str]:
         yield str(field.description)
         if unit := str(field.json_schema_extra["unit"]):
             yield unit
+    for field in Autoscaling.model_fields.values():
+        yield str(field.description)
 
 
 def catalogue_file(tag: str) -> Path:

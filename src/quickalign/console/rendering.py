@@ -86,6 +86,7 @@ def environment(tag: str) -> Environment:
         "ago": words.ago,
         "lasting": words.lasting,
         "iso": _iso,
+        "plain": _plain,
         "json_text": _json_text,
         "visible": _visible,
         "said": sentences_of(tag).say,
@@ -157,6 +158,11 @@ def _for_script(value: Any) -> Markup:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _plain(value: float | None) -> str:
+    """A number as a form's field takes it back; nothing for what is not set."""
+    return "" if value is None else str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _json_text(value: Any) -> str:

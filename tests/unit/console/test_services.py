@@ -1,6 +1,15 @@
+import html
 import json
+import re
 
 import pytest
+from sqlalchemy import select
+
+from quickalign.console.service_form import spec_of
+from quickalign.core.errors import QuickalignError
+from quickalign.core.wire.services import Autoscaling, ServiceUpdate, Source
+from quickalign.platform.db.service_tables import RevisionRow, ServiceRow
+from tests.support.platforms import stub_job, write_data
 
 HTMX = {"HX-Request": "true"}
 
@@ -51,7 +60,137 @@ def test_whether_the_base_is_shared_is_asked_and_kept(browser, change, platform,
     assert "share_base=true is not possible" in answer.text, "no vLLM is installed"
 
 
+def update(platform, **changes):
+    """Changes of the base's wanted specification, as a program makes them."""
+    service = platform.services.get("base")
+    spec = service.revisions[0].spec.model_copy(update=changes)
+    return platform.services.update("base", ServiceUpdate(spec=spec))
+
+
+def fields(page):
+    """What a browser sends back when it sends the page's form as it is."""
+    form = page.partition("data-keyed>")[2].partition("</form>")[0]
+    found = {}
+    for tag in re.findall(r"<input[^>]*>", form):
+        if 'type="text"' in tag and " disabled" not in tag:
+            found[re.search(r'name="(\w+)"', tag)[1]] = html.unescape(re.search(r'value="([^"]*)"', tag)[1])
+    for name, inside in re.findall(r'<select[^>]* name="(\w+)">(.*?)</select>', form, re.DOTALL):
+        options = re.findall(r"<option([^>]*)>([^<]*)", inside)
+        chosen = next((one for one in options if " selected" in one[0]), options[0])
+        value = re.search(r'value="([^"]*)"', chosen[0])
+        found[name] = html.unescape(value[1] if value else chosen[1])
+    for name, inside in re.findall(r'<textarea[^>]* name="(\w+)"[^>]*>(.*?)</textarea>', form, re.DOTALL):
+        # a browser drops the first line break of the element, and sends the others as CR LF
+        found[name] = html.unescape(inside.removeprefix("\n")).replace("\n", "\r\n")
+    return found
+
+
+KEPT = (
+    {"precision": "fp32", "max_waiting": 3},
+    {"system_prompt": ""},
+    {"system_prompt": "\nTwo\nlines. "},
+    {"context": 64, "weights": "auto", "max_concurrency": 3},
+)
+
+
+@pytest.mark.parametrize("changes", KEPT, ids=lambda changes: next(iter(changes)))
+def test_a_change_keeps_what_nobody_changed(browser, change, platform, service, changes):
+    before = update(platform, **changes)
+    sent = fields(browser.get("/console/services/base/edit").text)
+    assert change("/services/base/update", **sent).headers["location"] == "/console/services/base"
+    after = platform.services.get("base")
+    assert after.revisions == before.revisions, "nothing was changed, so there is no other revision"
+
+
+def test_a_change_begins_with_what_is_served(browser, change, platform, service, finished):
+    folder = platform.jobs.get(finished).model_path
+    sources = (
+        Source(model="qwen2-tiny-instruct", adapter=folder),
+        Source(job=finished, checkpoint=2),
+        Source(job=finished),
+    )
+    for source in sources:
+        try:
+            update(platform, source=source)
+        except QuickalignError:
+            with platform._database.write() as session:  # the stub's adapters hold no weights
+                session.scalar(select(RevisionRow)).spec = {"source": source.model_dump()}
+        sent = fields(browser.get("/console/services/base/edit").text)
+        assert spec_of(sent).source == source
+
+
+def test_a_checkpoint_of_a_job_that_did_not_succeed_can_be_deployed(browser, platform, finished, tmp_path):
+    job = platform.jobs.create(stub_job(write_data(tmp_path / "d"))).id
+    platform.jobs.cancel(job)
+    sent = fields(browser.get(f"/console/services/new?job={job}&checkpoint=4").text)
+    assert (sent["source"], sent["checkpoint"]) == (f"job:{job}", "4"), "and not another job's"
+
+
+def test_after_a_rollback_the_form_has_what_was_rolled_back_to(browser, platform, service):
+    update(platform, max_concurrency=9)
+    assert fields(browser.get("/console/services/base/edit").text)["max_concurrency"] == "9"
+    platform.services.rollback("base") if platform.services.get("base").revision else back_to_first(platform)
+    assert fields(browser.get("/console/services/base/edit").text)["max_concurrency"] == "4"
+
+
+def back_to_first(platform):
+    with platform._database.write() as session:
+        session.scalar(select(ServiceRow)).target = 1
+
+
+SCALING = {"min_replicas": "0", "max_replicas": "4", "ongoing_requests": "", "quiet_seconds": "60"}
+
+
+@pytest.fixture
+def on_cluster(platform, monkeypatch):
+    """A server whose services run on a cluster, as far as its pages and its checks can tell."""
+    config = platform.config.model_copy(update={"executor": "ray"})
+    monkeypatch.setattr(platform, "config", config)
+    monkeypatch.setattr(platform.services, "_on_cluster", True)
+
+
+def test_replicas_by_the_number_of_requests(browser, change, platform, service, on_cluster):
+    assert service.revisions[0].spec.autoscaling is None
+    sent = fields(browser.get("/console/services/base/edit").text)
+    assert [sent[name] for name in SCALING] == ["", "", "", ""]
+    change("/services/base/update", **(sent | SCALING))
+    expected = Autoscaling(min=0, max=4, quiet_seconds=60)
+    assert platform.services.get("base").revisions[0].spec.autoscaling == expected
+    assert "0 to 4 replicas" in browser.get("/console/services/base").text
+    sent = fields(browser.get("/console/services/base/edit").text)
+    assert [sent[name] for name in SCALING] == ["0", "4", "8", "60"]
+    change("/services/base/update", **(sent | dict.fromkeys(SCALING, "")))
+    assert platform.services.get("base").revisions[0].spec.autoscaling is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"max_replicas": ""}, "needs its upper bound"),
+        ({"min_replicas": "5"}, "min is 5 and max is 4"),
+        ({"quiet_seconds": "soon"}, "autoscaling.quiet_seconds"),
+    ],
+)
+def test_bounds_of_replicas_that_cannot_be(change, platform, service, on_cluster, given, told):
+    sent = {"source": "model:qwen2-tiny-instruct", **SCALING, **given}
+    answer = change("/services/base/update", **sent, headers=HTMX).text
+    assert told in answer
+    assert "请" in change("/services/base/update", **sent, headers=HTMX | {"Accept-Language": "zh"}).text
+    assert len(platform.services.get("base").revisions) == 1
+
+
+def test_on_one_machine_replicas_do_not_scale(browser, change, platform):
+    assert "max_replicas" not in browser.get("/console/services/new").text
+    sent = {"name": "ok", "source": "model:qwen2-tiny-instruct", **SCALING}
+    assert "autoscaling is not possible" in change("/services", **sent, headers=HTMX).text
+
+
 WRONG = (
+    {"name": "ok", "source": "model:qwen2-tiny-instruct", "replicas": "0"},
+    {"name": "ok", "source": "model:qwen2-tiny-instruct", "checkpoint": "3"},
+    {"name": "ok", "source": "model:qwen2-tiny-instruct", "adapter": "/somewhere"},
+    {"name": "ok", "source": "job:job-none", "model": "qwen2-tiny-instruct"},
+    {"name": "ok"},
     {"name": "Not A Name", "source": "model:qwen2-tiny-instruct"},
     {"name": "ok", "source": "model:none"},
     {"name": "ok", "source": "other:"},

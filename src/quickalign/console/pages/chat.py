@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from quickalign.console.guard import page, signed_in
+from quickalign.console.service_form import answering
 from quickalign.console.visit import Visit
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.services import Service, ServiceState
@@ -28,8 +29,7 @@ def _chat(visit: Visit) -> Response:
 
 def served(service: Service) -> str:
     """What a service serves, in a few words."""
-    serving = next((one for one in service.revisions if one.number == service.revision), service.revisions[0])
-    source = serving.spec.source
+    source = answering(service).spec.source
     name = source.job or source.model or source.adapter or ""
     return f"{name}, step {source.checkpoint}" if source.checkpoint else name
 

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from quickalign.console import logs
+from quickalign.console import logs, service_form
 from quickalign.console.guard import page
+from quickalign.console.service_form import checked, number, spec_of
 from quickalign.console.visit import Visit
-from quickalign.core.errors import OptionError
 from quickalign.core.wire.jobs import JobState, Kind
 from quickalign.core.wire.services import (
+    Autoscaling,
     EngineChoice,
     RevisionSpec,
     Service,
@@ -34,89 +34,65 @@ _MOVING = (S.PENDING, S.STARTING, S.UPDATING, S.STOPPING, S.DELETING)
 def _list(visit: Visit) -> Response:
     found = visit.platform.services.list(text=visit.query("text") or None, after=visit.query("after") or None, limit=50)
     values: dict[str, Any] = {"services": found.items, "following": found.next, "text": visit.query("text")}
+    values["answering"] = service_form.answering
     values["moving"] = any(one.state in _MOVING for one in found.items)
     return visit.page("parts/service_table.html" if visit.is_partial else "services.html", **values)
 
 
 def _new(visit: Visit) -> Response:
-    jobs = visit.platform.jobs.list(states=[JobState.SUCCEEDED], kinds=_MAKERS, limit=_JOBS).items
-    return visit.page(
-        "service_new.html",
-        jobs=jobs,
-        models=visit.platform.models.list(),
-        engines=get_args(EngineChoice),
-        weights=get_args(Weights),
-        asked={name: visit.query(name) for name in ("job", "checkpoint", "model", "name")},
-        service=None,
-    )
+    job, model, step = visit.query("job"), visit.query("model"), visit.count("checkpoint")
+    source = Source(job=job, checkpoint=step or None) if job else Source(model=model) if model else None
+    return _form(visit, source, name=visit.query("name"))
 
 
 def _edit(visit: Visit) -> Response:
     service = visit.platform.services.get(visit.path("service"))
-    source = service.revisions[0].spec.source
+    spec = service_form.wanted(service).spec
+    return _form(visit, spec.source, name=service.name, service=service, spec=spec)
+
+
+def _form(
+    visit: Visit, source: Source | None, *, name: str, service: Service | None = None, spec: RevisionSpec | None = None
+) -> Response:
+    jobs = visit.platform.jobs.list(states=[JobState.SUCCEEDED], kinds=_MAKERS, limit=_JOBS).items
+    models = visit.platform.models.list()
+    begin = service_form.begin(source, {one.name for one in models}) if source else service_form.Begin()
+    listed = {f"job:{job.id}" for job in jobs}
     return visit.page(
         "service_new.html",
-        jobs=visit.platform.jobs.list(states=[JobState.SUCCEEDED], kinds=_MAKERS, limit=_JOBS).items,
-        models=visit.platform.models.list(),
+        jobs=jobs,
+        # one that has not succeeded has checkpoints, and one may be too old for the list
+        further=source.job if source and source.job and begin.source not in listed else None,
+        models=models,
         engines=get_args(EngineChoice),
         weights=get_args(Weights),
-        asked={"job": source.job, "checkpoint": source.checkpoint or "", "model": source.model, "name": service.name},
+        begin=begin,
+        name=name,
         service=service,
+        spec=spec,
+        on_cluster=visit.platform.config.executor == "ray",
+        scaling=Autoscaling.model_fields,
     )
 
 
 def _create(visit: Visit) -> Response:
-    values: dict[str, Any] = {
-        "name": visit.given("name").strip(),
-        "spec": _spec(visit),
-        "replicas": _number(visit, "replicas") or 1,
-    }
-    request = _checked(ServiceCreate, values | {"idle_stop_seconds": _number(visit, "idle_stop_seconds")})
+    values: dict[str, Any] = {"name": visit.given("name").strip(), "spec": spec_of(visit.form)}
+    if (replicas := number(visit.form, "replicas")) is not None:
+        values["replicas"] = replicas
+    request = checked(ServiceCreate, values | {"idle_stop_seconds": number(visit.form, "idle_stop_seconds")})
     made = visit.platform.services.create(request, idempotency_key=visit.given("key") or None)
     return visit.go(f"/console/services/{made.name}")
 
 
 def _update(visit: Visit) -> Response:
-    values: dict[str, Any] = {"spec": _spec(visit), "replicas": _number(visit, "replicas") or 1}
-    values["idle_stop_seconds"] = _number(visit, "idle_stop_seconds")
-    made = visit.platform.services.update(visit.path("service"), _checked(ServiceUpdate, values))
+    service = visit.platform.services.get(visit.path("service"))
+    values: dict[str, Any] = {"spec": spec_of(visit.form, service_form.wanted(service).spec)}
+    if (replicas := number(visit.form, "replicas")) is not None:
+        values["replicas"] = replicas
+    if "idle_stop_seconds" in visit.form:
+        values["idle_stop_seconds"] = number(visit.form, "idle_stop_seconds")
+    made = visit.platform.services.update(service.name, checked(ServiceUpdate, values))
     return visit.go(f"/console/services/{made.name}")
-
-
-def _spec(visit: Visit) -> dict[str, Any]:
-    chosen = visit.given("source")
-    kind, _, name = chosen.partition(":")
-    source: dict[str, Any] = {"job": name} if kind == "job" else {"model": name}
-    if kind == "job" and (step := _number(visit, "checkpoint")):
-        source["checkpoint"] = step
-    if kind == "other":
-        source = {"model": visit.given("model").strip() or None, "adapter": visit.given("adapter").strip() or None}
-    spec = {"source": Source.model_validate(source) if kind != "other" else _checked(Source, source)}
-    for name in ("engine", "weights"):
-        spec[name] = visit.given(name) or "auto"
-    for name in ("context", "max_concurrency"):
-        if (number := _number(visit, name)) is not None:
-            spec[name] = number
-    if shares := visit.given("share_base"):
-        spec["share_base"] = shares
-    if prompt := visit.given("system_prompt").strip():
-        spec["system_prompt"] = prompt
-    checked: RevisionSpec = _checked(RevisionSpec, spec)
-    return checked.model_dump()
-
-
-def _number(visit: Visit, name: str) -> Any:
-    plain = visit.given(name).strip()
-    return int(plain) if plain.isascii() and plain.isdigit() else plain or None
-
-
-def _checked(kind: type[BaseModel], values: dict[str, Any]) -> Any:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "source"
-        raise OptionError(f"{where}: {first['msg']}.", "Correct the field.", field=where) from None
 
 
 def _show(visit: Visit) -> Response:
@@ -170,7 +146,7 @@ def _act(visit: Visit, action: str) -> Response:
 
 
 def _scale(visit: Visit) -> Response:
-    changes = _checked(ServiceUpdate, {"replicas": _number(visit, "replicas")})
+    changes = checked(ServiceUpdate, {"replicas": number(visit.form, "replicas")})
     visit.platform.services.update(visit.path("service"), changes)
     return visit.go(f"/console/services/{visit.path('service')}")
 
