@@ -19,13 +19,19 @@ _VALUE = re.compile(r"%\((\w+)\)s")
 _WORDS_OF_OURS = frozenset(
     {
         "state", "action", "why", "meaning", "what", "kept", "found", "expected", "where", "how", "last", "message",
-        "accuracy", "before", "same", "stored", "count", "which", "change", "further",
+        "accuracy", "before", "same", "stored", "count", "which", "change", "further", "foreign", "place",
     }
 )  # fmt: skip
 """Values that are themselves words of the platform; all others are the user's, and stay as they are."""
 
 _NUMBERS = frozenset({"number", "step", "total", "seconds", "loss", "perplexity"})
 _NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?|nan|inf"
+_SHAPES = {
+    "signal": r"\w+", "variables": r"[A-Z]+_[A-Z_]+(?: and [A-Z]+_[A-Z_]+)*", "foreign": r"the byte 0x.+",
+    "formats": r"[\w ,-]+",
+} | dict.fromkeys(_NUMBERS, _NUMBER)  # fmt: skip
+"""What may stand for such a value; for others anything may."""
+
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _KEPT = 2048
 
@@ -136,6 +142,4 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _value(name: str) -> str:
-    """What may stand for a value: whatever is no number and no signal's name may hold anything."""
-    shape = _NUMBER if name in _NUMBERS else r"\w+" if name == "signal" else ".*?"
-    return f"(?P<{name}>{shape})"
+    return f"(?P<{name}>{_SHAPES.get(name, '.*?')})"

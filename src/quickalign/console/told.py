@@ -32,6 +32,8 @@ TOLD = (
     _("%(how)s Its last words: %(last)s"),
     _("%(program)s cannot be started: %(reason)s."),
     _("The run is finished, but its results cannot be copied to %(path)s: %(why)s"),
+    _("%(field)s: %(path)s is not read; the sample set shipped with quickalign stands for it."),
+    _("%(field)s: %(path)s is read in place of %(uri)s, by the server's mirror table."),
     # why a job waits
     _("The operator lets no %(device)s job start (cpu_jobs=0)."),
     _("It needs %(needed)s GB, and what is free is less."),

@@ -1,6 +1,7 @@
 """What the platform says, in Chinese: the patterns are those of the code, and values stay as they are."""
 
 import ast
+import gzip
 import re
 from pathlib import Path
 
@@ -11,12 +12,18 @@ from quickalign.console import sentences
 from quickalign.console.language import words_of
 from quickalign.console.said import SAID
 from quickalign.console.sentences import Sentences, sentences_of
+from quickalign.console.service_form import spec_of
 from quickalign.console.told import PHASE, TOLD
-from quickalign.core import options
+from quickalign.core import options, storage
 from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.hub.folder import check_config, no_safetensors
+from quickalign.platform.devices import Device
+from quickalign.platform.queue.needs import resources
+from quickalign.serve.engines.registry import resolve_engine
 
 ROOT = Path(sentences.__file__).parents[1]
-ROOMS = ("core", "data", "hub", "platform", "console", "train", "evaluate", "export")
+ROOMS = ("core", "data", "hub", "platform", "console", "train", "evaluate", "export", "serve")
 TELLING = (
     "platform/jobs",
     "platform/services",
@@ -172,6 +179,82 @@ def test_options_are_refused_in_chinese(values, expected):
     assert expected in problem.text
     assert not re.search(r"[a-z] [a-z]+ [a-z]", problem.text), problem.text
     assert sentences_of("en").problem(refused.value).text == str(refused.value)
+
+
+FILES = {
+    "gbk.csv": "prompt,chosen,rejected\n你好,很好,不好\n".encode("gbk"),
+    "gbk.json": '[{"prompt": "你好吗", "chosen": "很好", "rejected": "不好"}]'.encode("gbk"),
+    "utf-16.csv": "prompt,chosen,rejected\n你好,很好,不好\n".encode("utf-16"),
+    "zip.json": b"PK\x03\x04" + bytes(40),
+    "short.jsonl.gz": gzip.compress(b'{"prompt": "a"}\n' * 900)[:40],
+    "names.csv": b"prompt,prompt\na,b\n",
+    "quotes.csv": b'prompt,chosen,rejected\n"a" b,c,d\n',
+    "pretty.jsonl": b'{\n"prompt": "a"\n}\n',
+    "further.json": b'[{"prompt": "a", "chosen": "b", "rejected": "c"}] more',
+    "blank.json": b" " * 40,
+    "words.txt": b"Once upon a time.\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_read_is_refused_in_chinese(platform, name):
+    with platform.files.begin(name) as incoming:
+        incoming.write(FILES[name])
+        file = incoming.commit().id
+    with pytest.raises(QuickalignError) as refused:
+        platform.files.report(file)
+    is_chinese(refused.value, name, "',' expected after '\"'")
+
+
+def is_chinese(error, *values):
+    """Whether nothing English is left of an error, but for values of the user and what others' libraries say."""
+    problem = sentences_of("zh").problem(error)
+    for text in filter(None, (problem.message, problem.remedy)):
+        own = re.sub("|".join([*map(re.escape, values), r"['“\[{].*?['”\]}]"]), "", text)
+        assert re.search(r"[\u4e00-\u9fff]", own), text
+        assert not re.search(r"[a-z]{2} [a-z]{2}", own), text
+
+
+def refused_by(call):
+    with pytest.raises(QuickalignError) as refused:
+        call()
+    return refused.value
+
+
+REFUSED = {
+    "engine": lambda: resolve_engine("none"),
+    "empty path": lambda: storage.open_binary("").__enter__(),
+    "machine": lambda: storage.open_binary("file://there/rows.json").__enter__(),
+    "region": lambda: storage.open_binary("oss://bucket/rows.json").__enter__(),
+    "bucket alone": lambda: storage.open_binary("s3://bucket").__enter__(),
+    "quantised": lambda: check_config({"quantization_config": {"quant_method": "gptq"}}, "some/model"),
+    "own code": lambda: check_config({"auto_map": {"AutoModel": "x"}, "model_type": "unheard"}, "some/model"),
+    "pickle": lambda: raised(no_safetensors("some/model", "pytorch_model.bin")),
+    "room": lambda: resources("llama-3.1-70b-instruct", Hyperparameters(), None, (Device("cpu", 0, "CPU", 8 << 30, 1),)),
+    "source": lambda: spec_of({"source": "model:qwen2-tiny-instruct", "checkpoint": "3"}),
+    "other source": lambda: spec_of({"source": "model:qwen2-tiny-instruct", "adapter": "/there"}),
+    "nothing": lambda: spec_of({"source": "other:"}),
+    "bounds": lambda: spec_of({"source": "model:m", "min_replicas": "5", "max_replicas": "4"}),
+    "no upper bound": lambda: spec_of({"source": "model:m", "min_replicas": "5"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_form_asks_for_is_refused_in_chinese(name, monkeypatch):
+    for variable in ("OSS_REGION", "OSS_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
+    is_chinese(refused_by(REFUSED[name]), "executor", "some/model")
+
+
+def raised(error):
+    raise error
+
+
+def test_which_variables_to_set_is_said_and_other_remedies_are_left_alone():
+    say = sentences_of("zh").say
+    assert say("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.").startswith("请设置 AWS_ACCESS_KEY_ID")
+    assert say("Set something to another value.") == "Set something to another value."
+    assert say("The fox has four legs.") == "The fox has four legs."
 
 
 def test_what_users_wrote_stays():
