@@ -43,7 +43,10 @@ class Field:
         """A value as it stands in the form."""
         if isinstance(value, bool):
             return _TRUE if value else _FALSE
-        return f"{value:g}" if isinstance(value, float) and self.kind == "number" else str(value)
+        if isinstance(value, float) and self.kind == "number":
+            short = f"{value:g}"
+            return short if float(short) == value else repr(value)
+        return str(value)
 
     def parse(self, text: str) -> Any:
         """The value that `text` means; the text itself where it means none, so that the platform says why."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from quickalign.core.wire.jobs import JobCreate, TrainRequest
 
-_RECIPE_FIELDS = ("data_format", "safe_rlhf_preference", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows")
+_RECIPE_FIELDS = (
+    "data_format", "safe_rlhf_preference", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows", "strategy",
+)  # fmt: skip
 _WIDTH = 96
 
 
@@ -25,6 +27,8 @@ def sdk(request: JobCreate) -> str:
     arguments |= _changed(spec, _RECIPE_FIELDS)
     if request.gpus is not None:
         arguments["instance_type"] = f"gpu:{request.gpus}" if request.gpus else "cpu"
+    if request.workers != 1:
+        arguments["instance_count"] = request.workers
     arguments |= {name: getattr(request, name) for name in ("priority", "max_retries") if _differs(request, name)}
     if request.metadata:
         arguments["labels"] = request.metadata
@@ -58,7 +62,7 @@ def cli(request: JobCreate) -> str:
             words.append(f"--{name.replace('_', '-')} {_shell(value)}")
     words.extend(
         f"--{name.replace('_', '-')} {_shell(getattr(request, name))}"
-        for name in ("name", "output", "gpus", "priority", "max_retries")
+        for name in ("name", "output", "gpus", "workers", "priority", "max_retries")
         if _differs(request, name)
     )
     words.extend(f"--label {_shell(f'{key}={value}')}" for key, value in request.metadata.items())

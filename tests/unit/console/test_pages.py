@@ -1,14 +1,18 @@
+import html
 import io
 import json
 import zipfile
+
+import pytest
 
 from quickalign import server
 from quickalign.api.app import make_app
 from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
 from quickalign.core.wire.evaluations import EvaluateRequest
-from quickalign.core.wire.jobs import EvaluationCreate, JobState
+from quickalign.core.wire.jobs import EvaluationCreate, JobCreate, JobState, TrainRequest
 from quickalign.platform.jobs import moves
 from tests.doubles.jupyter_server import TOKEN, Jupyter, serve
+from tests.support.forms import form_fields
 from tests.support.platforms import FAST, drive_to, open_stub, stub_job, write_data
 from tests.unit.console.conftest import signed_in
 
@@ -202,6 +206,62 @@ def test_clones_begin_with_the_job_s_values(browser, finished):
     page = browser.get(f"/console/train?clone={finished}").text
     assert "Clone of Polite answers" in page
     assert 'name="option.save_steps" value="2"' in page
+
+
+CLONED = {
+    "model": "qwen2-tiny-instruct",
+    "safe_rlhf_preference": "safer",
+    "sample_prompts": ("Two\nlines", "One"),
+    "sample_tokens": 7,
+    "closing_rows": 3,
+    "bad_rows": "drop",
+    "hyperparameters": {
+        "training_strategy": "dpo",
+        "load_in_4bit": False,
+        "learning_rate": 1.23456789e-5,
+        "system_prompt": "\nBe brief.\nBe kind.",
+    },
+}
+
+
+@pytest.fixture
+def original(platform, tmp_path):
+    data = write_data(tmp_path / "d")
+    spec = TrainRequest(train=str(data), **CLONED)
+    made = platform.jobs.create(JobCreate(spec=spec, gpus=0, priority=3, metadata={"of": "me"}, max_retries=1))
+    data.write_text('[{"prompt": "other", "chosen": "data", "rejected": "now"}]')
+    return made
+
+
+def clone_of(platform, answer):
+    return platform.jobs.get(answer.headers["location"].rpartition("/")[2])
+
+
+def test_a_clone_that_nobody_changed_is_the_same_job(browser, change, platform, original):
+    sent = form_fields(browser.get(f"/console/train?clone={original.id}").text, "data-train")
+    made = clone_of(platform, change("/train", **sent))
+    assert made.cloned_from == original.id
+    assert made.inputs == original.inputs, "the data as it was, whatever is at its path by now"
+    for name in ("spec", "name", "resources", "priority", "metadata", "max_retries", "output"):
+        assert getattr(made, name) == getattr(original, name), name
+
+
+def test_a_clone_is_changed_where_the_form_was(browser, change, platform, original):
+    sent = form_fields(browser.get(f"/console/train?clone={original.id}").text, "data-train")
+    new = {"option.learning_rate": "0.5", "option.load_in_4bit": "true", "sample_prompts": "Who?", "priority": "0"}
+    made = clone_of(platform, change("/train", **(sent | new)))
+    options = {"training_strategy": "dpo", "learning_rate": 0.5, "system_prompt": "\nBe brief.\nBe kind."}
+    assert made.training.hyperparameters == options
+    assert made.training.sample_prompts == ("Who?",)
+    assert made.training.safe_rlhf_preference == "safer"
+    assert made.priority == 0
+
+
+def test_what_is_copied_of_a_clone_makes_the_same_job(browser, change, original):
+    sent = form_fields(browser.get(f"/console/train?clone={original.id}").text, "data-train")
+    page = html.unescape(change("/train/code", **sent, headers=HTMX).text)
+    for text in ("--safe-rlhf-preference safer", "--sample-tokens 7", "--max-retries 1", "1.23456789e-05"):
+        assert text in page
 
 
 def test_the_list_filters_and_pages(browser, platform, tmp_path):

@@ -100,9 +100,10 @@ def test_the_snippets_make_the_same_job():
         train="it's a file.json",
         bad_rows="drop",
         sample_prompts=("Hi $HOME?",),
+        strategy="fsdp2",
         hyperparameters={"training_strategy": "dpo", "load_in_4bit": False, "learning_rate": 1e-4},
     )
-    request = JobCreate(name='a "name"', spec=spec, metadata={"team": "x y"}, priority=2)
+    request = JobCreate(name='a "name"', spec=spec, metadata={"team": "x y"}, priority=2, workers=3)
     texts = snippets.all_of(request, "http://127.0.0.1:8421")
     words = shlex.split(texts["curl"].replace("\\\n", " "))
     assert JobCreate.model_validate_json(words[words.index("-d") + 1]) == request
@@ -112,6 +113,7 @@ def test_the_snippets_make_the_same_job():
     assert options["--load-in-4bit"] == "false"
     assert options["--sample-prompt"] == "Hi $HOME?"
     assert options["--label"] == "team=x y"
+    assert (options["--workers"], options["--strategy"]) == ("3", "fsdp2")
     assert _job_of_program(texts["SDK"]) == request
 
 
@@ -133,7 +135,8 @@ def _job_of_program(text):
     exec(compile(body, "sdk", "exec"), {"ModelTrainingRecipe": Recipe, "print": lambda *_: None})
     recipe, train = calls["recipe"], calls["train"]
     spec = {"model": recipe.pop("model_name"), "train": train["inputs"]["train"]}
-    spec |= {name: recipe.pop(name) for name in ("hyperparameters", "bad_rows", "sample_prompts")}
+    spec |= {name: recipe.pop(name) for name in ("hyperparameters", "bad_rows", "sample_prompts", "strategy")}
+    recipe["workers"] = recipe.pop("instance_count")
     return JobCreate(name=train["job_name"], spec=spec, metadata=recipe.pop("labels"), **recipe)
 
 

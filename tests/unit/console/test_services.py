@@ -1,6 +1,4 @@
-import html
 import json
-import re
 
 import pytest
 from sqlalchemy import select
@@ -9,6 +7,7 @@ from quickalign.console.service_form import spec_of
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.services import Autoscaling, ServiceUpdate, Source
 from quickalign.platform.db.service_tables import RevisionRow, ServiceRow
+from tests.support.forms import form_fields
 from tests.support.platforms import stub_job, write_data
 
 HTMX = {"HX-Request": "true"}
@@ -67,24 +66,6 @@ def update(platform, **changes):
     return platform.services.update("base", ServiceUpdate(spec=spec))
 
 
-def fields(page):
-    """What a browser sends back when it sends the page's form as it is."""
-    form = page.partition("data-keyed>")[2].partition("</form>")[0]
-    found = {}
-    for tag in re.findall(r"<input[^>]*>", form):
-        if 'type="text"' in tag and " disabled" not in tag:
-            found[re.search(r'name="(\w+)"', tag)[1]] = html.unescape(re.search(r'value="([^"]*)"', tag)[1])
-    for name, inside in re.findall(r'<select[^>]* name="(\w+)">(.*?)</select>', form, re.DOTALL):
-        options = re.findall(r"<option([^>]*)>([^<]*)", inside)
-        chosen = next((one for one in options if " selected" in one[0]), options[0])
-        value = re.search(r'value="([^"]*)"', chosen[0])
-        found[name] = html.unescape(value[1] if value else chosen[1])
-    for name, inside in re.findall(r'<textarea[^>]* name="(\w+)"[^>]*>(.*?)</textarea>', form, re.DOTALL):
-        # a browser drops the first line break of the element, and sends the others as CR LF
-        found[name] = html.unescape(inside.removeprefix("\n")).replace("\n", "\r\n")
-    return found
-
-
 KEPT = (
     {"precision": "fp32", "max_waiting": 3},
     {"system_prompt": ""},
@@ -96,7 +77,7 @@ KEPT = (
 @pytest.mark.parametrize("changes", KEPT, ids=lambda changes: next(iter(changes)))
 def test_a_change_keeps_what_nobody_changed(browser, change, platform, service, changes):
     before = update(platform, **changes)
-    sent = fields(browser.get("/console/services/base/edit").text)
+    sent = form_fields(browser.get("/console/services/base/edit").text)
     assert change("/services/base/update", **sent).headers["location"] == "/console/services/base"
     after = platform.services.get("base")
     assert after.revisions == before.revisions, "nothing was changed, so there is no other revision"
@@ -115,22 +96,22 @@ def test_a_change_begins_with_what_is_served(browser, change, platform, service,
         except QuickalignError:
             with platform._database.write() as session:  # the stub's adapters hold no weights
                 session.scalar(select(RevisionRow)).spec = {"source": source.model_dump()}
-        sent = fields(browser.get("/console/services/base/edit").text)
+        sent = form_fields(browser.get("/console/services/base/edit").text)
         assert spec_of(sent).source == source
 
 
 def test_a_checkpoint_of_a_job_that_did_not_succeed_can_be_deployed(browser, platform, finished, tmp_path):
     job = platform.jobs.create(stub_job(write_data(tmp_path / "d"))).id
     platform.jobs.cancel(job)
-    sent = fields(browser.get(f"/console/services/new?job={job}&checkpoint=4").text)
+    sent = form_fields(browser.get(f"/console/services/new?job={job}&checkpoint=4").text)
     assert (sent["source"], sent["checkpoint"]) == (f"job:{job}", "4"), "and not another job's"
 
 
 def test_after_a_rollback_the_form_has_what_was_rolled_back_to(browser, platform, service):
     update(platform, max_concurrency=9)
-    assert fields(browser.get("/console/services/base/edit").text)["max_concurrency"] == "9"
+    assert form_fields(browser.get("/console/services/base/edit").text)["max_concurrency"] == "9"
     platform.services.rollback("base") if platform.services.get("base").revision else back_to_first(platform)
-    assert fields(browser.get("/console/services/base/edit").text)["max_concurrency"] == "4"
+    assert form_fields(browser.get("/console/services/base/edit").text)["max_concurrency"] == "4"
 
 
 def back_to_first(platform):
@@ -151,13 +132,13 @@ def on_cluster(platform, monkeypatch):
 
 def test_replicas_by_the_number_of_requests(browser, change, platform, service, on_cluster):
     assert service.revisions[0].spec.autoscaling is None
-    sent = fields(browser.get("/console/services/base/edit").text)
+    sent = form_fields(browser.get("/console/services/base/edit").text)
     assert [sent[name] for name in SCALING] == ["", "", "", ""]
     change("/services/base/update", **(sent | SCALING))
     expected = Autoscaling(min=0, max=4, quiet_seconds=60)
     assert platform.services.get("base").revisions[0].spec.autoscaling == expected
     assert "0 to 4 replicas" in browser.get("/console/services/base").text
-    sent = fields(browser.get("/console/services/base/edit").text)
+    sent = form_fields(browser.get("/console/services/base/edit").text)
     assert [sent[name] for name in SCALING] == ["0", "4", "8", "60"]
     change("/services/base/update", **(sent | dict.fromkeys(SCALING, "")))
     assert platform.services.get("base").revisions[0].spec.autoscaling is None

@@ -5,11 +5,16 @@ from starlette.routing import Route
 
 from quickalign.console.guard import page
 from quickalign.console.job_view import head, samples
-from quickalign.console.sample import FIRST_PROMPTS, SAMPLE_TRAIN, SAMPLE_VALIDATION, TINY_MODEL, TINY_SETTINGS
+from quickalign.console.sample import (
+    FIRST_PROMPTS,
+    FIRST_RUN,
+    SAMPLE_TRAIN,
+    SAMPLE_VALIDATION,
+    TINY_MODEL,
+    TINY_SETTINGS,
+)
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import Job, JobCreate, TrainRequest
-
-_LABEL = {"quickalign": "first-run"}
 
 
 def _front(visit: Visit) -> Response:
@@ -33,13 +38,13 @@ def _train(visit: Visit) -> Response:
         sample_tokens=48,
         hyperparameters=dict(TINY_SETTINGS),
     )
-    request = JobCreate(name=visit.words.gettext("First run"), spec=spec, metadata=dict(_LABEL))
+    request = JobCreate(name=visit.words.gettext("First run"), spec=spec, metadata=dict(FIRST_RUN))
     visit.platform.jobs.create(request, idempotency_key=visit.given("key") or None)
     return visit.go("/console/start")
 
 
 def _first_run(visit: Visit) -> Job | None:
-    found = visit.platform.jobs.list(metadata=_LABEL, limit=1).items
+    found = visit.platform.jobs.list(metadata=FIRST_RUN, limit=1).items
     return found[0] if found else None
 
 

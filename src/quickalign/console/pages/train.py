@@ -9,11 +9,11 @@ from starlette.routing import Route
 
 from quickalign.console import options_form, snippets
 from quickalign.console.guard import page
-from quickalign.console.sample import SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
+from quickalign.console.sample import FIRST_RUN, SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
 from quickalign.console.visit import Visit
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.spec import DataFormat
-from quickalign.core.wire.jobs import EstimateRequest, Job, JobCreate
+from quickalign.core.wire.jobs import EstimateRequest, Job, JobCreate, TrainRequest
 from quickalign.core.wire.system import ModelDetail
 
 _FILES_SHOWN = 50
@@ -59,8 +59,8 @@ def _begin(visit: Visit) -> Begin:
 
 def _begin_of_job(job: Job) -> Begin:
     spec = job.training
-    values = spec.model_dump(include={"data_format", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows"})
-    values |= {"name": job.name, "gpus": None, "priority": job.priority, "output": job.output or ""}
+    values = spec.model_dump(include={"data_format", "bad_rows", "sample_prompts"})
+    values |= {"name": job.name, "priority": job.priority, "output": job.output or ""}
     return Begin(spec.model, spec.hyperparameters, spec.train, spec.validation or "", values, job.id)
 
 
@@ -76,13 +76,17 @@ def _card(visit: Visit, model: str) -> ModelDetail | None:
 
 
 def _submit(visit: Visit) -> Response:
-    made = visit.platform.jobs.create(request_of(visit), idempotency_key=visit.given("key") or None)
+    request, key, job = request_of(visit), visit.given("key") or None, _cloned(visit)
+    if job is None:
+        made = visit.platform.jobs.create(request, idempotency_key=key)
+    else:
+        made = visit.platform.jobs.clone(job.id, _changes(visit, job), idempotency_key=key)
     return visit.go(f"/console/jobs/{made.id}")
 
 
 def _estimate(visit: Visit) -> Response:
     request = request_of(visit)
-    found = visit.platform.estimate(EstimateRequest(spec=request.spec, gpus=request.gpus))
+    found = visit.platform.estimate(EstimateRequest(spec=request.spec, gpus=request.gpus, workers=request.workers))
     own = request.spec.train.startswith("file-")
     return visit.page("parts/estimate.html", plan=found.plan, report=found.report, shows_report=not own)
 
@@ -93,40 +97,81 @@ def _code(visit: Visit) -> Response:
 
 
 def request_of(visit: Visit) -> JobCreate:
-    """The job that a form asks for.
+    """The job that a form asks for; a clone has from its job what the form has no field for.
 
     Raises:
         OptionError: a field that cannot be; the platform checks the rest.
     """
-    schema = _any_schema(visit)
-    spec = {
-        "model": visit.given("model").strip(),
-        "train": visit.given("train").strip(),
-        "validation": visit.given("validation").strip() or None,
-        "data_format": visit.given("data_format") or "auto",
-        "bad_rows": visit.given("bad_rows") or "error",
-        "sample_prompts": [line.strip() for line in visit.given("sample_prompts").splitlines() if line.strip()],
-        "hyperparameters": options_form.read(visit.form, schema),
-    }
-    values = {
-        "name": visit.given("name").strip() or None,
-        "output": visit.given("output").strip() or None,
-        "gpus": _number(visit.given("gpus")),
-        "priority": _number(visit.given("priority")) or 0,
-        "spec": spec,
-    }
-    if not spec["train"]:
+    values = _asked(visit)
+    if not values["spec"]["train"]:
         raise OptionError(
             visit.words.gettext("The job has no training data yet."),
             visit.words.gettext("Upload a file, choose one, or take the sample set."),
             field="train",
         )
+    if (job := _cloned(visit)) is not None:
+        kept: dict[str, Any] = {"workers": job.resources.workers, "gpus": job.resources.gpus}
+        kept |= {"max_retries": job.max_retries, "metadata": _labels(job)}
+        kept["spec"] = job.training.model_dump() | _spec_changes(values["spec"], job.training)
+        kept["spec"]["hyperparameters"] = values.pop("spec")["hyperparameters"]
+        values = kept | {name: value for name, value in values.items() if name != "gpus" or value is not None}
     try:
         return JobCreate.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise OptionError(f"{where}: {first['msg']}.", "Correct the field.", field=where) from None
+
+
+def _asked(visit: Visit) -> dict[str, Any]:
+    """What the form's fields say."""
+    spec = {
+        "model": visit.given("model").strip(),
+        "train": visit.given("train").strip(),
+        "validation": visit.given("validation").strip() or None,
+        "data_format": visit.given("data_format") or "auto",
+        "bad_rows": visit.given("bad_rows") or "error",
+        "sample_prompts": _lines(visit.given("sample_prompts")),
+        "hyperparameters": options_form.read(visit.form, _any_schema(visit)),
+    }
+    return {
+        "name": visit.given("name").strip() or None,
+        "output": visit.given("output").strip() or None,
+        "gpus": _number(visit.given("gpus")),
+        "priority": _number(visit.given("priority")) or 0,
+        "spec": spec,
+    }
+
+
+def _cloned(visit: Visit) -> Job | None:
+    clone = visit.given("clone")
+    return visit.platform.jobs.get(clone) if clone else None
+
+
+def _changes(visit: Visit, job: Job) -> dict[str, Any]:
+    """What the form changes of the job that it began with. Data that is not named anew is the job's own copy."""
+    values = _asked(visit)
+    options = dict.fromkeys(job.training.hyperparameters) | values["spec"]["hyperparameters"]
+    values["spec"] = _spec_changes(values["spec"], job.training) | {"hyperparameters": options}
+    if values["gpus"] is None:
+        del values["gpus"]
+    return values | {"metadata": _labels(job)}
+
+
+def _spec_changes(asked: dict[str, Any], before: TrainRequest) -> dict[str, Any]:
+    """The fields in which the form differs from what it began with, but for the options."""
+    began = before.model_dump() | {"sample_prompts": _lines("\n".join(before.sample_prompts))}
+    found = {name: value for name, value in asked.items() if name != "hyperparameters" and value != began[name]}
+    return found | ({"model_revision": None} if "model" in found else {})
+
+
+def _labels(job: Job) -> dict[str, str]:
+    """A job's labels, but for the one of the first run: its clone is not the first run."""
+    return {name: value for name, value in job.metadata.items() if (name, value) not in FIRST_RUN.items()}
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _number(text: str) -> Any:
