@@ -115,6 +115,19 @@ def test_the_keyboard_is_enough(window):
     assert page.inner_text('[role="tab"][aria-selected="true"]') == "CLI"
 
 
+def test_going_back_shows_whole_pages(window):
+    watched = window()
+    page = watched.open("/models")
+    page.fill("#text", "tiny")
+    page.wait_for_url("**text=tiny**")
+    page.fill("#text", "llama")
+    page.wait_for_url("**text=llama**")
+    page.go_back()
+    expect(page.locator("#menu")).to_be_visible()
+    expect(page.locator("#text")).to_have_value("tiny")
+    expect(page.locator("article.tile")).to_have_count(1)
+
+
 def test_a_list_that_renews_itself_keeps_what_one_does_in_it(window, furnished):
     watched = window()
     page = watched.open("/jobs")
