@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anyio
 from starlette.requests import Request
@@ -89,7 +89,7 @@ def wants_json(request: Request) -> bool:
 
 async def _accept_change(visit: Visit) -> None:
     request = visit.request
-    if request.headers.get("content-type", "").partition(";")[0] in _FORMS:
+    if _is_form(request):
         visit.form = await request.form()
     brought = request.headers.get("x-csrf-token") or visit.given("csrf")
     assert visit.session is not None
@@ -98,12 +98,30 @@ async def _accept_change(visit: Visit) -> None:
 
 
 def _to_sign_in(visit: Visit) -> Response:
-    asked = visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else "")
-    if visit.request.method == "GET" and not visit.is_partial and not wants_json(visit.request):
-        return RedirectResponse(f"/console/signin?next={quote(asked, safe='/')}", status_code=303)
+    """Sign in first, and come back to the page that asked; programs are told by the status."""
+    request = visit.request
     if visit.is_partial:
-        return Response(headers={"HX-Redirect": "/console/signin"})
+        address = _address(request.headers.get("hx-current-url", ""))
+        return Response(headers={"HX-Redirect": _sign_in_for(address)})
+    if request.method == "GET" and not wants_json(request):
+        return RedirectResponse(_sign_in_for(_address(str(request.url))), status_code=303)
+    if _is_form(request) and not wants_json(request):
+        return RedirectResponse(_sign_in_for(_address(request.headers.get("referer", ""))), status_code=303)
     return JSONResponse({"signed_out": True}, status_code=401)
+
+
+def _sign_in_for(address: str) -> str:
+    return "/console/signin" + (f"?next={quote(address, safe='/')}" if is_own_page(address) else "")
+
+
+def _address(url: str) -> str:
+    """The path and the query of a URL."""
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0] in _FORMS
 
 
 def _refused(visit: Visit, error: QuickalignError) -> Response:

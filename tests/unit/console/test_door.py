@@ -1,3 +1,5 @@
+import html
+
 import pytest
 
 from tests.unit.console.conftest import BASE
@@ -16,6 +18,19 @@ def test_scripts_of_strangers_are_refused(stranger):
     assert stranger.get("/console/jobs/x/news", headers={"Accept": "application/json"}).status_code == 401
     assert stranger.post("/console/files?filename=a.json", content=b"[]").status_code == 401
     assert stranger.get("/console/jobs", headers={"HX-Request": "true"}).headers["hx-redirect"] == "/console/signin"
+
+
+@pytest.mark.parametrize("address", ["/console/jobs?state=failed&text=a", "/elsewhere", ""])
+def test_whoever_was_signed_out_comes_back_to_their_page(stranger, token, address):
+    """Whether a part of the page asked, or a form was sent."""
+    polled = {"HX-Request": "true", "HX-Current-URL": BASE + address}
+    where = stranger.get("/console/jobs", headers=polled).headers["hx-redirect"]
+    sent = stranger.post("/console/settings/tokens", data={"name": "x"}, headers={"Referer": BASE + address})
+    assert (sent.status_code, sent.headers["location"]) == (303, where)
+    expected = address if address.startswith("/console/") else "/console/"
+    assert f'name="next" value="{html.escape(expected)}"' in stranger.get(where).text
+    wrong = stranger.post("/console/signin", data={"token": "qa-wrong", "next": expected}).headers["location"]
+    assert f'name="next" value="{html.escape(expected)}"' in stranger.get(wrong).text
 
 
 def test_the_api_takes_no_cookie(browser):

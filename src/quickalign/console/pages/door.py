@@ -1,5 +1,7 @@
 """Signing in and out, and the reader's preferences."""
 
+from urllib.parse import quote
+
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -23,7 +25,7 @@ def _sign_in(visit: Visit) -> Response:
     cookie = visit.shared.sessions.begin(visit.given("token"))
     if cookie is None:
         said = visit.words.gettext("This token is not one of this server, or it was revoked.")
-        return visit.go(f"/console/signin?next={target}", said, wrong=True)
+        return visit.go(f"/console/signin?next={quote(target, safe='/')}", said, wrong=True)
     response = visit.go(target)
     response.set_cookie(
         session_cookie(visit.request),

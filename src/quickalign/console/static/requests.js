@@ -14,7 +14,7 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
 
 /** The value of an answer, or the error that it is. */
 export function unpack(status, value) {
-  if (status === 401) window.location.assign("/console/signin");
+  if (status === 401) window.location.assign(`/console/signin?next=${encodeURIComponent(window.location.pathname + window.location.search)}`);
   const problem = value.problem ?? (status >= 400 ? { message: value.detail ?? `HTTP ${status}`, remedy: value.remedy } : null);
   if (problem) throw new Error([problem.message, problem.remedy].filter(Boolean).join(" "));
   return value;
