@@ -4,28 +4,33 @@ import { render } from "./markdown.js";
 import { number, say } from "./texts.js";
 
 export class Column {
-  constructor(service, title, facts, messages = []) {
-    Object.assign(this, { service, title, facts, messages });
+  /** `titles` says how the services are called here; a message of the model says by which service it is. */
+  constructor(service, titles, facts, messages = []) {
+    Object.assign(this, { service, titles, facts, messages });
     this.box = document.createElement("div");
     this.box.className = "talk";
     this.box.tabIndex = 0;
     this.box.setAttribute("role", "log");
-    this.box.setAttribute("aria-label", title);
     this.draw();
   }
 
-  /** The last answer, or null where the user spoke last. */
+  get title() {
+    return this.titles.get(this.service) ?? this.service;
+  }
+
+  /** The last answer, or null where the user spoke last, or another service. */
   get answer() {
     const last = this.messages.at(-1);
-    return last?.role === "assistant" && !last.failed ? last.content : null;
+    return last?.role === "assistant" && !last.failed && last.by === this.service && last.content ? last.content : null;
   }
 
   /** What the last answer is an answer to. */
   get before() {
-    return this.messages.slice(0, -1).map(({ role, content }) => ({ role, content }));
+    return this.messages.slice(0, -1).filter((one) => !one.failed).map(({ role, content }) => ({ role, content }));
   }
 
   draw() {
+    this.box.setAttribute("aria-label", this.title);
     this.box.replaceChildren(...this.messages.map((message) => this.bubble(message)));
     this.down();
   }
@@ -35,7 +40,7 @@ export class Column {
     said.className = `said ${message.role}`;
     const who = document.createElement("div");
     who.className = "who";
-    who.textContent = message.role === "user" ? say("You") : this.title;
+    who.textContent = message.role === "user" ? say("You") : this.speaker(message);
     const facts = document.createElement("span");
     facts.textContent = message.facts ?? "";
     who.append(facts);
@@ -47,6 +52,11 @@ export class Column {
     return said;
   }
 
+  /** Who said a message: by the name it has here, or by its own once it was voted for. */
+  speaker({ by, settled }) {
+    return settled ? by : this.titles.get(by) ?? by ?? this.title;
+  }
+
   down() {
     this.box.scrollTop = this.box.scrollHeight;
   }
@@ -54,7 +64,7 @@ export class Column {
   async ask(system, sampling, signal) {
     const asked = this.messages.filter((one) => !one.failed).map(({ role, content }) => ({ role, content }));
     if (system) asked.unshift({ role: "system", content: system });
-    const message = { role: "assistant", content: "" };
+    const message = { role: "assistant", content: "", by: this.service, source: this.facts };
     this.messages.push(message);
     const place = this.bubble(message);
     this.box.append(place);

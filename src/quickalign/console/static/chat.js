@@ -13,28 +13,43 @@ function start() {
   const boxes = [...root.querySelectorAll('input[name="service"]')];
   const [place, votes, message, status] = [find("columns"), find("votes"), find("message"), find("status")];
   const [send, stop, again, edit, blind] = [find("send"), find("stop"), find("again"), find("edit"), find("blind")];
+  const begin = document.querySelector("[data-new]");
   let columns = [];
   let control = null;
+  let unseen = false;
   let chat = newChat();
 
+  /** A chat: what each service was told and has said in it, by the service's name. */
   function newChat() {
-    return { id: `${Date.now()}-${Math.floor(Math.random() * 1e6)}`, messages: [] };
+    return { id: `${Date.now()}-${Math.floor(Math.random() * 1e6)}`, talks: {} };
   }
 
   function shuffled(names) {
     return names.map((name) => [Math.random(), name]).sort(([a], [b]) => a - b).map(([, name]) => name);
   }
 
+  function keepTalks() {
+    for (const column of columns) chat.talks[column.service] = column.messages;
+  }
+
+  /** A service's own talk; one that joins takes the conversation as it is, in which others have spoken. */
+  function talkOf(name, current) {
+    const own = chat.talks[name];
+    return structuredClone(own?.length === current.length ? own : current);
+  }
+
   function arrange() {
+    keepTalks();
     const chosen = boxes.filter((box) => box.checked);
     const hidden = blind.checked && chosen.length > 1;
-    const history = columns[0]?.messages ?? chat.messages;
+    const longest = Object.values(chat.talks).sort((one, other) => other.length - one.length)[0] ?? [];
+    const current = columns[0]?.messages ?? longest;
     const names = hidden ? shuffled(chosen.map((box) => box.value)) : chosen.map((box) => box.value);
-    columns = names.map((name, index) => {
+    const titles = new Map(names.map((name, index) => [name, hidden ? say("Answer %(letter)s", { letter: String.fromCharCode(65 + index) }) : name]));
+    columns = names.map((name) => {
       const box = boxes.find((one) => one.value === name);
-      const title = hidden ? say("Answer %(letter)s", { letter: "ABCDEFGH"[index] }) : name;
       const facts = { revision: Number(box.dataset.revision) || null, model: box.dataset.serves || null };
-      return new Column(name, title, facts, structuredClone(history));
+      return new Column(name, titles, facts, talkOf(name, current));
     });
     place.replaceChildren(...columns.map((column) => column.box));
     settle();
@@ -47,13 +62,16 @@ function start() {
     send.disabled = columns.length === 0;
     stop.hidden = !busy;
     again.hidden = edit.hidden = busy || !last;
+    // an answer that is on its way belongs to the columns that are there
+    find("services").disabled = begin.disabled = busy;
+    for (const one of find("history").children) one.disabled = busy;
     status.textContent = columns.length ? "" : say("Choose a service.");
     showVotes();
   }
 
   function comparable() {
     const before = JSON.stringify(columns[0]?.before);
-    return columns.length > 1 && !control && columns.every((one) => one.answer !== null && !one.voted && JSON.stringify(one.before) === before);
+    return columns.length > 1 && !control && columns.every((one) => one.answer !== null && !one.messages.at(-1).voted && JSON.stringify(one.before) === before);
   }
 
   function button(label, act, kind = "") {
@@ -77,35 +95,34 @@ function start() {
   }
 
   function candidate(column) {
-    return { text: column.answer, service: column.service, ...column.facts };
+    return { text: column.answer, service: column.service, ...column.messages.at(-1).source };
   }
 
   async function keep(left, right, choice, edited) {
     const messages = left.before.length ? left.before : [];
     const system = find("system").value.trim();
     if (system) messages.unshift({ role: "system", content: system });
-    const body = { messages, left: candidate(left), right: candidate(right), choice, blind: blind.checked };
+    const body = { messages, left: candidate(left), right: candidate(right), choice, blind: unseen };
     if (edited) body.edited = edited;
     return ask("/console/votes", { method: "POST", body });
   }
 
   async function vote(winner, choice, edited) {
+    votes.hidden = true;
     try {
       let count = null;
       if (winner) for (const other of columns) { if (other !== winner) count = await keep(winner, other, "left"); }
       else count = await keep(columns[0], columns[1], choice, edited);
       document.querySelector("[data-pairs]").textContent = count.pairs;
       document.querySelector("[data-train-votes]").disabled = count.pairs === 0;
-    } catch (error) { status.textContent = error.message; return; }
-    const text = edited ?? winner?.answer;
+    } catch (error) { status.textContent = error.message; votes.hidden = false; return; }
+    // the conversation goes on from what was preferred, so that the next answers can be compared again
+    const preferred = edited ? { content: edited, by: say("A better answer") } : winner?.messages.at(-1);
     for (const column of columns) {
-      column.title = column.service;
-      column.voted = true;
-      // the conversation goes on from what was preferred, so that the next answers can be compared again
-      if (text) column.messages.at(-1).content = text;
+      column.titles = new Map();
+      Object.assign(column.messages.at(-1), { voted: true }, preferred && { facts: undefined, ...preferred, settled: true });
       column.draw();
     }
-    votes.hidden = true;
     status.textContent = say("The vote is kept.");
     remember();
   }
@@ -123,17 +140,29 @@ function start() {
     field.focus();
   }
 
-  function sampling() {
-    const found = {};
-    for (const input of root.querySelectorAll("[data-sampling]")) {
-      if (input.value.trim() !== "" && !Number.isNaN(Number(input.value))) found[input.dataset.sampling] = Number(input.value);
+  const inputs = [...root.querySelectorAll("[data-sampling]")];
+
+  /** Whether all sampling is numbers; the first that is none is shown. */
+  function isSound() {
+    for (const input of inputs) input.setAttribute("aria-invalid", String(Number.isNaN(Number(input.value))));
+    const wrong = inputs.find((input) => input.getAttribute("aria-invalid") === "true");
+    if (wrong) {
+      wrong.closest("details").open = true;
+      wrong.focus();
+      status.textContent = `${wrong.labels[0].textContent}: ${say("a number is needed")}`;
     }
-    return found;
+    return !wrong;
+  }
+
+  function sampling() {
+    return Object.fromEntries(inputs.filter((input) => input.value.trim()).map((input) => [input.dataset.sampling, Number(input.value)]));
   }
 
   async function answer() {
+    // a vote has shown which is which
+    if (blind.checked && columns.length > 1 && columns.some((one) => one.title === one.service)) arrange();
+    unseen = blind.checked && columns.length > 1;
     control = new AbortController();
-    for (const column of columns) column.voted = false;
     settle();
     await Promise.all(columns.map((column) => column.ask(find("system").value.trim(), sampling(), control.signal)));
     control = null;
@@ -143,9 +172,10 @@ function start() {
 
   function submit() {
     const text = message.value.trim();
-    if (!text || control || !columns.length) return;
+    if (!text || control || !columns.length || !isSound()) return;
     message.value = "";
     for (const column of columns) { column.messages.push({ role: "user", content: text }); column.draw(); }
+    remember();
     answer();
   }
 
@@ -154,15 +184,22 @@ function start() {
   }
 
   function remember() {
-    const messages = columns[0].messages.filter((one) => !one.failed);
-    if (!messages.length) return;
+    keepTalks();
+    const title = columns[0]?.messages[0]?.content.slice(0, 60);
+    if (!title) return;
     const others = stored().filter((one) => one.id !== chat.id);
-    localStorage.setItem(STORE, JSON.stringify([{ ...chat, messages, title: messages[0].content.slice(0, 60) }, ...others].slice(0, KEPT)));
+    try {
+      localStorage.setItem(STORE, JSON.stringify([{ ...chat, title }, ...others].slice(0, KEPT)));
+    } catch { /* the browser's store is full: this chat goes with the page */ }
     history();
   }
 
   function history() {
-    find("history").replaceChildren(...stored().map((one) => button(one.title, () => { chat = { id: one.id, messages: one.messages }; columns = []; arrange(); }, "quiet")));
+    find("history").replaceChildren(...stored().map((one) => button(one.title, () => {
+      chat = { id: one.id, talks: one.talks ?? { "": one.messages } };
+      columns = [];
+      arrange();
+    }, "quiet")));
   }
 
   find("composer").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
@@ -170,7 +207,11 @@ function start() {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); submit(); }
   });
   stop.addEventListener("click", () => control?.abort());
-  again.addEventListener("click", () => { columns.forEach((column) => column.forgetAnswer()); answer(); });
+  again.addEventListener("click", () => {
+    if (!isSound()) return;
+    columns.forEach((column) => column.forgetAnswer());
+    answer();
+  });
   edit.addEventListener("click", () => {
     columns.forEach((column) => column.forgetAnswer());
     message.value = columns[0].messages.at(-1)?.content ?? "";
@@ -178,8 +219,10 @@ function start() {
     settle();
     message.focus();
   });
-  document.querySelector("[data-new]").addEventListener("click", () => { chat = newChat(); columns = []; arrange(); message.focus(); });
-  for (const box of [...boxes, blind]) box.addEventListener("change", arrange);
+  begin.addEventListener("click", () => { chat = newChat(); columns = []; arrange(); message.focus(); });
+  for (const box of boxes) box.addEventListener("change", arrange);
+  // who sees the names now, or saw them before, does not vote blind
+  blind.addEventListener("change", () => { unseen = false; arrange(); });
   history();
   arrange();
 }

@@ -1,0 +1,127 @@
+"""The chat page with services that answer by a script: what each has said stays its own."""
+
+import json
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+SAYS = """[...document.querySelectorAll(".talk")].map((talk) => [
+  talk.getAttribute("aria-label"),
+  ...[...talk.querySelectorAll(".said.assistant")].map((one) => [
+    one.querySelector(".who").firstChild.textContent, one.querySelector(".bubble").textContent,
+  ]),
+])"""
+
+
+@pytest.fixture(scope="module")
+def services(server):
+    """Two names of services; nothing runs behind them."""
+    endpoint, token, _ = server
+    with httpx.Client(base_url=endpoint, headers={"Authorization": f"Bearer {token}"}, timeout=120) as client:
+        for name in ("one", "two"):
+            spec = {"source": {"model": "qwen2-tiny-instruct"}}
+            client.post("/api/v1/services", json={"name": name, "spec": spec}).raise_for_status()
+            client.post(f"/api/v1/services/{name}/stop").raise_for_status()
+        yield ("one", "two")
+        for name in ("one", "two"):
+            client.delete(f"/api/v1/services/{name}")
+
+
+@pytest.fixture
+def chat(window, server, services):
+    """The page, with both services chosen, which answer with their name and the number of what they were told."""
+    page = window().page
+    page.votes = []
+
+    def answer(route):
+        name = route.request.url.partition("/services/")[2].partition("/")[0]
+        told = route.request.post_data_json["messages"]
+        chunk = json.dumps({"choices": [{"delta": {"content": f"{name} {len(told)}"}, "index": 0}]})
+        route.fulfill(content_type="text/event-stream", body=f"data: {chunk}\n\ndata: [DONE]\n\n")
+
+    def vote(route):
+        page.votes.append(route.request.post_data_json)
+        route.fulfill(json={"votes": len(page.votes), "pairs": len(page.votes)})
+
+    def awake(route):
+        got = route.fetch()
+        route.fulfill(response=got, body=got.text().replace(" disabled><span", "><span"))
+
+    page.route("**/v1/chat/completions", answer)
+    page.route("**/console/votes", vote)
+    page.route("**/console/chat**", awake)
+    page.goto(f"{server[0]}/console/chat?service=one&service=two")
+    return page
+
+
+def send(page, text):
+    page.fill("[data-message]", text)
+    page.click("[data-send]")
+    expect(page.locator("[data-send]")).to_be_visible()
+
+
+def said(page):
+    return {name: messages for name, *messages in page.evaluate(SAYS)}
+
+
+def test_answers_stay_with_who_gave_them(chat):
+    send(chat, "Hello")
+    first = {"one": [["one", "one 1"]], "two": [["two", "two 1"]]}
+    assert said(chat) == first
+    chat.uncheck('[value="two"]')
+    assert said(chat) == {"one": first["one"]}
+    chat.check('[value="two"]')
+    chat.uncheck('[value="one"]')
+    assert said(chat) == {"two": first["two"]}
+    chat.check('[value="one"]')
+    assert said(chat) == first
+    chat.reload()
+    chat.locator("details.card summary").last.click()
+    chat.click("[data-history] button")
+    assert said(chat) == first
+
+
+def test_one_that_joins_has_said_nothing_yet(chat):
+    chat.uncheck('[value="two"]')
+    send(chat, "Hello")
+    chat.check('[value="two"]')
+    assert said(chat) == {"one": [["one", "one 1"]], "two": [["one", "one 1"]]}
+    expect(chat.locator("[data-votes]")).to_be_hidden()
+    send(chat, "And now?")
+    assert said(chat)["two"] == [["one", "one 1"], ["two", "two 3"]]
+    expect(chat.locator("[data-votes]")).to_be_visible()
+
+
+def test_blind_is_what_nobody_could_see(chat):
+    send(chat, "Hello")
+    chat.check("[data-blind]")
+    hidden = said(chat)
+    assert list(hidden) == ["Answer A", "Answer B"]
+    assert {name: messages[0][0] for name, messages in hidden.items()} == {
+        "Answer A": "Answer A",
+        "Answer B": "Answer B",
+    }
+    assert sorted(messages[0][1] for messages in hidden.values()) == ["one 1", "two 1"]
+    chat.locator("[data-votes] button").first.click()
+    expect(chat.locator("[data-pairs]")).to_have_text("1")
+    assert chat.votes[0]["blind"] is False, "the names were seen before"
+    assert [chat.votes[0][side]["text"] for side in ("left", "right")] == [
+        f"{chat.votes[0][side]['service']} 1" for side in ("left", "right")
+    ]
+    send(chat, "And now?")
+    assert list(said(chat)) == ["Answer A", "Answer B"], "which is which is hidden again"
+    chat.locator("[data-votes] button").first.click()
+    expect(chat.locator("[data-pairs]")).to_have_text("2")
+    assert chat.votes[1]["blind"] is True
+
+
+def test_sampling_that_is_no_number_is_told(chat):
+    chat.locator("details.card summary").first.click()
+    chat.fill('[data-sampling="temperature"]', "hot")
+    chat.fill("[data-message]", "Hello")
+    chat.click("[data-send]")
+    expect(chat.locator("[data-status]")).to_have_text("Temperature: a number is needed")
+    expect(chat.locator("[data-message]")).to_have_value("Hello")
+    assert said(chat) == {"one": [], "two": []}
