@@ -27,7 +27,7 @@ _WORDS_OF_OURS = frozenset(
 _NUMBERS = frozenset({"number", "step", "total", "seconds", "loss", "perplexity"})
 _NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?|nan|inf"
 _SHAPES = {
-    "signal": r"\w+", "variables": r"[A-Z]+_[A-Z_]+(?: and [A-Z]+_[A-Z_]+)*", "foreign": r"the byte 0x.+",
+    "signal": r"\w+", "variables": r"[A-Z]+_[A-Z_]+(?: and [A-Z]+_[A-Z_]+)*", "foreign": r"the byte 0x.+", "found": ".*",
     "formats": r"[\w ,-]+",
 } | dict.fromkeys(_NUMBERS, _NUMBER)  # fmt: skip
 """What may stand for such a value; for others anything may."""

@@ -152,6 +152,23 @@ def test_what_is_told_keeps_its_values(told, expected):
     assert sentences_of("en").say(told) == told
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "row 4: found malformed JSON (invalid literal, expected 'null') near 'no', expected one JSON object.",
+            "第 4 行:实际为有误的 JSON(invalid literal, expected 'null'),在 'no' 附近,应为一个 JSON 对象。",
+        ),
+        (
+            "3 prompts are the same ids; [5, 6] end answers. The system prompt is another one.",
+            "3 个提示的词元编号相同;结束词元为 [5, 6]。系统提示词不同。",
+        ),
+    ],
+)
+def test_sentences_within_sentences(text, expected):
+    assert sentences_of("zh").say(text) == expected
+
+
 def test_phases_are_named():
     phase = sentences_of("zh").phase
     assert phase("train") == "训练"
