@@ -27,9 +27,12 @@ _WORDS_OF_OURS = frozenset(
 _NUMBERS = frozenset({"number", "step", "total", "seconds", "loss", "perplexity"})
 _NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?|nan|inf"
 _SHAPES = {
-    "signal": r"\w+", "variables": r"[A-Z]+_[A-Z_]+(?: and [A-Z]+_[A-Z_]+)*", "foreign": r"the byte 0x.+", "found": ".*",
+    "signal": r"\w+",
+    "variables": r"[A-Z]+_[A-Z_]+(?: and [A-Z]+_[A-Z_]+)*",
+    "foreign": r"the byte 0x.+",
+    "found": ".*",
     "formats": r"[\w ,-]+",
-} | dict.fromkeys(_NUMBERS, _NUMBER)  # fmt: skip
+} | dict.fromkeys(_NUMBERS, _NUMBER)
 """What may stand for such a value; for others anything may."""
 
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=\S)")

@@ -46,6 +46,11 @@ export function label(name) {
   return say(LABELS[name] ?? name);
 }
 
+/** Whether a curve has a single point, which no line shows. */
+function isAlone(values) {
+  return values.filter((value) => value !== null && value !== undefined).length === 1;
+}
+
 /** One chart in a frame of its own; `set` gives it new curves. */
 export class Plot {
   constructor(parent, title, { write = number, onZoom, group } = {}) {
@@ -95,7 +100,7 @@ export class Plot {
       legend: { live: true },
       series: [{ label: say("step"), value: (chart, value) => number(value, 0) }, ...curves.map((curve) => ({
         label: curve.label, stroke: curve.colour, width: curve.faint ? 1 : 2, alpha: curve.faint ? 0.3 : 1, spanGaps: true,
-        points: { show: Boolean(curve.dots), size: 7 }, paths: curve.dots ? () => null : undefined,
+        points: { show: (chart, place) => Boolean(curve.dots) || isAlone(chart.data[place]), size: 7 }, paths: curve.dots ? () => null : undefined,
         value: (chart, value) => (value === null || value === undefined ? "–" : this.write(value)),
       }))],
       hooks: { setSelect: [(chart) => this.zoom(chart)] },
