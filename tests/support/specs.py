@@ -49,7 +49,7 @@ def make_spec(folder: Path, name: str, *, model: str = "qwen2-tiny-instruct", **
         "model": model,
         "train": str(data if data.exists() else write_rows(folder, kind=kind)),
         "output": str(folder / name),
-        "sample_prompts": ["Hello!"],
+        "sample_prompts": ["Hello!"] if top.get("sample_tokens", 24) else [],
         "sample_tokens": 24,
         "closing_rows": 0,
         "hyperparameters": hyperparameters,

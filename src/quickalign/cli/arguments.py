@@ -54,7 +54,7 @@ def make_spec(options: dict[str, Any], *, output: Path | None, **values: Any) ->
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise OptionError(f"{first['loc'][0]}={first['input']!r} is not possible: {first['msg']}.") from None
-    option_rules.check_validation(parameters, spec.validation)
+    option_rules.check_together(spec, parameters)
     return spec if output else spec.model_copy(update={"output": default_output(spec)})
 
 

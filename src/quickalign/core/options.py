@@ -6,7 +6,7 @@ option that has no effect may still be passed with its default value, so that fo
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -22,6 +22,9 @@ _DPO_ONLY = (
     "dpop_lambda",
     "reference",
 )
+CLOSING_ROWS = 16
+"""Rows of the sample set that end a run without validation data, where no other number is asked for."""
+
 _LORA_ONLY = ("lora_alpha", "lora_dropout", "target_modules", "use_rslora", "use_dora")
 
 # What other trainers call the same thing.
@@ -46,6 +49,19 @@ _OTHER_NAMES = {
 }
 
 
+class _Asked(Protocol):
+    """What a run is asked for besides its hyperparameters, as far as it goes together with them."""
+
+    @property
+    def validation(self) -> str | None: ...
+    @property
+    def sample_prompts(self) -> tuple[str, ...]: ...
+    @property
+    def sample_tokens(self) -> int: ...
+    @property
+    def closing_rows(self) -> int: ...
+
+
 def parse(values: Mapping[str, Any]) -> Hyperparameters:
     """Validate `values` and their combination.
 
@@ -67,21 +83,41 @@ def parse(values: Mapping[str, Any]) -> Hyperparameters:
     return parameters
 
 
-def check_validation(parameters: Hyperparameters, validation: str | None) -> None:
-    """Refuse options about validation rows that have no effect; `validation` is the file of these, if there is one.
+def check_together(asked: _Asked, parameters: Hyperparameters) -> None:
+    """Refuse what has no effect beside the rest of a run.
 
     Raises:
-        OptionError: the option, and the way out.
+        OptionError: names the option, and what takes its effect away.
     """
-    if validation and parameters.validation_split:
+    split, every = parameters.validation_split, parameters.eval_steps
+    if asked.validation is not None and split:
         raise OptionError(
-            f"validation_split={parameters.validation_split} has no effect where a validation file is given.",
-            "Leave one of them out.",
+            f"validation_split={split} has no effect beside a validation file.",
+            "Leave one of the two out.",
+            field="hyperparameters",
+            value=split,
         )
-    if parameters.eval_steps and not (validation or parameters.validation_split):
+    validates = asked.validation is not None or split > 0
+    if every and not validates:
         raise OptionError(
-            f"eval_steps={parameters.eval_steps} has no effect without validation data.",
-            "Give a validation file, set validation_split, or leave eval_steps out.",
+            f"eval_steps={every} has no effect without validation data.",
+            "Give a validation file, set validation_split above 0, or leave eval_steps out.",
+            field="hyperparameters",
+            value=every,
+        )
+    if asked.sample_prompts and not asked.sample_tokens:
+        raise OptionError(
+            "sample_prompts has no effect with sample_tokens=0.",
+            "Set sample_tokens above 0, or leave sample_prompts out.",
+            field="sample_prompts",
+            value=asked.sample_prompts,
+        )
+    if validates and asked.closing_rows not in (0, CLOSING_ROWS):
+        raise OptionError(
+            f"closing_rows={asked.closing_rows} has no effect with validation data, which gives a run's last figures.",
+            "Leave closing_rows out, or set it to 0 for no closing evaluation.",
+            field="closing_rows",
+            value=asked.closing_rows,
         )
 
 

@@ -42,7 +42,7 @@ class RunSpec(BaseModel):
         default=128, ge=0, le=4096, description="Longest sample answer in tokens; 0 answers no sample prompts."
     )
     closing_rows: int = Field(
-        default=16,
+        default=options.CLOSING_ROWS,
         ge=0,
         le=1000,
         description="Rows of the sample set that end a run without validation data; 0: no closing evaluation.",

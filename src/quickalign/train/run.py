@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from quickalign.core import atomic, disk
 from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
-from quickalign.core.options import check_validation
+from quickalign.core.options import check_together
 from quickalign.core.spec import RunSpec, dump
 from quickalign.data.report import DataReport
 from quickalign.train import resume
@@ -46,7 +46,7 @@ def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None
     processes = Processes()
     workers = workers or processes.world_size
     check_distribution(spec.strategy, spec.hyperparameters, workers)
-    check_validation(spec.hyperparameters, spec.validation)
+    check_together(spec, spec.hyperparameters)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
         prepared = prepare_run(spec, Path(folder), observer or Silent(), processes, workers)
         return prepared.plan, prepared.data.report
@@ -88,7 +88,7 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable
     spec = spec.model_copy(update={"hyperparameters": parameters})
     check_distribution(spec.strategy, parameters, processes.world_size)
     if checkpoint is None:
-        check_validation(parameters, spec.validation)
+        check_together(spec, parameters)
     prepared = prepare_run(spec, spec.output / "data", observer, processes, processes.world_size)
     ensure_fits(prepared.plan)
     _ensure_precision(prepared)

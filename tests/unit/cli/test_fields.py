@@ -30,6 +30,7 @@ def test_each_option_reaches_the_specification_with_hyphens_and_with_underscores
     cli, recorded, monkeypatch, name, spelled
 ):
     monkeypatch.setattr("quickalign.core.options.parse", lambda values: Hyperparameters(**values))
+    monkeypatch.setattr("quickalign.core.options.check_together", lambda asked, parameters: None)
     value = some_other_value(name)
     code, _, err = cli("train", "--local", "model", "data.json", spelled(name), value)
     assert (code, err) == (0, "")

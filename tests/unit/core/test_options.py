@@ -1,10 +1,19 @@
 """The mission's table is binding, and no option is silently ignored."""
 
+import json
+from pathlib import Path
+from unittest.mock import Mock
+
 import pytest
 
+from quickalign.cli.arguments import make_spec
+from quickalign.core import spec
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.core.options import check_validation, parse
+from quickalign.core.options import check_together, parse
+from quickalign.core.wire.jobs import TrainRequest
+from quickalign.platform.jobs.requests import check_spec
+from quickalign.train.run import plan
 
 MISSION = {
     "training_strategy": ("sft", str),
@@ -79,26 +88,53 @@ def test_what_cannot_be_honoured_is_an_error_that_names_it(values, words):
         assert word in str(caught.value)
 
 
+VALIDATED = {"validation": "v.json"}
+SPLIT = {"hyperparameters": {"validation_split": 0.1}}
+
+
 @pytest.mark.parametrize(
-    ("values", "validation", "words"),
+    ("values", "words"),
     [
-        ({"eval_steps": 10}, None, ["eval_steps=10", "validation_split"]),
-        ({"validation_split": 0.1}, "held-out.json", ["validation_split=0.1", "validation file"]),
+        (VALIDATED | SPLIT, ["validation_split=0.1", "validation file"]),
+        ({"hyperparameters": {"eval_steps": 5}}, ["eval_steps=5", "validation"]),
+        ({"sample_prompts": ["Hi"], "sample_tokens": 0}, ["sample_prompts", "sample_tokens=0"]),
+        (VALIDATED | {"closing_rows": 4}, ["closing_rows=4", "validation"]),
+        (SPLIT | {"closing_rows": 4}, ["closing_rows=4", "validation"]),
     ],
 )
-def test_options_about_validation_need_what_they_are_about(values, validation, words):
-    with pytest.raises(OptionError) as caught:
-        check_validation(parse(values), validation)
-    for word in words:
-        assert word in str(caught.value)
+def test_what_has_no_effect_in_a_run_is_an_error_at_every_door(values, words):
+    """A specification's file, the command line, and a request to the server."""
+    whole = {"model": "qwen2-7b", "train": "t.json", "output": "o"} | values
+    options = whole.get("hyperparameters", {})
+    given = {name: value for name, value in values.items() if name != "hyperparameters"}
+    request = TrainRequest(**{name: value for name, value in whole.items() if name != "output"})
+    doors = (
+        lambda: plan(spec.parse(json.dumps(whole))),
+        lambda: make_spec(options, output=Path("o"), model="qwen2-7b", train="t.json", **given),
+        lambda: check_spec(request, Mock()),
+    )
+    for door in doors:
+        with pytest.raises(OptionError) as caught:
+            door()
+        for word in words:
+            assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "validation"),
-    [({}, None), ({"eval_steps": 10}, "held-out.json"), ({"eval_steps": 10, "validation_split": 0.1}, None)],
+    "values",
+    [
+        VALIDATED | {"hyperparameters": {"eval_steps": 5}},
+        {"hyperparameters": {"eval_steps": 5, "validation_split": 0.1}},
+        VALIDATED | {"closing_rows": 0},
+        {"closing_rows": 4},
+        {"sample_tokens": 0},
+        SPLIT | {"closing_rows": TrainRequest.model_fields["closing_rows"].default},
+    ],
 )
-def test_options_about_validation_with_what_they_are_about(values, validation):
-    check_validation(parse(values), validation)
+def test_what_has_an_effect_in_a_run_goes(values):
+    made = spec.parse(json.dumps({"model": "m", "train": "t.json", "output": "o"} | values))
+    assert made.closing_rows == values.get("closing_rows", 16)
+    check_together(made, made.hyperparameters)
 
 
 def test_options_without_effect_may_be_passed_with_their_default():

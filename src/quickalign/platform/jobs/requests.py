@@ -24,9 +24,13 @@ def check_spec(spec: TrainRequest, inputs: Inputs) -> Hyperparameters:
     """
     try:
         parameters = options.parse(spec.hyperparameters)
-        options.check_validation(parameters, spec.validation)
     except QuickalignError as error:
         error.field = error.field or "spec.hyperparameters"
+        raise
+    try:
+        options.check_together(spec, parameters)
+    except QuickalignError as error:
+        error.field = f"spec.{error.field}"
         raise
     try:
         inputs.check_model(spec.model)
