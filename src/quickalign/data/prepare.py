@@ -1,32 +1,34 @@
 """A file of training data checked, and encoded into a store, in one pass over its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from quickalign.core.errors import DataError
+from quickalign.core.errors import DataError, OptionError
 from quickalign.core.hyperparameters import Strategy
 from quickalign.core.spec import BadRows, DataFormat, RunSpec
 from quickalign.data.containers.stream import Progress
 from quickalign.data.encode import Encoder
 from quickalign.data.feed import Feed
+from quickalign.data.formats import safe_rlhf
 from quickalign.data.formats.base import Choices, Judgement
-from quickalign.data.read import open_rows
+from quickalign.data.read import RowSource, open_rows
 from quickalign.data.report import DataReport
 from quickalign.data.split import split
 from quickalign.data.store import TokenStore, write_store
 from quickalign.data.survey import Survey
 
-__all__ = ["DataRequest", "Prepared", "check", "prepare", "split"]
+__all__ = ["DataRequest", "Prepared", "check", "check_choices", "prepare", "split"]
 
 
 @dataclass(frozen=True, slots=True)
 class DataRequest:
     """What to read and how; the names are those of the run specification and its options.
 
-    `strategy` None takes preference pairs and single answers alike.
+    `strategy` None takes preference pairs and single answers alike. `one_of_several` files need not be of the format
+    that a choice is for: whoever reads them calls `check_choices` with the formats of all.
     """
 
     uri: str
@@ -37,6 +39,7 @@ class DataRequest:
     seq_length: int = 128
     apply_chat_template: bool = True
     system_prompt: str = ""
+    one_of_several: bool = False
 
     @classmethod
     def from_spec(cls, spec: RunSpec, uri: str | None = None) -> "DataRequest":
@@ -51,6 +54,7 @@ class DataRequest:
             seq_length=options.seq_length,
             apply_chat_template=options.apply_chat_template,
             system_prompt=options.system_prompt,
+            one_of_several=spec.validation is not None,
         )
 
     def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
@@ -83,12 +87,12 @@ def prepare(
     Raises:
         DataError: the file cannot be read, its format is not known, it has bad rows and `bad_rows` is `error`, or no
             row is left.
-        OptionError: the tokenizer cannot do what the options ask.
+        OptionError: the tokenizer cannot do what the options ask, or one has no effect on the file's format.
         StorageError: the file cannot be opened.
     """
     encoder = request.encoder(tokenizer)
     with open_rows(request.uri, progress) as source:
-        feed = Feed(request.uri, source, request.data_format, request.strategy, _choices(request))
+        feed = _feed(request, source)
         with write_store(folder, feed.kind) as writer:
             survey = Survey(feed, encoder, tokenizer)
             for examples in survey.batches():
@@ -107,19 +111,39 @@ def check(
 
     Raises:
         DataError: the file as a whole cannot be read, or its format is not known.
-        OptionError: the tokenizer cannot do what the options ask.
+        OptionError: the tokenizer cannot do what the options ask, or one has no effect on the file's format.
         StorageError: the file cannot be opened.
     """
     encoder = request.encoder(tokenizer) if tokenizer is not None else None
     with open_rows(request.uri, progress) as source:
-        feed = Feed(request.uri, source, request.data_format, request.strategy, _choices(request))
+        feed = _feed(request, source)
         survey = Survey(feed, encoder, tokenizer)
         _exhaust(survey.batches())
         return survey.report(dropping=request.bad_rows == "drop")
 
 
-def _choices(request: DataRequest) -> Choices:
-    return Choices(safe_rlhf_preference=request.safe_rlhf_preference)
+def check_choices(safe_rlhf_preference: Judgement, formats: Collection[str]) -> None:
+    """Refuse a choice that is for another format than those of the `formats` that were found.
+
+    Raises:
+        OptionError: names it.
+    """
+    if safe_rlhf_preference != Choices().safe_rlhf_preference and safe_rlhf.FORMAT.name not in formats:
+        raise OptionError(
+            f"safe_rlhf_preference={safe_rlhf_preference} has no effect on data in the format "
+            f"{' and '.join(dict.fromkeys(formats))}.",
+            f"Leave it out; it is for PKU-SafeRLHF's rows (format {safe_rlhf.FORMAT.name}).",
+            field="safe_rlhf_preference",
+            value=safe_rlhf_preference,
+        )
+
+
+def _feed(request: DataRequest, source: RowSource) -> Feed:
+    choices = Choices(safe_rlhf_preference=request.safe_rlhf_preference)
+    feed = Feed(request.uri, source, request.data_format, request.strategy, choices)
+    if not request.one_of_several:
+        check_choices(request.safe_rlhf_preference, [feed.recognised.format.name])
+    return feed
 
 
 def _exhaust(batches: Iterator[object]) -> None:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from quickalign.core import atomic
 from quickalign.core.spec import RunSpec
 from quickalign.data.prefix_tree import beginning_of_all
-from quickalign.data.prepare import DataRequest, prepare, split
+from quickalign.data.prepare import DataRequest, check_choices, prepare, split
 from quickalign.data.report import DataReport
 from quickalign.data.store import TokenStore
 from quickalign.train.distributed import Processes
@@ -84,11 +84,14 @@ def prepare_data(
 
     Raises:
         DataError: rows that cannot be used (unless spec.bad_rows is drop), or no row left to train on.
+        OptionError: an option without effect on the data's format.
     """
     if processes.is_main:
-        observer.data_report(_encode(spec, spec.train, tokenizer, folder / TRAIN, observer))
+        report = _encode(spec, spec.train, tokenizer, folder / TRAIN, observer)
+        observer.data_report(report)
         if spec.validation:
-            _encode(spec, spec.validation, tokenizer, folder / VALIDATION, observer)
+            other = _encode(spec, spec.validation, tokenizer, folder / VALIDATION, observer)
+            check_choices(spec.safe_rlhf_preference, [report.format, other.format])
     processes.barrier()
     return open_data(spec, folder)
 

@@ -68,6 +68,13 @@ def test_options_that_act_on_tokens_need_a_model(cli, pairs, option, value):
     assert f"{option} has no effect without --model" in err
 
 
+def test_a_system_prompt_without_template_is_refused_as_it_is_for_training(cli, pairs):
+    arguments = ("data", "check", str(pairs / "good.json"), "--model", "m", "--no-chat-template")
+    code, _, err = cli(*arguments, "--system-prompt", "x")
+    assert code == 2
+    assert "--system-prompt has no effect with --no-chat-template" in err
+
+
 def test_html_is_written_and_its_place_said(cli, pairs):
     html = pairs / "report.html"
     _, out, _ = cli("data", "check", str(pairs / "good.json"), "--html", str(html))

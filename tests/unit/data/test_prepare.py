@@ -18,6 +18,9 @@ from quickalign.data.prepare import DataRequest, check, prepare
 from quickalign.data.report import DataReport, TokenFacts
 from quickalign.data.statistics import script_of
 from quickalign.data.token_statistics import Histogram
+from quickalign.train.data import prepare_data
+from quickalign.train.distributed import Processes
+from quickalign.train.observer import Silent
 from tests.support import tokenizers as toys
 
 TOKENIZER = toys.qwen2_like()
@@ -235,8 +238,39 @@ def test_a_request_from_a_specification(tmp_path):
         "t.json", "auto", "dpo", "drop", "safer", seq_length=77, apply_chat_template=False, system_prompt=SYSTEM
     )
     assert DataRequest.from_spec(spec, uri="v.json").uri == "v.json"
-    report = check(DataRequest.from_spec(spec, uri=write(tmp_path, [row()])), toys.qwen2_like(None))
+    judged = {"prompt": "Hello", "response_0": "a", "response_1": "b", "safer_response_id": 1}
+    report = check(DataRequest.from_spec(spec, uri=write(tmp_path, [judged])), toys.qwen2_like(None))
     assert facts(report).first_row.prompt == "Hello"
+
+
+JUDGED = {"prompt": "Hello", "response_0": "a", "response_1": "b", "better_response_id": 0, "safer_response_id": 1}
+
+
+def test_a_judgement_that_the_format_does_not_have_is_refused(tmp_path):
+    pairs, judged = write(tmp_path, [row()], "pairs.json"), write(tmp_path, [JUDGED], "judged.json")
+    for read in (check, lambda asked, tokenizer: prepare(asked, tokenizer, tmp_path / "store")):
+        with pytest.raises(OptionError, match=r"safe_rlhf_preference=safer has no effect .* format prompt"):
+            read(request(pairs, safe_rlhf_preference="safer"), TOKENIZER)
+    assert facts(check(request(judged, safe_rlhf_preference="safer"), TOKENIZER)).first_row.answer.startswith("b")
+    assert check(request(pairs, safe_rlhf_preference="better"), None).ok == 1
+
+
+@pytest.mark.parametrize("names", [("judged.json", "pairs.json"), ("pairs.json", "judged.json")])
+def test_a_judgement_may_be_for_one_of_a_runs_two_files(tmp_path, names):
+    write(tmp_path, [row()], "pairs.json"), write(tmp_path, [JUDGED], "judged.json")
+    train, validation = (str(tmp_path / name) for name in names)
+    spec = RunSpec(
+        model="m",
+        train=train,
+        validation=validation,
+        output=tmp_path,
+        safe_rlhf_preference="safer",
+        hyperparameters=options.parse({"training_strategy": "dpo"}),
+    )
+    prepare_data(spec, TOKENIZER, tmp_path / "data", Silent(), Processes())
+    with pytest.raises(OptionError, match=r"no effect .* format prompt"):
+        pairs = {"train": str(tmp_path / "pairs.json"), "validation": str(tmp_path / "pairs.json")}
+        prepare_data(spec.model_copy(update=pairs), TOKENIZER, tmp_path / "again", Silent(), Processes())
 
 
 def test_a_model_without_template_is_an_error_before_the_file_is_read(tmp_path):

@@ -67,6 +67,11 @@ def check(
     """
     rendering = {"seq_length": seq_length, "system_prompt": system_prompt}
     _need_model(model, rendering | {"no_chat_template": no_chat_template or None, "model_revision": model_revision})
+    if no_chat_template and system_prompt is not None:
+        raise OptionError(
+            "--system-prompt has no effect with --no-chat-template.",
+            "Put the text into the prompts, or leave one of the two out.",
+        )
     request = _request(
         rendering,
         uri=file,
