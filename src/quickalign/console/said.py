@@ -149,6 +149,8 @@ SAID = (
     _("Copy or download it again."),
     _("%(file)s is malformed JSON: %(reason)s, near byte offset %(offset)s, %(where)s."),
     _("Correct the file, or write one object a line (JSON lines), where a damaged line costs only itself."),
+    _("The longest row has %(number)s tokens at seq_length=%(value)s, and %(model)s was made for %(bound)s at most."),
+    _("Set seq_length to %(bound)s or less; what is longer is then cut and counted."),
     _("validation_split=%(value)s cannot hold anything out: all rows have the same prompt."),
     _("Give a validation file, or set validation_split=0."),
     _("%(file)s is not UTF-8: from byte offset 0 on it looks like %(encoding)s."),

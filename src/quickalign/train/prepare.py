@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from quickalign.core.errors import OptionError
 from quickalign.core.spec import RunSpec
 from quickalign.hub import source as hub
 from quickalign.hub.shape import ModelShape, read_shape
@@ -44,6 +45,7 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     data = prepare_data(spec, tokenizer, folder, observer, processes)
     device = find_device()
     shape = read_shape(source.path)
+    check_context(spec, data, shape)
     observer.phase("plan")
     rows = data.train
     made = make_plan(spec, shape, rows.lengths, device, world_size=workers, beginning=rows.beginning)
@@ -64,6 +66,24 @@ def padded(prepared: Prepared, world_size: int) -> Prepared:
     spec = prepared.spec.model_copy(update={"hyperparameters": parameters})
     made = make_plan(spec, prepared.shape, prepared.data.train.lengths, prepared.device, world_size=world_size)
     return replace(prepared, plan=made)
+
+
+def check_context(spec: RunSpec, data: RunData, shape: ModelShape) -> None:
+    """Refuse rows beyond the positions that the model knows: none of them is served, and scores there mean nothing.
+
+    Raises:
+        OptionError: with the seq_length that the model allows.
+    """
+    longest, known = data.longest_row, shape.context_length
+    if longest > known:
+        asked = spec.hyperparameters.seq_length
+        raise OptionError(
+            f"The longest row has {longest} tokens at seq_length={asked}, and {spec.model} was made for {known} "
+            "at most.",
+            f"Set seq_length to {known} or less; what is longer is then cut and counted.",
+            field="hyperparameters",
+            value=asked,
+        )
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
