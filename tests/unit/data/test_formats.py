@@ -246,3 +246,41 @@ def test_a_named_format_is_taken_as_given():
 def test_unused_fields_are_named():
     taken = next(item for item in FORMATS if item.name == "prompt")
     assert taken.unused(PROMPT | {"score": 1, "category": "x", "language": "en"}) == {"score"}
+
+
+EXTRA = {"name": "Ann", "reasoning_content": "hm", "weight": 0, "tool_calls": None, "refusal": "", "audio": []}
+
+
+@pytest.mark.parametrize(
+    ("row", "used"),
+    [
+        (MESSAGES | {"chosen": [m("assistant", "c") | EXTRA]}, {"chosen[].weight"}),
+        (OPENAI | {"preferred_output": [m("assistant", "c") | EXTRA]}, {"preferred_output[].weight"}),
+        (SHAREGPT | {"chosen": g("gpt", "c") | EXTRA}, {"chosen.weight"}),
+        (SHAREGPT_SFT | {"conversations": [g("human", "p"), g("gpt", "c") | EXTRA]}, {"conversations[].weight"}),
+        (
+            CHAT | {"messages": [m("user", "p"), m("assistant", "c"), m("user", "q"), m("assistant", "d") | EXTRA]},
+            set(),
+        ),
+    ],
+)
+def test_fields_of_messages_that_are_not_used_are_named_where_they_hold_something(row, used):
+    found = recognise("file", [row], "auto", None).format
+    assert found.convert(1, row, Choices())
+    listed = found.unused(row)
+    place = next(name for name in listed if name.endswith(".name")).removesuffix("name")
+    assert listed - {"input.parallel_tool_calls"} == {f"{place}name", f"{place}reasoning_content"} | used
+
+
+def test_fields_beside_a_requests_messages_are_named():
+    row = OPENAI | {"input": OPENAI["input"] | {"messages": [m("user", "p") | {"name": "Ann"}]}}
+    found = recognise("file", [row], "auto", None).format
+    assert found.unused(row) == {"input.parallel_tool_calls", "input.messages[].name"}
+
+
+def test_a_weight_that_parquet_fills_with_null_is_as_good_as_none():
+    messages = [m("user", "p"), m("assistant", "c"), m("user", "q"), m("assistant", "d")]
+    nulls = [message | {"weight": None} for message in messages]
+    nulls[1]["weight"] = messages[1]["weight"] = 0  # type: ignore[assignment]
+    assert convert({"messages": nulls}) == convert({"messages": messages})
+    assert [record.response for record in convert({"messages": nulls})] == ["d"]

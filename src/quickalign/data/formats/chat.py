@@ -19,6 +19,11 @@ class Dialect:
     content: str
     roles: Mapping[str, Role]
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """What a message has that is used."""
+        return frozenset({self.role, self.content})
+
     def looks_like(self, value: Any) -> bool:
         """Whether `value` is a list that begins with such a message."""
         return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and self.role in value[0]

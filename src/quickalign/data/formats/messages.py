@@ -56,4 +56,4 @@ def split_conversations(chosen: _Conversation, rejected: _Conversation) -> tuple
     return chosen[:shared], chosen[shared:], rejected[shared:]
 
 
-FORMAT = Format("messages", "preference", _ANSWERS, _matches, _convert, frozenset({"prompt"}))
+FORMAT = Format("messages", "preference", _ANSWERS, _matches, _convert, frozenset({"prompt"}), chat.OPENAI.fields)

@@ -41,4 +41,4 @@ def _convert(number: int, row: Row, _choices: Choices) -> list[PreferenceRecord]
     ]
 
 
-FORMAT = Format("openai", "preference", _FIELDS, _matches, _convert)
+FORMAT = Format("openai", "preference", _FIELDS, _matches, _convert, inside=chat.OPENAI.fields | {"messages"})

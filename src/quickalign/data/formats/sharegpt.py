@@ -55,6 +55,7 @@ PREFERENCE = Format(
     lambda row: "conversations" in row and not set(_ANSWERS).isdisjoint(row),
     _pair,
     frozenset({"system"}),
+    chat.SHAREGPT.fields,
 )
 SUPERVISED = Format(
     "sharegpt",
@@ -63,4 +64,5 @@ SUPERVISED = Format(
     lambda row: "conversations" in row and set(_ANSWERS).isdisjoint(row),
     _samples,
     frozenset({"system"}),
+    chat.SHAREGPT.fields,
 )
