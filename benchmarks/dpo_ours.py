@@ -48,7 +48,7 @@ def train(job: Job, rows: Sequence[EncodedPair], clock: Clock) -> Trained:
     policy = _policy(job, parameters, settled, processes.device)
     scorer = _scorer(policy, settled, rows, processes.device)
     reference = _reference(job, policy, scorer, rows)
-    optimizer = make_optimizer(policy.trainable, parameters, processes.device)
+    optimizer = make_optimizer(policy.trainable, parameters)
     objective, weights = Objective(scorer, reference, parameters), WholeWeights(policy, processes)
     stepper = Stepper(policy, weights, objective, optimizer, processes, parameters, job.precision)
     losses: list[float] = []

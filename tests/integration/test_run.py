@@ -141,11 +141,6 @@ def test_evaluations_without_validation_data_are_refused(tmp_path):
             start(make_spec(tmp_path, "run", eval_steps=2))
 
 
-def test_paged_states_need_a_gpu(tmp_path):
-    with pytest.raises(OptionError, match="paged_adamw_8bit"):
-        run(make_spec(tmp_path, "run", optimizer="paged_adamw_8bit"))
-
-
 @pytest.fixture
 def unpackable(tmp_path):
     """The embedded model with rotations that depend on the longest row, which shows only when it is loaded."""

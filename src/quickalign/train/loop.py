@@ -100,7 +100,7 @@ class Loop:
         if start:
             checkpoints.load_weights(setup.policy, start)  # whole ones; they are cut into pieces afterwards
         self._weights = _weights(setup)
-        self._optimizer = make_optimizer(self._weights.tensors, parameters, processes.device)
+        self._optimizer = make_optimizer(self._weights.tensors, parameters)
         self._stepper = Stepper(
             setup.policy,
             self._weights,

@@ -6,21 +6,15 @@ import torch
 from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
 from torch import Tensor, nn
 
-from quickalign.core.errors import OptionError, RunError
+from quickalign.core.errors import RunError
 from quickalign.core.hyperparameters import Hyperparameters
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
-def make_optimizer(
-    trainable: dict[str, nn.Parameter], parameters: Hyperparameters, device: torch.device
-) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) over `trainable`; vectors (biases, norms) are not decayed.
-
-    Raises:
-        OptionError: paged states were asked for where there is no CUDA device to page from.
-    """
+def make_optimizer(trainable: dict[str, nn.Parameter], parameters: Hyperparameters) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019) over `trainable`; vectors (biases, norms) are not decayed."""
     tensors = list(trainable.values())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in tensors if p.ndim > 1], "weight_decay": parameters.weight_decay},
@@ -32,11 +26,6 @@ def make_optimizer(
         return torch.optim.AdamW(groups, **settings, fused=True)
     if parameters.optimizer == "adamw_8bit":
         return AdamW8bit(groups, **settings)
-    if device.type != "cuda":
-        raise OptionError(
-            f"optimizer='paged_adamw_8bit' pages states to and from a CUDA device, and this run is on {device.type}.",
-            "Use optimizer='adamw_8bit' or 'adamw'.",
-        )
     return PagedAdamW8bit(groups, **settings)
 
 

@@ -51,6 +51,7 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
         OptionError: an option that was set by hand cannot be honoured for this model or on this device.
     """
     precision = resolve_precision(parameters.precision, situation.device)
+    _check_optimizer(parameters, situation.device)
     decisions = _precision_decision(parameters, precision, situation.device)
     obstacle = _packing_obstacle(parameters, situation.shape)
     if parameters.packing == "auto":
@@ -84,6 +85,14 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
         parts=chosen.parts,
         decisions=tuple(decisions),
     )
+
+
+def _check_optimizer(parameters: Hyperparameters, device: Device) -> None:
+    if parameters.optimizer == "paged_adamw_8bit" and device.kind != "cuda":
+        raise OptionError(
+            f"optimizer='paged_adamw_8bit' pages states to and from a CUDA device, and {device.name} is none.",
+            "Use optimizer='adamw_8bit' or 'adamw'.",
+        )
 
 
 def _graphs(parameters: Hyperparameters, situation: Situation, *, packing: bool) -> bool:

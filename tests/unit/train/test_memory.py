@@ -81,7 +81,7 @@ def test_base_adapter_and_optimizer_are_counted_to_the_byte(folder, shape, metho
     # The 4-bit tables are counted to within the last, partly filled block.
     assert base_bytes(demand) == pytest.approx(policy.base_bytes, rel=2e-3)
     assert demand.trained_parameters == sum(p.numel() for p in policy.trainable.values())
-    optimizer = make_optimizer(policy.trainable, demand.parameters, torch.device("cpu"))
+    optimizer = make_optimizer(policy.trainable, demand.parameters)
     for parameter in policy.trainable.values():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

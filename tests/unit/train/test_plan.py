@@ -144,6 +144,12 @@ def test_cuda_graphs_asked_for_where_they_are_impossible_are_refused_by_name(set
         _plan(device=device, cuda_graphs="on", **settings)
 
 
+def test_paged_states_need_a_gpu():
+    assert _plan(device=T4, optimizer="paged_adamw_8bit").fits
+    with pytest.raises(OptionError, match=r"paged_adamw_8bit.*a CPU is none"):
+        _plan(optimizer="paged_adamw_8bit")
+
+
 def test_a_cpu_takes_at_least_384_tokens_at_once_and_more_of_long_rows():
     short, long, longer = _lengths(64), _lengths(512), _lengths(2048)
     assert _plan(lengths=short).token_budget == 384
