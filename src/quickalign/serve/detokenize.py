@@ -21,23 +21,37 @@ class Detokenizer:
 
     Args:
         decode: ids -> text, with bytes that are no characters as U+FFFD.
+        before: ids that the answer goes on from. Tokenizers of SentencePiece's kind leave out the space before a text's
+            first word, and behind these the answer's first word is not one.
     """
 
-    def __init__(self, decode: Decode) -> None:
+    def __init__(self, decode: Decode, before: Sequence[int] = ()) -> None:
         self._decode = decode
-        self._window: list[int] = []
-        self._sent = 0
+        self._window = list(before[-_WINDOW:])
+        text = decode(self._window) if self._window else ""
+        if text.endswith(_BROKEN):  # half a character, which is not the answer's to finish
+            self._window, text = [], ""
+        self._sent = self._whole = len(text)
+        self._open = 0
 
     def push(self, token: int) -> str:
         """The text that is sure now that `token` has come; may be empty."""
         self._window.append(token)
+        self._open += 1
         text = self._decode(self._window)
         sure = text.rstrip(_BROKEN)
+        if len(sure) < self._whole:  # single bytes that stand together are all broken until the last of them has come
+            self._window = self._window[-self._open :]
+            self._sent, self._whole = max(self._sent - self._whole, 0), 0
+            text = self._decode(self._window)
+            sure = text.rstrip(_BROKEN)
         if len(text) - len(sure) > _LONGEST_BROKEN:
             sure = text[:-_LONGEST_BROKEN]
         piece = self._advance(text, len(sure))
-        if len(sure) == len(text) and len(self._window) > _WINDOW:
-            self._cut(text)
+        if len(sure) == len(text):
+            self._whole, self._open = len(text), 0
+            if len(self._window) > _WINDOW:
+                self._cut(text)
         return piece
 
     def flush(self) -> str:
@@ -55,7 +69,7 @@ class Detokenizer:
         kept = self._window[-_CONTEXT:]
         alone = self._decode(kept)
         if alone and text.endswith(alone) and not alone.startswith(_BROKEN):
-            self._window, self._sent = kept, len(alone)
+            self._window, self._sent, self._whole = kept, len(alone), len(alone)
 
 
 class StopStrings:

@@ -4,8 +4,10 @@ import itertools
 from functools import lru_cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import paths
@@ -54,6 +56,37 @@ def test_bytes_that_are_no_characters_come_out_too(data: bytes) -> None:
     one = Detokenizer(lambda ids: bytes(ids).decode("utf-8", "replace"))
     made = [*(one.push(byte) for byte in data), one.flush()]
     assert "".join(made) == data.decode("utf-8", "replace")
+
+
+def sentencepiece() -> Tokenizer:
+    """Words that begin with a space, which is left out before a text's first word; and single bytes, as Mistral's has."""
+    words = ["▁", "▁I", "▁am", "▁glad", "ly", "好", *(f"<0x{byte:02X}>" for byte in range(256))]
+    backend = Tokenizer(BPE({word: index for index, word in enumerate(words)}, [], byte_fallback=True))
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return backend
+
+
+CHARACTERS = st.sampled_from("aé你🙂").map(lambda one: [6 + byte for byte in one.encode()])
+PARTS = st.lists(st.integers(0, 5).map(lambda word: [word]) | CHARACTERS, max_size=30)
+WORDS = PARTS.map(lambda parts: list(itertools.chain(*parts)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(prompt=WORDS, last=st.integers(0, 5), answer=WORDS)
+@example(prompt=[], last=0, answer=[6 + byte for byte in "🙂🙂🙂".encode()])
+def test_an_answer_goes_on_where_its_prompt_ended(prompt: list[int], last: int, answer: list[int]) -> None:
+    text = sentencepiece().decode
+    for before in ([], [*prompt, last]):
+        one = Detokenizer(text, before)
+        made = "".join([*(one.push(token) for token in answer), one.flush()])
+        assert text(before) + made == text([*before, *answer])
+
+
+def test_half_a_character_of_a_prompt_is_not_finished_by_its_answer() -> None:
+    one = Detokenizer(lambda ids: bytes(ids).decode("utf-8", "replace"), "é".encode()[:1])
+    assert one.push(ord("a")) + one.flush() == "a"
 
 
 def test_a_long_answer_is_decoded_in_a_window() -> None:

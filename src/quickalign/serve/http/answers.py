@@ -33,8 +33,8 @@ class Piece:
 class _Choice:
     """The text of one choice: tokens wait here until what they say is sure."""
 
-    def __init__(self, decode: Decode, stops: Sequence[str]) -> None:
-        self._text = Detokenizer(decode)
+    def __init__(self, decode: Decode, stops: Sequence[str], before: Sequence[int]) -> None:
+        self._text = Detokenizer(decode, before)
         self._stops = StopStrings(stops)
         self._waiting: list[tuple[TokenOut, int]] = []
         self._prompt: tuple[TokenScore, ...] | None = None
@@ -73,17 +73,22 @@ class Answers:
 
     Args:
         stream: the engine's tokens.
-        choices: how many choices there are.
+        before: for each choice, the ids that its text goes on from; none where it is a text of its own.
         decode: ids -> text.
         stops: the strings that end an answer.
         told: called once for every token the engine has made.
     """
 
     def __init__(
-        self, stream: Stream, choices: int, decode: Decode, stops: Sequence[str], told: Callable[[TokenOut], None]
+        self,
+        stream: Stream,
+        before: Sequence[Sequence[int]],
+        decode: Decode,
+        stops: Sequence[str],
+        told: Callable[[TokenOut], None],
     ) -> None:
         self._stream = stream
-        self._choices = [_Choice(decode, stops) for _ in range(choices)]
+        self._choices = [_Choice(decode, stops, ids) for ids in before]
         self._told = told
         self.tokens = 0
 

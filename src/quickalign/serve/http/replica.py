@@ -90,5 +90,6 @@ class Replica:
         generations = make_generations(body, prompts, info, self.prompts.end_tokens(info.end_tokens))
         stream = self.engine.submit(generations)
         watch = self.metrics.watch(sum(len(ids) for ids in prompts), arrived)
-        count = sum(one.choices for one in generations)
-        return Answers(stream, count, self.prompts.decode, body.stops, watch.token)
+        goes_on = isinstance(body, CompletionBody)  # a chat's answer is a text of its own
+        before = [one.prompt if goes_on else () for one in generations for _ in range(one.choices)]
+        return Answers(stream, before, self.prompts.decode, body.stops, watch.token)
