@@ -102,6 +102,18 @@ def test_a_parquet_file_of_one_large_row_group_is_read_in_batches(tmp_path):
 
 
 @pytest.mark.slow
+def test_long_rows_of_a_parquet_file_are_read_a_few_at_a_time(tmp_path):
+    path = tmp_path / "long.parquet"
+    table = pa.table({"prompt": ["x" * (4 * MIB)] * 128, "chosen": ["a"] * 128, "rejected": ["b"] * 128})
+    pq.write_table(table, path, use_dictionary=False, compression="zstd", write_batch_size=1, data_page_size=MIB)
+    assert table.nbytes > 500 * MIB
+    del table
+    said, grown = run(path)
+    assert said.startswith("128 0")
+    assert grown < 250
+
+
+@pytest.mark.slow
 def test_memory_grows_by_less_than_a_kilobyte_a_pair(tmp_path):
     toys.qwen2_like().save_pretrained(tmp_path / "tokenizer")
     grown = []

@@ -8,6 +8,7 @@ import json
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -179,6 +180,40 @@ def test_a_damaged_row_is_a_bad_row_and_the_others_are_read(tmp_path, make, row,
     assert row in content
     assert words in only_problem(tmp_path / "data", content, row=2)
     assert [number for number, _ in read(tmp_path / "data")] == [1, 2, 3]
+
+
+def test_csv_lines_that_end_with_a_carriage_return_alone_are_refused(tmp_path):
+    assert "lines that end with a carriage return alone" in refused(tmp_path / "old.csv", b"a,b\r1,2\r")
+
+
+def parquet_of(path, **columns):
+    pq.write_table(pa.table(columns), path)
+    return read(path)
+
+
+def test_a_parquet_text_that_is_not_utf8_is_a_bad_row_and_the_others_are_read(tmp_path):
+    offsets, content = pa.py_buffer(np.array([0, 2, 6, 8], dtype=np.int32)), pa.py_buffer(b"okcaf\xe9me")
+    texts = pa.Array.from_buffers(pa.string(), 3, [None, offsets, content])
+    rows = parquet_of(tmp_path / "data", prompt=["a", "b", "c"], chosen=texts)
+    assert [rows[0], rows[2]] == [(1, {"prompt": "a", "chosen": "ok"}), (3, {"prompt": "c", "chosen": "me"})]
+    assert rows[1][0] == 2
+    assert (rows[1][1].field, rows[1][1].found) == ("chosen", "the byte 0xe9, which is not UTF-8")
+
+
+def test_a_parquet_date_beyond_pythons_years_is_a_bad_row(tmp_path):
+    dates = pa.array([0, 10**15], pa.timestamp("ms"))
+    (_, good), (number, bad) = parquet_of(tmp_path / "data", prompt=["a", "b"], day=dates)
+    assert good["day"].year == 1970
+    assert number == 2
+    assert bad.field == "day"
+    assert "timestamp[ms]" in bad.found
+
+
+def test_a_parquet_column_that_stands_twice_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
+    pq.write_table(table, tmp_path / "data")
+    with pytest.raises(DataError, match="has the column 'prompt' more than once"):
+        read(tmp_path / "data")
 
 
 def test_a_line_that_is_nested_too_deeply_is_a_bad_row(tmp_path):

@@ -24,14 +24,23 @@ def read_csv(stream: BinaryIO, uri: str) -> Iterator[tuple[int, Row | RowProblem
     """Row numbers, from 1 below the header, with rows of texts.
 
     Raises:
-        DataError: a line is over the limit or no UTF-8, a quote is never closed, or a column has no or a doubled name.
+        DataError: a line is over the limit, is no UTF-8 or ends with a carriage return alone, a quote is never closed,
+            or a column has no or a doubled name.
     """
     # The csv module has one limit for all its readers; ours is the one the lines below hold to anyway.
     csv.field_size_limit(MAX_ROW_BYTES)
     lines = _Lines(stream, uri)
-    names, separator = header_cells(next(lines, ""))
+    header = next(lines, "")
+    if "\r" in header.rstrip("\r\n"):
+        raise DataError(
+            f"{uri} has lines that end with a carriage return alone.", "Save it with line feeds (LF or CRLF)."
+        )
+    names, separator = header_cells(header)
     if len(set(names)) != len(names) or not all(name.strip() for name in names):
-        raise DataError(f"{uri} has a CSV header with doubled or empty names: {', '.join(names)}.", "Correct it.")
+        raise DataError(
+            f"{uri} has a CSV header with doubled or empty names: {', '.join(names)}.",
+            "Correct it; pandas writes its index as a column without a name unless index=False is given.",
+        )
     reader = csv.reader(lines, delimiter=separator, strict=True)
     number = 0
     try:
