@@ -59,7 +59,8 @@ def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
         return report_error(_unknown_option(unknown, error), as_json=as_json)
     context = getattr(error, "ctx", None)
     remedy = f"`{context.command_path} --help` shows how it is used." if context else None
-    sentence = error.format_message().replace("Value error, ", "", 1).rstrip(".") + "."
+    sentence = error.format_message().replace("Value error, ", "", 1).rstrip(".")
+    sentence += "" if sentence.endswith("?") else "."
     return report_error(OptionError(sentence, remedy), as_json=as_json)
 
 

@@ -41,4 +41,4 @@ def parse(kind: type[Spec], values: dict[str, Any], name: str = "") -> Spec:
         where = ".".join(str(part) for part in first["loc"])
         found = f" ({first['input']!r})" if first["type"] != "missing" and first["loc"] else ""
         reason = str(first.get("ctx", {}).get("error") or first["msg"]).rstrip(".")
-        raise OptionError(f"{name}: {where}{found}: {reason}." if name else f"{where}{found}: {reason}.") from None
+        raise OptionError(": ".join(part for part in (name, where + found, f"{reason}.") if part)) from None

@@ -107,6 +107,21 @@ def open_binary(uri: str) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, buffered)
 
 
+def make_folder(path: Path) -> None:
+    """Make the local folder `path`, which results are going to be written to, where it does not exist.
+
+    Raises:
+        StorageError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    if reason:
+        raise StorageError(f"The folder {path} cannot be written to: {reason}.", "Name another folder.")
+
+
 def write_file(local: Path, uri: str) -> None:
     """Copy the local file to `uri`, replacing what is there; a reader sees the old file or the whole new one.
 

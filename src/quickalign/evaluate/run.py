@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from quickalign.core import atomic, disk
+from quickalign.core import atomic, disk, storage
 from quickalign.core.errors import OptionError
 from quickalign.evaluate import overlap
 from quickalign.evaluate import spec as specs
@@ -43,7 +43,7 @@ def evaluate(spec: EvaluationSpec, observer: Observer) -> EvaluationReport:
     if spec.lm_eval:
         find_program()  # what is not installed is told before time is spent
     started = time.monotonic()
-    spec.output.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(spec.output)
     with _alone(spec.output), disk.explained(spec.output):
         atomic.write_text(spec.output / "spec.json", spec.model_dump_json(indent=1) + "\n")
         measured = _measure(spec, spec.model, spec.base, "model", observer)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from quickalign.core import atomic, disk
+from quickalign.core import atomic, disk, storage
 from quickalign.core.errors import QualityError
 from quickalign.core.hyperparameters import Quantization
 from quickalign.export.describe import describe
@@ -44,7 +44,7 @@ def export(spec: ExportSpec, observer: Observer) -> Exported:
         observer.note(f"{spec.output} is this export already and stays as it is.")
         return found
     disk.demand(spec.output, task.bytes)
-    spec.output.parent.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(spec.output.parent)
     atomic.remove_leftovers_of(spec.output)
     with disk.explained(spec.output), atomic.folder(spec.output) as folder:
         parity = _fill(task, folder, observer)

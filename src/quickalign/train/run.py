@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from quickalign.core import atomic, disk
+from quickalign.core import atomic, disk, storage
 from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
 from quickalign.core.options import check_together
@@ -71,7 +71,7 @@ def run(
     processes = Processes()
     if not processes.is_main:
         return _run(spec, Silent(), processes, stop)
-    spec.output.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(spec.output)
     try:
         with disk.explained(spec.output), FileLock(spec.output / ".lock").acquire(timeout=patience):
             return _run(spec, observer or Silent(), processes, stop)

@@ -82,6 +82,41 @@ def test_html_is_written_and_its_place_said(cli, pairs):
     assert "<html" in html.read_text()
 
 
+@pytest.mark.parametrize("place", ["good.json/report.html", "."])
+def test_html_that_cannot_be_written_is_a_sentence_before_the_check(cli, pairs, place):
+    code, out, err = cli("data", "check", str(pairs / "good.json"), "--html", str(pairs / place))
+    assert (code, out) == (5, "")
+    assert "cannot be written to" in err or "is a folder" in err
+
+
+def test_a_misspelt_command_is_asked_back_with_one_mark(cli):
+    code, _, err = cli("data", "chek")
+    assert code == 2
+    assert "Did you mean 'check'?\n" in err
+
+
+def test_what_is_wrong_with_a_whole_specification_has_no_colon_in_front(cli, tmp_path):
+    code, _, err = cli("compare", "one", "one", "--prompts", "p.txt", "--output", str(tmp_path / "out"))
+    assert code == 2
+    assert "✗ a model is named twice." in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--local", "qwen2-tiny-instruct", "good.json", "--output"),
+        ("eval", "--local", "qwen2-tiny-instruct", "good.json", "--output"),
+        ("compare", "qwen2-tiny-instruct", "another", "--prompts", "prompts.txt", "--output"),
+    ],
+)
+def test_results_that_cannot_be_written_are_a_sentence(cli, pairs, monkeypatch, arguments):
+    monkeypatch.chdir(pairs)
+    (pairs / "prompts.txt").write_text("Hi\n")
+    code, _, err = cli(*arguments, "good.json/run")
+    assert code == 5
+    assert "The folder good.json/run cannot be written to" in err
+
+
 def test_a_file_that_is_not_there_is_one_sentence(cli, pairs):
     code, _, err = cli("data", "check", str(pairs / "none.json"))
     assert code == 5

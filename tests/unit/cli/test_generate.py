@@ -89,6 +89,15 @@ def test_lines_of_standard_input_are_prompts(cli, loaded, monkeypatch):
     assert [row["prompt"] for row in json.loads(cli("generate", "run", "--json")[1])] == ["one", "two"]
 
 
+@pytest.mark.parametrize("given", [("caf\udce9",), ()])
+def test_a_prompt_that_is_not_utf8_is_a_sentence_before_the_model_is_loaded(cli, loaded, monkeypatch, given):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), "utf-8", errors="surrogateescape"))
+    code, _, err = cli("generate", "run", *given)
+    assert code == 2
+    assert "Prompt 1 is not UTF-8" in err
+    assert not loaded
+
+
 def test_no_prompt_at_all_and_a_seed_without_draws_are_errors(cli, loaded, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert cli("generate", "run")[0] == 2

@@ -74,6 +74,17 @@ def test_local_mistakes_are_sentences(tmp_path):
     assert not storage.exists(str(tmp_path))
 
 
+def test_a_folder_for_results_is_made_or_the_reason_is_a_sentence(tmp_path):
+    storage.make_folder(tmp_path / "a" / "b")
+    storage.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("content")
+    for place in (tmp_path / "file", tmp_path / "file" / "inside", Path("/proc/nowhere")):
+        with pytest.raises(StorageError, match=f"{place} cannot be written to"):
+            storage.make_folder(place)
+    assert (tmp_path / "file").read_text() == "content"
+
+
 def test_a_pipe_exists_and_has_no_size(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert storage.exists(str(tmp_path / "pipe"))

@@ -12,8 +12,8 @@ import typer
 from quickalign.cli import arguments as take
 from quickalign.cli.help import FACTS, HelpfulCommand, HelpfulGroup
 from quickalign.cli.terminal import messages, screen, write_json
-from quickalign.core import atomic
-from quickalign.core.errors import DataError, OptionError
+from quickalign.core import atomic, storage
+from quickalign.core.errors import DataError, OptionError, StorageError
 from quickalign.core.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ def check(
         safe_rlhf_preference=safe_rlhf_preference,
         apply_chat_template=not no_chat_template,
     )
+    if html is not None:
+        storage.make_folder(html.parent)
+        if html.is_dir():
+            raise StorageError(f"--html {html} is a folder, not a file.", "Name a file inside it.")
     report = _check(request, model, model_revision, quiet=json)
     _show(report, html, as_json=json)
     if report.bad:

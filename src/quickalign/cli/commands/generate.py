@@ -67,6 +67,7 @@ def generate(
         raise OptionError("--seed has no effect with --temperature 0.", "Set a temperature above 0, or leave it out.")
     drawing = Drawing(max_new_tokens, temperature, seed or 0)
     asked = prompts or _lines()
+    _check_texts(asked)
     with messages().status(f"Loading {model}", spinner="dots"):
         from quickalign.train.generate import load_for_generation
 
@@ -77,6 +78,13 @@ def generate(
         write_json(_rows(asked, answers, bases))
     else:
         _show(screen(), asked, answers, bases, generator.base)
+
+
+def _check_texts(prompts: list[str]) -> None:
+    """Refuse what is no text: Python keeps a foreign byte of the command line or of a pipe as half a character."""
+    for number, prompt in enumerate(prompts, 1):
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            raise OptionError(f"Prompt {number} is not UTF-8: {prompt[:40]!r}.", "Write it in UTF-8.")
 
 
 def _lines() -> list[str]:

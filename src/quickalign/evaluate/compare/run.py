@@ -11,7 +11,7 @@ import gc
 from collections.abc import Iterator, Sequence
 
 import quickalign
-from quickalign.core import atomic, disk
+from quickalign.core import atomic, disk, storage
 from quickalign.evaluate.answers import AnswerBook, Asked
 from quickalign.evaluate.compare.contest import Answers, Contest, by_judge, by_rules, by_votes
 from quickalign.evaluate.compare.judge import Judge
@@ -38,7 +38,7 @@ def compare(spec: ComparisonSpec, observer: Observer) -> Comparison:
         UnavailableError, AccessError, OptionError: the judge cannot be asked.
     """
     prompts = read_prompts(spec.prompts, spec.count)
-    spec.output.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(spec.output)
     with disk.explained(spec.output):
         models = tuple(_answers(spec, name, prompts, observer) for name in spec.models)
         contests = tuple(_contests(spec, prompts, models, observer))
