@@ -55,7 +55,9 @@ class Problem:
     @property
     def text(self) -> str:
         """The sentence and its remedy."""
-        return f"{self.message} {self.remedy}" if self.remedy else self.message
+        if not self.remedy:
+            return self.message
+        return f"{self.message}{_gap(self.message)}{self.remedy}"
 
 
 class Sentences:
@@ -104,8 +106,7 @@ class Sentences:
             return None
         said = ""
         for part, found in zip(parts, known, strict=True):
-            gap = " " if said and said[-1].isascii() else ""
-            said += gap + (found or part)
+            said += _gap(said) + (found or part)
         return said
 
     def _values(self, values: Mapping[str, str]) -> dict[str, str]:
@@ -127,6 +128,11 @@ class Sentences:
 def sentences_of(tag: str) -> Sentences:
     """The sentences in the language with this tag."""
     return Sentences(words_of(tag))
+
+
+def _gap(before: str) -> str:
+    """What stands between two sentences: nothing behind a wide full stop."""
+    return " " if before and before[-1].isascii() else ""
 
 
 def _own_letters(text: str) -> int:

@@ -131,18 +131,18 @@ def test_what_is_told_is_said_in_chinese(text):
         (
             "It was killed by SIGKILL. The system does that when memory runs out. Its last words: step 3. It goes on "
             "from step 40 in 2 seconds.",
-            "它被 SIGKILL 杀死。内存耗尽时系统会这样做。最后的输出:step 3. 2 秒后从第 40 步继续。",
+            "它被 SIGKILL 杀死。内存耗尽时系统会这样做。最后的输出：step 3. 2 秒后从第 40 步继续。",
         ),
         (
             "3 rows have exactly what an earlier row has, and counts twice.",
-            "3 行与之前某一行完全相同,会被计两次。",
+            "3 行与之前某一行完全相同，会被计两次。",
         ),
         (
             "The chosen answer is the longer one in 71% of the pairs (mean 80 tokens chosen, 41 rejected): the model will "
             "also learn to write longer answers.",
-            "在 71% 的偏好对中,优选回答更长(平均优选 80 个 token,劣选 41 个):模型也会学着写更长的回答。",
+            "在 71% 的偏好对中，优选回答更长（平均优选 80 个词元，劣选 41 个）：模型也会学着写更长的回答。",
         ),
-        ("Validation at step 20: loss 0.6931, accuracy 0.512.", "第 20 步的验证:损失 0.6931,准确率 0.512。"),
+        ("Validation at step 20: loss 0.6931, accuracy 0.512.", "第 20 步的验证：损失 0.6931，准确率 0.512。"),
         ("Keeps the base in 4 bits. A smaller model of the same family.", "基座以 4 比特保存。同一系列的更小的模型。"),
         ("Traceback (most recent call last). Nobody knows.", "Traceback (most recent call last). Nobody knows."),
     ],
@@ -157,11 +157,11 @@ def test_what_is_told_keeps_its_values(told, expected):
     [
         (
             "row 4: found malformed JSON (invalid literal, expected 'null') near 'no', expected one JSON object.",
-            "第 4 行:实际为有误的 JSON(invalid literal, expected 'null'),在 'no' 附近,应为一个 JSON 对象。",
+            "第 4 行：实际为有误的 JSON（invalid literal, expected 'null'），在 'no' 附近，应为一个 JSON 对象。",
         ),
         (
             "3 prompts are the same ids; [5, 6] end answers. The system prompt is another one.",
-            "3 个提示的词元编号相同;结束词元为 [5, 6]。系统提示词不同。",
+            "3 个提示的词元编号相同；结束词元为 [5, 6]。系统提示词不同。",
         ),
     ],
 )
@@ -172,8 +172,8 @@ def test_sentences_within_sentences(text, expected):
 def test_phases_are_named():
     phase = sentences_of("zh").phase
     assert phase("train") == "训练"
-    assert phase("samples: answers before training") == "样例:训练前的回答"
-    assert phase("load: Qwen2, lora, fp32") == "加载:Qwen2, lora, fp32"
+    assert phase("samples: answers before training") == "样例：训练前的回答"
+    assert phase("load: Qwen2, lora, fp32") == "加载：Qwen2, lora, fp32"
     assert phase("something else") == "something else"
     assert sentences_of("en").phase("samples: answers before training") == "samples: answers before training"
     assert PHASE in words_of("zh").texts
@@ -182,9 +182,9 @@ def test_phases_are_named():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"learning_rate": 7}, "learning_rate=7 不可行:应小于或等于"),
-        ({"lora_dim": "8.5"}, "lora_dim='8.5' 不可行:应为整数"),
-        ({"lora_rank": 3}, "没有选项 'lora_rank'。 这里它叫做 'lora_dim'。"),
+        ({"learning_rate": 7}, "learning_rate=7 不可行：应小于或等于"),
+        ({"lora_dim": "8.5"}, "lora_dim='8.5' 不可行：应为整数"),
+        ({"lora_rank": 3}, "没有选项 'lora_rank'。这里它叫做 'lora_dim'。"),
         ({"load_in_4bit": True, "load_in_8bit": True}, "互斥。"),
         ({"training_strategy": "sft", "dpo_beta": 0.5}, "dpo_beta=0.5 不起作用。"),
     ],
@@ -267,6 +267,11 @@ def raised(error):
     raise error
 
 
+def test_chinese_has_its_own_punctuation():
+    half = re.compile(r"[\u4e00-\u9fff][,;:?!(]|[,;:?!)][\u4e00-\u9fff]")
+    assert [text for text in words_of("zh").texts.values() if half.search(text)] == []
+
+
 def test_which_variables_to_set_is_said_and_other_remedies_are_left_alone():
     say = sentences_of("zh").say
     assert say("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.").startswith("请设置 AWS_ACCESS_KEY_ID")
@@ -278,9 +283,9 @@ def test_what_users_wrote_stays():
     say = sentences_of("zh").say
     assert say("There is no file 'running %(x)s 100%'.") == "没有文件 'running %(x)s 100%'。"
     assert say("The job job-1 is running and cannot be resumed.") == (
-        "任务 job-1 处于“运行中”状态,不能执行此操作(继续)。"
+        "任务 job-1 处于“运行中”状态，不能执行此操作（继续）。"
     )
-    assert say("The job is paused: It was paused; no step was done.") == "任务已暂停:已暂停;没有完成任何一步。"
+    assert say("The job is paused: It was paused; no step was done.") == "任务已暂停：已暂停；没有完成任何一步。"
     output = f"There is no file {'=' * 5000}."
     assert say(output) == output
     assert say("Something else: nobody has translated it.") == "Something else: nobody has translated it."
