@@ -115,6 +115,22 @@ def test_the_keyboard_is_enough(window):
     assert page.inner_text('[role="tab"][aria-selected="true"]') == "CLI"
 
 
+def test_an_upload_can_be_cancelled_and_begun_again(window, tmp_path):
+    watched = window()
+    page = watched.open("/datasets")
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    page.route("**/console/files?**", lambda route: None)
+    page.set_input_files("#upload", file)
+    page.click("[data-upload-cancel]")
+    expect(page.locator("[data-upload-cancel]")).to_be_hidden()
+    expect(page.locator("[data-upload-progress]")).to_be_hidden()
+    assert page.evaluate("document.getElementById('upload').files.length") == 0, "the same file can be chosen again"
+    page.unroute("**/console/files?**")
+    page.set_input_files("#upload", file)
+    page.wait_for_url("**/console/datasets/file-*")
+
+
 def test_going_back_shows_whole_pages(window):
     watched = window()
     page = watched.open("/models")

@@ -16,6 +16,10 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
 export function unpack(status, value) {
   if (status === 401) window.location.assign(`/console/signin?next=${encodeURIComponent(window.location.pathname + window.location.search)}`);
   const problem = value.problem ?? (status >= 400 ? { message: value.detail ?? `HTTP ${status}`, remedy: value.remedy } : null);
-  if (problem) throw new Error([problem.message, problem.remedy].filter(Boolean).join(" "));
+  if (problem) {
+    // nothing stands behind a wide full stop
+    const gap = /[\x20-\x7e]$/.test(problem.message) ? " " : "";
+    throw new Error([problem.message, problem.remedy].filter(Boolean).join(gap));
+  }
   return value;
 }

@@ -2,9 +2,15 @@
 import { csrf, unpack } from "./requests.js";
 import { say, size } from "./texts.js";
 
+let running = null;
+
 for (const drop of document.querySelectorAll("[data-drop]")) {
   const input = drop.querySelector("[data-upload]");
-  input.addEventListener("change", () => input.files[0] && send(drop, input.files[0]));
+  input.addEventListener("change", () => {
+    if (input.files[0]) send(drop, input.files[0]);
+    // the same file, corrected, is another one
+    input.value = "";
+  });
   for (const kind of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
@@ -15,21 +21,25 @@ for (const drop of document.querySelectorAll("[data-drop]")) {
 }
 
 function send(drop, file) {
+  running?.abort();
   const progress = drop.querySelector("[data-upload-progress]");
   const status = drop.querySelector("[data-upload-status]");
-  const request = new XMLHttpRequest();
+  const cancel = drop.querySelector("[data-upload-cancel]");
+  const request = running = new XMLHttpRequest();
   request.open("POST", `/console/files?filename=${encodeURIComponent(file.name)}`);
   request.setRequestHeader("Accept", "application/json");
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.setRequestHeader("X-CSRF-Token", csrf);
-  progress.classList.remove("hidden");
+  progress.value = 0;
+  progress.hidden = cancel.hidden = false;
+  cancel.onclick = () => { request.abort(); status.textContent = ""; };
+  request.addEventListener("loadend", () => { if (running === request) progress.hidden = cancel.hidden = true; });
   request.upload.addEventListener("progress", (event) => {
     progress.value = event.total ? event.loaded / event.total : 0;
     status.textContent = say("%(done)s of %(total)s", { done: size(event.loaded), total: size(event.total) });
   });
   request.addEventListener("error", () => { status.textContent = say("The connection was lost. Send the file again."); });
   request.addEventListener("load", () => {
-    progress.classList.add("hidden");
     try {
       finish(drop, status, unpack(request.status, JSON.parse(request.responseText)));
     } catch (error) {
