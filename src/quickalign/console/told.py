@@ -71,6 +71,7 @@ TOLD = (
     _("attention with %(name)s cannot be packed"),
     _("%(architecture)s has layers of %(name)s attention, which take no mask of packed rows"),
     _("The reference cache %(folder)s is full; nothing is added to it in this run."),
+    _("Passes cannot be recorded as CUDA graphs and run as they are, with the same results: %(reason)s"),
     _("Step %(step)s was skipped: the fp16 loss scale was too high and is halved."),
     _(
         "At step %(step)s the chosen answers are %(number)s nats less likely than under the reference and "
@@ -185,9 +186,11 @@ TOLD = (
     _(" The system prompt is another one."),
     _("%(text)s is %(ids)s here and %(others)s in training."),
     _("%(id)s ends answers in training and is no end here."),
-    _("There is no adapter."),
+    _("There is no adapter.%(further)s"),
     _("The adapter was not trained here and names no fingerprint."),
-    _("The fingerprint is the training's: %(fingerprint)s."),
+    _("The fingerprint is the training's: %(fingerprint)s.%(further)s"),
+    _(" Trained weights, tokenizer and template are as they were saved."),
+    _(" The trained weights are as they were saved."),
     _("%(number)s tokens of %(total)s answers are those of transformers' generate.%(further)s"),
     _(" Ties: %(places)s."),
     # Jupyter

@@ -73,8 +73,9 @@ def _kept(manifest: Manifest | None) -> str:
     """Which files were found to be as they were saved, when they were looked for."""
     if manifest is None or not (manifest.weights_sha256 or manifest.files):
         return ""
-    files = "Trained weights, tokenizer and template" if manifest.files or manifest.beside else "The trained weights"
-    return f" {files} are as they were saved."
+    if manifest.files or manifest.beside:
+        return " Trained weights, tokenizer and template are as they were saved."
+    return " The trained weights are as they were saved."
 
 
 async def check_greedy(engine: Engine, ends: frozenset[int]) -> Check:
