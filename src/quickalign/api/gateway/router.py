@@ -22,7 +22,8 @@ from quickalign.platform.services.routes import Route
 from quickalign.serve.http.errors import ApiError, bad_value
 from quickalign.serve.http.shapes import DEFAULT, respond_json
 
-_ANSWERS = ("/chat/completions", "/completions")
+_CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
+_ANSWERS = (_CHAT, _TEXT)
 
 
 class Path(PlainPath):
@@ -39,8 +40,9 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
     answers = _Answers(gateway)
     here = "/services/{name}"
     return [
-        *(Path(f"{here}/v1{path}", answers.complete_here, methods=["POST"]) for path in _ANSWERS),
-        *(Path(f"/v1{path}", answers.complete, methods=["POST"]) for path in _ANSWERS),
+        *(Path(f"{here}{path}", answers.complete_here, methods=["POST"]) for path in _ANSWERS),
+        *(Path(path, answers.complete, methods=["POST"]) for path in _ANSWERS),
+        *(Path(path, answers.predict, methods=["POST"]) for path in (here, f"{here}/")),
         Path(f"{here}/v1/models", answers.models),
         Path(f"{here}/v1/models/{{model:path}}", answers.model),
         Path(f"{here}/health", answers.health),
@@ -71,13 +73,23 @@ class _Answers:
             caller = await self._gateway.keys.caller(request.headers, route)
         if route is None:
             raise _unanswered(model)
-        return self._complete(request, route, caller, (raw, body))
+        return self._complete(request, route, caller, (raw, body), _path_of(request))
 
     async def complete_here(self, request: Request) -> Response:
         """An answer of this service; `default` stands for its model."""
         route, caller = await self._opened(request)
         raw = await request.body()
-        return self._complete(request, route, caller, (raw, _lenient(raw)))
+        return self._complete(request, route, caller, (raw, _lenient(raw)), _path_of(request))
+
+    async def predict(self, request: Request) -> Response:
+        """An answer of this service to what `Predictor.predict` of PAI's package sends: it knows the address alone."""
+        route, caller = await self._opened(request)
+        body = {"model": DEFAULT} | _object(await request.body())
+        if not {"messages", "prompt"} & set(body):
+            raise bad_value("The body needs messages (a chat) or prompt (a completion).", "messages")
+        path = _CHAT if "messages" in body else _TEXT
+        # the package sends a text without saying of what kind
+        return self._complete(request, route, caller, (orjson.dumps(body), body), path, kind="application/json")
 
     async def models(self, request: Request) -> Response:
         """The service's model, as its replica describes it."""
@@ -100,15 +112,23 @@ class _Answers:
         reason = route.reason.message if route.reason else None
         return respond_json({"status": "not_ready", "state": route.state, "replicas": 0, "reason": reason}, 503)
 
-    def _complete(self, request: Request, route: Route, caller: Caller, sent: tuple[bytes, dict[str, Any]]) -> Response:
+    def _complete(
+        self,
+        request: Request,
+        route: Route,
+        caller: Caller,
+        sent: tuple[bytes, dict[str, Any]],
+        path: str,
+        *,
+        kind: str | None = None,
+    ) -> Response:
         raw, body = sent
         model = body.get("model")
         if isinstance(model, str) and model not in (DEFAULT, route.name):
             if model not in route.model_names:
                 raise _unknown(model, f"This service is {route.name!r}; `default` always names its model.")
             raw = orjson.dumps(body | {"model": DEFAULT})
-        path: str = request.scope["path"]
-        return self._gateway.relay(request, route, caller, _asked(request, path[path.rindex("/v1/") :], raw))
+        return self._gateway.relay(request, route, caller, _asked(request, path, raw, kind))
 
     async def _opened(self, request: Request) -> tuple[Route, Caller]:
         name = request.path_params["name"]
@@ -134,9 +154,15 @@ async def _part(request: Request) -> Response:
     return pages.file(request.path_params["file"])
 
 
-def _asked(request: Request, path: str, body: bytes) -> Asked:
+def _path_of(request: Request) -> str:
+    """A request's path as the replica has it."""
+    path: str = request.scope["path"]
+    return path[path.rindex("/v1/") :]
+
+
+def _asked(request: Request, path: str, body: bytes, kind: str | None = None) -> Asked:
     headers = {"X-Request-ID": logs.request_id()}
-    if (kind := request.headers.get("content-type")) is not None:
+    if (kind := kind or request.headers.get("content-type")) is not None:
         headers["Content-Type"] = kind
     return Asked(request.method, path, body, headers)
 

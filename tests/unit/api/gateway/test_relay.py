@@ -40,6 +40,31 @@ def test_what_the_replica_is_told(ask, stubs):
     assert "x-other" not in headers
 
 
+@pytest.mark.parametrize("where", ["/services/one", "/services/one/"])
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ({"messages": [{"role": "user", "content": "say 1"}]}, "/v1/chat/completions"),
+        ({"prompt": "say 1", "model": "one"}, "/v1/completions"),
+    ],
+)
+def test_what_pai_s_predict_sends_is_a_chat_or_a_completion(client, service, stubs, where, asked, path):
+    headers = {"Authorization": "qs-one"}  # and no Content-Type: the package sends a text
+    answer = client.post(where, content=json.dumps(asked), headers=headers)
+    assert answer.status_code == 200, answer.text
+    (seen,) = [request for stub in stubs for request in stub.requests]
+    assert seen["line"] == f"POST {path} HTTP/1.1"
+    assert seen["headers"]["content-type"] == "application/json"
+    assert json.loads(seen["body"]) == {"model": "default"} | asked
+
+
+@pytest.mark.parametrize("sent", ["", "[]", '{"input": "Hello"}'])
+def test_what_asks_for_nothing_at_the_service_s_address_is_refused(client, service, sent):
+    answer = client.post("/services/one", content=sent, headers={"Authorization": "qs-one"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert client.post("/services/one", content=sent).status_code == 401
+
+
 def test_the_request_id_comes_back(ask):
     assert ask("say 1", headers={"X-Request-ID": "mine-2"}).headers["x-request-id"] == "mine-2"
     assert ask("say 1").headers["x-request-id"].startswith("req-")
