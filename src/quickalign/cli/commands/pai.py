@@ -29,10 +29,13 @@ def group() -> None:
     """Run scripts written for PAI's own package (`alipai`) against your server, without changing a line."""
 
 
-@app.command(cls=HelpfulCommand)
+# options that are not this command's are the script's
+@app.command(cls=HelpfulCommand, context_settings={"ignore_unknown_options": True})
 def run(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The script.", exists=True, dir_okay=False)],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT", help="What the script is given.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENT", help="What the script is given, its options too.")
+    ] = None,
     *,
     python: Annotated[
         str, typer.Option("--python", help="The interpreter whose environment has alipai installed.")
