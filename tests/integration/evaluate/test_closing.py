@@ -40,7 +40,7 @@ def test_without_validation_a_few_sample_rows_are_measured(tmp_path: Path, monke
 
 def test_validation_is_not_measured_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closing, "_of_sample", None)
-    result, _ = run_spec(make_spec(tmp_path, "run", closing_rows=6, validation_split=0.25, **SHORT))
+    result, _ = run_spec(make_spec(tmp_path, "run", closing_rows=16, validation_split=0.25, **SHORT))
     last, first = result.last_evaluation, result.first_evaluation
     assert last is not None and first is not None and result.results is not None
     assert result.results["rows"] == last.rows
