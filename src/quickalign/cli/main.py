@@ -47,7 +47,8 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
     epilog="Exit codes: 0 done, 2 option, 3 data, 4 model, 5 storage, 6 does not fit, 7 run broke, 8 not found, "
-    "9 conflict, 10 too large, 11 no access, 12 server unavailable, 13 below a limit, 70 internal fault, 130 stopped.",
+    "9 conflict, 10 too large, 11 no access, 12 server unavailable, 13 below a limit, 70 internal fault, 74 disk full, "
+    "130 stopped.",
 )
 app.command(cls=HelpfulCommand)(quickstart)
 app.command(cls=HelpfulCommand)(train)

@@ -52,6 +52,10 @@ SAID = (
     _("Use optimizer='adamw_8bit' or 'adamw'."),
     _("target_modules=%(value)s names what takes no LoRA."),
     _("target_modules=%(value)s names %(name)s, and no layer of this model is called so."),
+    _(
+        "target_modules=%(value)s names %(name)s, whose weights this model reads tokens with and scores them with: "
+        "an adapter on one of the two could not be merged."
+    ),
     _("Its linear layers are %(names)s; all-linear alone takes all but the head."),
     _("The tokenizer of this model has no chat template, and apply_chat_template=true needs one."),
     _("Set apply_chat_template=false, or use the model's instruct variant."),

@@ -113,10 +113,10 @@ def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel
     """Put a fresh LoRA adapter on `base`: A random from the option seed, B zero, both fp32.
 
     Raises:
-        OptionError: target_modules names no layer of the model.
+        OptionError: target_modules names no layer of the model, or one that no adapter could be merged into.
     """
     config = lora_config(parameters)
-    _ensure_there(base, config.target_modules, parameters.target_modules)
+    _check_targets(base, config.target_modules, parameters.target_modules)
     use_fast_lora(config)
     torch.manual_seed(parameters.seed)
     try:
@@ -131,16 +131,24 @@ def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel
     return model
 
 
-def _ensure_there(base: PreTrainedModel, names: str | Collection[str] | None, asked: str) -> None:
-    """PEFT is content where one of the names is that of a layer.
+def _check_targets(base: PreTrainedModel, names: str | Collection[str] | None, asked: str) -> None:
+    """PEFT is content where one of the names is that of a layer, and with embeddings that are the head's weights too.
 
     Raises:
-        OptionError: a name is none of `base`.
+        OptionError: a name is none of `base`, or that of weights which it uses twice.
     """
-    layers = [name for name, _ in base.named_modules()]
+    head = base.get_output_embeddings()
+    twice = None if head is None or head is base.get_input_embeddings() else head.weight
     for name in [] if names is None or isinstance(names, str) else sorted(names):
-        if not any(layer == name or layer.endswith(f".{name}") for layer in layers):
+        found = [part for path, part in base.named_modules() if path == name or path.endswith(f".{name}")]
+        if not found:
             raise _no_layer(base, f"target_modules={asked!r} names {name!r}, and no layer of this model is called so.")
+        if base.config.tie_word_embeddings and any(getattr(part, "weight", None) is twice for part in found):
+            raise OptionError(
+                f"target_modules={asked!r} names {name!r}, whose weights this model reads tokens with and scores them "
+                "with: an adapter on one of the two could not be merged.",
+                f"Leave {name} out.",
+            )
 
 
 def _no_layer(base: PreTrainedModel, message: str) -> OptionError:

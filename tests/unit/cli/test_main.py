@@ -1,6 +1,7 @@
 """How commands end: exit codes, one sentence with a way out, and no traceback."""
 
 import json
+import runpy
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -19,6 +20,13 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 def test_version(cli):
     assert cli("--version") == (0, f"quickalign {__version__}\n", "")
+
+
+def test_the_package_is_a_program(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["quickalign", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("quickalign", run_name="__main__")
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"quickalign {__version__}\n")
 
 
 def test_help_lists_every_command_with_its_summary(cli):

@@ -263,11 +263,13 @@ def test_jobs_are_moved(cli, api, verb, state):
 
 def test_a_clone_keeps_the_other_options(cli, api):
     api.add(job(1))
-    code, out, _ = cli("jobs", "clone", JOB, "--set", "lora_dim=8", "--name", "again", "--json")
+    words = ("--set", "lora_dim=8", "--name", "again", "--output", "s3://bucket/again")
+    code, out, _ = cli("jobs", "clone", JOB, *words, "--json")
     assert code == 0
     assert api.sent() == {
         "spec": {"hyperparameters": {"training_strategy": "dpo", "lora_dim": "8"}},
         "name": "again",
+        "output": "s3://bucket/again",
     }
     assert json.loads(out)["cloned_from"] == JOB
     code, _, err = cli("jobs", "clone", JOB, "--set", "lora_dim=0", "--set", "lora_alpha=8")

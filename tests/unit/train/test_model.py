@@ -51,6 +51,20 @@ def test_every_name_of_target_modules_must_be_a_layers(names: str, wrong: str) -
     assert "q_proj" in str(refused.value.remedy)
 
 
+@pytest.mark.parametrize("name", ["embed_tokens", "lm_head", "model.embed_tokens"])
+def test_weights_that_a_model_uses_twice_take_no_adapter(name: str) -> None:
+    with pytest.raises(OptionError, match=f"names '{name}', whose weights"):
+        add_adapter(small_model(), dpo(target_modules=f"q_proj,{name}"))
+    model = add_adapter(small_model(tie_word_embeddings=False), dpo(target_modules=f"q_proj,{name}"))
+    # an adapter on the embedding alone, or on the head alone, is merged to the same model
+    for weight in model.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.1)
+    with torch.no_grad():
+        expected = model.eval()(input_ids=IDS).logits
+        assert torch.allclose(model.merge_and_unload()(input_ids=IDS).logits, expected, atol=1e-5)
+
+
 def test_what_takes_no_lora_is_refused() -> None:
     with pytest.raises(OptionError, match="takes no LoRA"):
         add_adapter(small_model(), dpo(target_modules="input_layernorm"))

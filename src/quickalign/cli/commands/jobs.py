@@ -179,6 +179,10 @@ def clone(
         typer.Option("--set", metavar="OPTION=VALUE", help="Change an option of `train`; may be repeated."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="A name for people.", show_default=False)] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", help="Where results are copied; to where JOB's are otherwise.", show_default=False),
+    ] = None,
     priority: Annotated[
         int | None, typer.Option("--priority", min=-100, max=100, help="Higher starts first.", show_default=False)
     ] = None,
@@ -197,6 +201,10 @@ def clone(
         merged = {**session.jobs.get(job).training.hyperparameters, **options}
         parse(merged)
         changes["spec"] = {"hyperparameters": merged}
+    if output is not None:
+        from quickalign.sdk.inputs import resolve_output
+
+        changes["output"] = resolve_output(session, output)
     changes |= {key: value for key, value in (("name", name), ("priority", priority)) if value is not None}
     _show_change(session.jobs.clone(job, changes), as_json=json)
 
