@@ -15,6 +15,7 @@ from torch import nn
 from quickalign.core import atomic, disk, storage
 from quickalign.core.errors import QualityError
 from quickalign.core.hyperparameters import Quantization
+from quickalign.core.wire import exports
 from quickalign.export.describe import describe
 from quickalign.export.merge import load_trained, merged, save
 from quickalign.export.parity import Behaviour, Parity, behave, compare
@@ -38,6 +39,7 @@ def export(spec: ExportSpec, observer: Observer) -> Exported:
         QualityError: the export's log-probabilities are too far from those of the trained model; nothing is left.
         StorageError: the disk is full.
     """
+    exports.check(spec)
     observer.phase("model", spec.model)
     task = prepare(spec)
     if found := existing(task):

@@ -29,11 +29,16 @@ def test_every_figure_can_have_a_limit():
         ({"fail_below": {"acuracy": 0.7}}, "acuracy"),
         ({"fail_above": {"kl": 0.1}, "kl_rows": 0}, "kl_rows"),
         ({"fail_above": {"refusals": 0.1}, "prompts": 0}, "prompts"),
+        ({"answer_tokens": 64, "prompts": 0}, "answer_tokens=64 has no effect with prompts=0"),
     ],
 )
-def test_a_limit_without_effect_is_refused(values, words):
+def test_what_has_no_effect_is_refused(values, words):
     with pytest.raises(OptionError, match=words):
         check(spec(**values))
+
+
+def test_the_default_may_be_given_where_it_has_no_effect():
+    check(spec(prompts=0, answer_tokens=EvaluationSpec.model_fields["answer_tokens"].default))
 
 
 def test_limits_that_are_kept_and_not():

@@ -12,6 +12,7 @@ from quickalign.cli import arguments as take
 from quickalign.cli import job_options as make
 from quickalign.cli.terminal import messages, screen, write_json
 from quickalign.core import spec_file
+from quickalign.core.wire import exports
 from quickalign.export.spec import ExportSpec
 
 _ABOUT = {name: field.description for name, field in ExportSpec.model_fields.items()}
@@ -75,6 +76,7 @@ def export(
         make.refuse_for_local(job, detach=detach)
         _run_here(spec, as_json=json)
     else:
+        exports.check(spec)  # before a server is started for it
         _run_as_job(values, {**job, "output": output}, detach=detach, as_json=json)
 
 

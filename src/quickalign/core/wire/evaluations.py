@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
 from quickalign.core.spec import BadRows, DataFormat
+from quickalign.core.wire.answers import check_answers
 from quickalign.core.wire.base import Wire
 
 METRICS = (
@@ -104,8 +105,9 @@ def check(spec: EvaluateRequest, tasks: Collection[str] = ()) -> None:
         tasks: whose numbers limits may name as TASK:METRIC.
 
     Raises:
-        OptionError: a limit for a figure that does not exist or will not be measured.
+        OptionError: a limit for a figure that does not exist or will not be measured, or an option without effect.
     """
+    check_answers(spec.prompts, spec.answer_tokens, default=EvaluateRequest.model_fields["answer_tokens"].default)
     for option, limits in (("fail_below", spec.fail_below), ("fail_above", spec.fail_above)):
         for name in limits:
             if name not in METRICS and name.rpartition(":")[0] not in (*tasks,):

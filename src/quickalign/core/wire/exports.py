@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from quickalign.core.errors import OptionError
 from quickalign.core.spec import DataFormat
+from quickalign.core.wire.answers import check_answers
 from quickalign.core.wire.base import Wire
 
 Stored = Literal["fp32", "bf16", "fp16"]
@@ -61,3 +63,16 @@ class ExportRequest(Wire):
                 "no package makes GGUF; convert_hf_to_gguf.py of llama.cpp takes the folder that an export leaves"
             )
         return value
+
+
+def check(spec: ExportRequest) -> None:
+    """Refuse what has no effect, before anything is loaded.
+
+    Raises:
+        OptionError: names the option.
+    """
+    check_answers(spec.prompts, spec.answer_tokens, default=ExportRequest.model_fields["answer_tokens"].default)
+    if spec.data is None and spec.data_format != "auto":
+        raise OptionError(
+            f"data_format={spec.data_format!r} has no effect without data.", "Name the rows, or leave data_format out."
+        )

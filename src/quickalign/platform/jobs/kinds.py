@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from quickalign.core import options
 from quickalign.core.errors import QuickalignError
-from quickalign.core.wire import evaluations
-from quickalign.core.wire.jobs import AnyJobCreate, EvaluationCreate, JobCreate, Kind, NewJob, Resources
+from quickalign.core.wire import evaluations, exports
+from quickalign.core.wire.jobs import AnyJobCreate, EvaluationCreate, ExportCreate, JobCreate, Kind, NewJob, Resources
 from quickalign.hub.cards import find_card
 from quickalign.platform.config import Config
 from quickalign.platform.devices import Device
@@ -55,6 +55,8 @@ def check(request: NewJob, inputs: Inputs, config: Config) -> None:
         return
     if isinstance(request, EvaluationCreate):
         evaluations.check(request.spec)
+    if isinstance(request, ExportCreate):
+        exports.check(request.spec)
     for field in MODELS:
         text = getattr(request.spec, field, None)
         if text is not None and not is_job(text):
