@@ -149,15 +149,18 @@ Detach = Annotated[bool, typer.Option("--detach", help="Return at once instead o
 
 
 def autoscaling(
-    least: int | None, most: int | None, ongoing_requests: int | None, quiet_seconds: float | None
+    least: int | None, most: int | None, ongoing_requests: int | None, quiet_seconds: float | None, *, anew: bool
 ) -> dict[str, Any] | None:
     """What the options of autoscaling say together; None where none was given.
 
+    Args:
+        anew: whether nothing is there that they change.
+
     Raises:
-        OptionError: one of them was given without the most replicas.
+        OptionError: one of them was given without the most replicas, and none are there.
     """
     given = {"min": least, "max": most, "ongoing_requests": ongoing_requests, "quiet_seconds": quiet_seconds}
     found = {name: value for name, value in given.items() if value is not None}
-    if found and most is None:
+    if anew and found and most is None:
         raise OptionError("Autoscaling needs its upper bound.", "Add --max-replicas N.")
     return found or None

@@ -189,14 +189,14 @@ class Predictor:
         Args:
             wait: whether to return only when it serves, or has failed its checks.
             labels: up to 16 labels of your own, instead of those it has; None keeps them.
-            changes: `source`, such as `{"job": "job-...", "checkpoint": 7}`, and options of `deploy`; None
-                unsets one that need not be set.
+            changes: `source`, such as `{"job": "job-...", "checkpoint": 7}`, and options of `deploy` that are no part
+                of it; None unsets one that need not be set. `autoscaling` keeps what is left out of it.
 
         Raises:
             OptionError: there is no such option, or nothing changes.
             QuickalignError: the new revision failed; the old one goes on serving.
         """
-        given = changes if labels is None else {**changes, "metadata": dict(labels)}
+        given = changes if labels is None else {**changes, "labels": dict(labels)}
         request = service_change(self.refresh()._service, given)
         self._change(self.session.services.update(self._service.id, request), wait=wait and request.spec is not None)
 

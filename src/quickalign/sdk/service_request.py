@@ -28,6 +28,8 @@ _OF_SPEC = tuple(name for name in RevisionSpec.model_fields if name != "source")
 _OF_LIMITS = tuple(Limits.model_fields)
 _OF_SERVICE = ("idle_stop_seconds",)
 _OF_SOURCE = ("checkpoint",)
+_ELSEWHERE = {"replicas": "scale()", "checkpoint": "source", "metadata": "labels"}
+"""What changes that which an update does not."""
 
 OPTIONS = (*_OF_SPEC, *_OF_SOURCE, *_OF_LIMITS, *_OF_SERVICE)
 """What `options` of a deployment may say."""
@@ -63,24 +65,32 @@ def service_request(
 def service_change(service: Service, changes: Mapping[str, Any]) -> ServiceUpdate:
     """The request for a change of `service`: fields of the revision's specification, limits, and its own.
 
+    Parts of `autoscaling` that are left out stay as they are.
+
     Raises:
         OptionError: there is no such field, nothing changes, or a value that cannot be.
     """
-    known = [*RevisionSpec.model_fields, *_OF_LIMITS, *_OF_SERVICE, "metadata"]
+    known = [*RevisionSpec.model_fields, *_OF_LIMITS, *_OF_SERVICE, "labels"]
     if unknown := sorted(set(changes) - set(known)):
-        guess = nearest(unknown[0], known)
+        guess = _ELSEWHERE.get(unknown[0]) or nearest(unknown[0], known)
         remedy = f"Did you mean {guess!r}?" if guess else f"There are {', '.join(known)}."
         raise OptionError(f"A service has no field {unknown[0]!r} that can be changed.", remedy)
     if not changes:
         raise OptionError("The update changes nothing.", "Name a source, or an option to change.")
     spec = {name: value for name, value in changes.items() if name in RevisionSpec.model_fields}
     limits = {name: value for name, value in changes.items() if name in _OF_LIMITS}
-    values = {name: value for name, value in changes.items() if name not in spec and name not in limits}
+    values = {
+        "metadata" if name == "labels" else name: value
+        for name, value in changes.items()
+        if name not in spec and name not in limits
+    }
     if spec:
-        before = next(each.spec for each in service.revisions if each.number == service.target)
-        source = spec.get("source")
-        named = {"source": checked(Source, source)} if isinstance(source, Mapping) else {}
-        values["spec"] = checked(RevisionSpec, {**before.model_dump(), **spec, **named})
+        before = next(each.spec for each in service.revisions if each.number == service.target).model_dump()
+        if isinstance(spec.get("source"), Mapping):
+            spec["source"] = checked(Source, spec["source"])
+        if isinstance(spec.get("autoscaling"), Mapping):
+            spec["autoscaling"] = {**(before["autoscaling"] or {}), **spec["autoscaling"]}
+        values["spec"] = checked(RevisionSpec, {**before, **spec})
     if limits:
         values["limits"] = checked(Limits, {**service.limits.model_dump(), **limits})
     return checked(ServiceUpdate, values, {"metadata": "labels"})

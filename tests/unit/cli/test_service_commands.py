@@ -62,6 +62,14 @@ def test_bounds_of_replicas_on_a_cluster(cli, api):
     api.services.add(service("first"))
     assert cli("services", "update", "first", "--max-replicas", "2")[0] == 0
     assert api.services.asked[-1]["spec"]["autoscaling"]["max"] == 2
+    assert cli("services", "update", "first", "--quiet-seconds", "60")[0] == 0, "what is left out stays"
+    assert api.services.asked[-1]["spec"]["autoscaling"] == {
+        "min": 1, "max": 2, "ongoing_requests": 8, "quiet_seconds": 60,
+    }  # fmt: skip
+    api.services.add(service("second"))
+    code, _, err = cli("services", "update", "second", "--quiet-seconds", "60")
+    assert code == 2
+    assert "autoscaling.max is missing" in err
 
 
 def test_deploy_takes_jobs_cards_and_every_option(cli, api):

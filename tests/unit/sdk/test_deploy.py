@@ -202,8 +202,22 @@ def test_an_update_keeps_what_it_does_not_name_and_waits_for_the_new_revision(ap
     assert predictor.record.revision == 4
     with pytest.raises(OptionError, match=r"no field 'weight' .* Did you mean 'weights'"):
         predictor.update(weight="int8")
+    for name, way in (("replicas", r"scale\(\)"), ("checkpoint", "source"), ("metadata", "labels")):
+        with pytest.raises(OptionError, match=f"no field '{name}' .* Did you mean '{way}'"):
+            predictor.update(**{name: 3})
     with pytest.raises(OptionError, match="changes nothing"):
         predictor.update()
+
+
+def test_an_update_of_autoscaling_keeps_what_is_left_out_of_it(api, remote):
+    api.services.add(service("first"))
+    predictor = Predictor("first", session=remote)
+    predictor.update(autoscaling={"min": 0, "max": 4, "ongoing_requests": 3})
+    predictor.update(autoscaling={"max": 8})
+    found = predictor.record.revisions[0].spec.autoscaling
+    assert (found.min, found.max, found.ongoing_requests) == (0, 8, 3)
+    predictor.update(autoscaling=None)
+    assert predictor.record.revisions[0].spec.autoscaling is None
 
 
 def test_an_update_changes_limits_and_labels_without_a_revision(api, remote):

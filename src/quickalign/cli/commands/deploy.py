@@ -80,7 +80,7 @@ def deploy(
         "requests_per_minute": requests_per_minute,
         "concurrency": concurrency,
         "idle_stop_seconds": idle_stop,
-        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds),
+        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds, anew=True),
     }
     labels = take.pairs("--label", label)
     session = connect()

@@ -154,8 +154,8 @@ def update(
         "requests_per_minute": requests_per_minute,
         "concurrency": concurrency,
         "idle_stop_seconds": idle_stop,
-        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds),
-        "metadata": take.pairs("--label", label) or None,
+        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds, anew=False),
+        "labels": take.pairs("--label", label) or None,
     }
     session = connect()
     if source is not None:
