@@ -128,7 +128,10 @@ def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on(tmp_path, monkey
             raise OSError(errno.ENOSPC, "No space left on device")
         return save(*arguments, step=step, **named)
 
-    with monkeypatch.context() as disk, pytest.raises(FullDiskError, match=r"run is full\..*it goes on") as caught:
+    with (
+        monkeypatch.context() as disk,
+        pytest.raises(FullDiskError, match=r"A disk is full: that of .*run,.*it goes on") as caught,
+    ):
         disk.setattr(checkpoint, "save", full)
         run(spec)
     assert not is_failure(caught.value.exit_code)  # a job is tried again

@@ -13,10 +13,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
-    """Turn the error of a full disk inside the block into one that says where, and what to do.
+    """Turn the error of a full disk inside the block, which writes to `place`, into one that says what to do.
 
     Raises:
-        FullDiskError: the disk of `place` is full.
+        FullDiskError: a disk is full.
     """
     try:
         yield
@@ -24,7 +24,8 @@ def explained(place: Path) -> Iterator[None]:
         if not _is_full(error):
             raise
         raise FullDiskError(
-            f"The disk of {place} is full.", "Free some space and run the same command again: it goes on."
+            f"A disk is full: that of {place}, of the home folder, or of temporary files.",
+            "Free some space and run the same command again: it goes on.",
         ) from error
 
 

@@ -16,6 +16,9 @@ StoredDtype = Literal["float32", "bfloat16", "float16"]
 DTYPE_BYTES: Mapping[StoredDtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _HEADER_DTYPES: Mapping[str, StoredDtype] = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
+_SCALED = ("linear", "dynamic", "yarn")
+"""Kinds of rotary embeddings whose factor widens the context; others write the wide one into their config."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
@@ -161,13 +164,27 @@ def _dense_shape(config: Mapping[str, Any], architecture: str, name: str) -> Mod
     dtype = _stored_dtype(config)
     return ModelShape(
         architecture=architecture,
-        context_length=_size(config, "max_position_embeddings", name),
+        context_length=_context(config, name),
         attention=_attention_kinds(config, layers, name),
         parameters=parameters,
         dtype=dtype,
         stored_bytes=parameters * DTYPE_BYTES[dtype],
         **sizes,
     )
+
+
+def _context(config: Mapping[str, Any], name: str) -> int:
+    """Positions that the model knows, with those that the scaling of rotary embeddings in its config adds.
+
+    Where a config names the original number, it may or may not have written the scaled one beside it (YaRN, Peng et al.
+    2023, as Qwen documents it, leaves it).
+    """
+    known = _size(config, "max_position_embeddings", name)
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    factor = scaling.get("factor")
+    if scaling.get("rope_type", scaling.get("type")) not in _SCALED or not isinstance(factor, int | float):
+        return known
+    return max(known, int(factor * scaling.get("original_max_position_embeddings", known)))
 
 
 def _size(config: Mapping[str, Any], field: str, name: str, default: int | None = None) -> int:

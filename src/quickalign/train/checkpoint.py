@@ -141,7 +141,9 @@ def export(
             policy.model.save_pretrained(temporary, state_dict=state)
         tokenizer.save_pretrained(temporary)
         digest = weights_sha256(temporary)
-        beside = {file.name: hash_of(file) for file in temporary.iterdir() if file.is_file() and file.suffix != WEIGHTS}
+        several = len(list(temporary.glob(f"*{WEIGHTS}"))) > 1  # of one, its hash is that of the weights
+        files = [file for file in temporary.iterdir() if file.is_file() and (several or file.suffix != WEIGHTS)]
+        beside = {file.name: hash_of(file) for file in files}
         manifests.write(temporary, manifest.model_copy(update={"weights_sha256": digest, "beside": beside}))
     return digest
 

@@ -56,7 +56,8 @@ class Manifest(BaseModel):
     files: dict[str, str] = {}
     """SHA-256 of every other file of an exported folder by name; empty for a run's own folder."""
     beside: dict[str, str] = {}
-    """SHA-256 of the files beside the weights in a run's own folder by name: configuration, tokenizer, template."""
+    """SHA-256 of the files beside the weights in a run's own folder by name: configuration, tokenizer, template; and of
+    the weights' files where these are several, which can be remembered one by one."""
 
     @property
     def quantization(self) -> Quantization:
@@ -88,7 +89,8 @@ def check_unchanged(folder: Path, manifest: Manifest) -> None:
     told = {**manifest.files, **manifest.beside}
     used = {name: sha256 for name, sha256 in told.items() if not name.endswith(_NOT_USED)}
     changed = [name for name, sha256 in used.items() if hash_of(folder / name) != sha256]
-    if not manifest.files and manifest.weights_sha256 not in ("", _remembered(folder)):
+    told_weights = any(name.endswith(WEIGHTS) for name in told)
+    if not told_weights and manifest.weights_sha256 not in ("", _remembered(folder)):
         changed.insert(0, f"*{WEIGHTS}")
     if changed:
         raise ModelError(

@@ -45,7 +45,6 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     data = prepare_data(spec, tokenizer, folder, observer, processes)
     device = find_device()
     shape = read_shape(source.path)
-    check_context(spec, data, shape)
     observer.phase("plan")
     rows = data.train
     made = make_plan(spec, shape, rows.lengths, device, world_size=workers, beginning=rows.beginning)
@@ -68,18 +67,18 @@ def padded(prepared: Prepared, world_size: int) -> Prepared:
     return replace(prepared, plan=made)
 
 
-def check_context(spec: RunSpec, data: RunData, shape: ModelShape) -> None:
+def check_context(prepared: Prepared) -> None:
     """Refuse rows beyond the positions that the model knows: none of them is served, and scores there mean nothing.
 
     Raises:
         OptionError: with the seq_length that the model allows.
     """
-    longest, known = data.longest_row, shape.context_length
+    longest, known = prepared.data.longest_row, prepared.shape.context_length
     if longest > known:
-        asked = spec.hyperparameters.seq_length
+        asked = prepared.spec.hyperparameters.seq_length
         raise OptionError(
-            f"The longest row has {longest} tokens at seq_length={asked}, and {spec.model} was made for {known} "
-            "at most.",
+            f"The longest row has {longest} tokens at seq_length={asked}, and {prepared.spec.model} was made for "
+            f"{known} at most.",
             f"Set seq_length to {known} or less; what is longer is then cut and counted.",
             field="hyperparameters",
             value=asked,

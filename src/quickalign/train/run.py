@@ -33,7 +33,7 @@ from quickalign.train.load import identity, load, whole_again
 from quickalign.train.loop import Loop
 from quickalign.train.observer import Observer, RunResult, Silent
 from quickalign.train.plan import Plan, ensure_fits
-from quickalign.train.prepare import Prepared, prepare_run
+from quickalign.train.prepare import Prepared, check_context, prepare_run
 from quickalign.train.signals import never
 
 
@@ -49,6 +49,7 @@ def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None
     check_together(spec, spec.hyperparameters)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
         prepared = prepare_run(spec, Path(folder), observer or Silent(), processes, workers)
+        check_context(prepared)
         return prepared.plan, prepared.data.report
 
 
@@ -87,9 +88,12 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable
     parameters = resume.with_choices(spec.hyperparameters, checkpoint)
     spec = spec.model_copy(update={"hyperparameters": parameters})
     check_distribution(spec.strategy, parameters, processes.world_size)
-    if checkpoint is None:
+    begins = checkpoint is None  # one that began before something was refused goes on
+    if begins:
         check_together(spec, parameters)
     prepared = prepare_run(spec, spec.output / "data", observer, processes, processes.world_size)
+    if begins:
+        check_context(prepared)
     ensure_fits(prepared.plan)
     _ensure_precision(prepared)
     if finished := _go_on(prepared, checkpoint, observer, processes):

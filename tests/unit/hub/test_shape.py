@@ -80,6 +80,22 @@ def test_attention_kinds(extra, kinds):
     assert shape.full_attention == (kinds == ("full", "full"))
 
 
+@pytest.mark.parametrize(
+    ("scaling", "context"),
+    [
+        (None, 64),
+        ({"rope_type": "default"}, 64),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}, 256),  # as Qwen documents it
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}, 64),  # written in already
+        ({"rope_type": "linear", "factor": 2}, 128),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 64}, 64),
+    ],
+)
+@pytest.mark.parametrize("field", ["rope_scaling", "rope_parameters"])
+def test_the_context_counts_scaled_rotary_embeddings(field, scaling, context):
+    assert shape_of(CONFIG | {"max_position_embeddings": 64, field: scaling}, "m").context_length == context
+
+
 def test_nested_text_config():
     nested = {"architectures": ["Wrapper"], "model_type": "wrapper", "text_config": CONFIG}
     shape = shape_of(nested, "m")

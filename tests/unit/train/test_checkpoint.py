@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from quickalign.core.errors import ModelError
+from quickalign.train import manifest as manifests
 from quickalign.train.checkpoint import STATE_FILE, Checkpoint, checkpoints, export, folder_of, load_weights
 from quickalign.train.model import make_policy
 from tests.support.loops import NoTokenizer, make_setup
@@ -41,3 +44,22 @@ def test_an_adapter_on_the_embedding_or_the_head_is_read_back(tmp_path: Path, na
         expected = setup.policy.model.eval()(input_ids=ids).logits
         found = PeftModel.from_pretrained(untied(), tmp_path / "adapter").eval()(input_ids=ids).logits
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_each_of_several_weight_files_is_held_to_its_own_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = make_setup(small_model(), random_pairs(1), dpo(lora_dim=0, lora_alpha=32), tmp_path)
+    model = setup.policy.model
+    monkeypatch.setattr(model, "save_pretrained", partial(model.save_pretrained, max_shard_size="50KB"))
+    folder = tmp_path / "model"
+    export(setup.policy, NoTokenizer(), folder, setup.manifest)  # type: ignore[arg-type]
+    manifest = manifests.read(folder)
+    assert manifest is not None
+    shards = sorted(file.name for file in folder.glob("*.safetensors"))
+    assert len(shards) > 1
+    assert set(shards) <= set(manifest.beside)
+    monkeypatch.setattr(manifests, "weights_sha256", None)  # reads all of them, whenever it is asked
+    manifests.check_unchanged(folder, manifest)
+    changed = (folder / shards[1]).read_bytes()
+    (folder / shards[1]).write_bytes(changed[:-1] + bytes([changed[-1] ^ 1]))
+    with pytest.raises(ModelError, match=f"{shards[1]} is not what was trained"):
+        manifests.check_unchanged(folder, manifest)
