@@ -86,7 +86,7 @@ class Jobs:
         return self._client.post(f"{_job(job_id)}/pause", Job)
 
     def resume(self, job_id: str) -> Job:
-        """Go on with a paused job."""
+        """Go on with a paused or failed job."""
         return self._client.post(f"{_job(job_id)}/resume", Job)
 
     def clone(self, job_id: str, changes: Mapping[str, Any] | None = None, *, key: str | None = None) -> Job:

@@ -45,7 +45,7 @@ Item = Event | LogChunk | MetricsLine
 def follow(
     client: Client,
     name: str,
-    start: Mapping[Stream, int],
+    start: dict[Stream, int],
     *,
     kind: Literal["jobs", "services"] = "jobs",
     query: Mapping[str, str] | None = None,
@@ -55,7 +55,8 @@ def follow(
     Args:
         client: for its server.
         name: the job's id, or the service's name or id.
-        start: the streams to follow, each with the sequence number or offset after which it begins.
+        start: the streams to follow, each with the sequence number or offset after which it begins. It is moved along
+            with what is told, so that another call goes on from there.
         kind: which of the two it is.
         query: what else every stream is asked with.
 
@@ -77,6 +78,7 @@ def follow(
                 yield None
                 continue
             if not isinstance(item, _End):
+                _move_along(start, item)
                 yield item
             elif item.error:
                 raise item.error
@@ -84,6 +86,16 @@ def follow(
                 open_streams -= 1
     finally:
         stopped.set()
+
+
+def _move_along(start: dict[Stream, int], item: Item) -> None:
+    match item:
+        case Event():
+            start["events"] = item.sequence
+        case LogChunk():
+            start["logs"] = item.next_offset
+        case MetricsLine():
+            start[item.kind] += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from quickalign.core.errors import (
     UnavailableError,
 )
 from quickalign.core.wire.base import Problem
-from quickalign.core.wire.jobs import Reason
+from quickalign.core.wire.jobs import Job, Kind, Reason
 
 _PREFIX = "urn:quickalign:problem:"
 
@@ -33,6 +33,12 @@ _BY_STATUS: dict[int, type[QuickalignError]] = {
     429: UnavailableError,
 }
 """What an answer means that names no kind of its own, as those of a proxy in between."""
+
+_RESUMING: dict[Kind, str] = {
+    "train": "goes on from its last checkpoint",
+    "evaluate": "goes on with what it has computed",
+    "export": "makes the export again",
+}
 
 _LONGEST = 500
 
@@ -52,13 +58,13 @@ def error_of(response: httpx.Response) -> QuickalignError:
     return kind(problem.detail, problem.remedy, field=problem.field, value=problem.value)
 
 
-def error_of_job(job_id: str, reason: Reason | None) -> QuickalignError:
+def error_of_job(job: Job) -> QuickalignError:
     """The exception that a failed job ends with: the kind by its exit code, and the whole message."""
     remedy = (
-        f"`quickalign jobs logs {job_id}` shows its log. When the cause is gone, `quickalign jobs resume {job_id}` "
-        "goes on from its last checkpoint."
+        f"`quickalign jobs logs {job.id}` shows its log. When the cause is gone, `quickalign jobs resume {job.id}` "
+        f"{_RESUMING[job.kind]}."
     )
-    return _failure(f"Job {job_id}", reason, remedy)
+    return _failure(f"Job {job.id}", job.reason, remedy)
 
 
 def error_of_service(name: str, reason: Reason | None, revision: int | None = None) -> QuickalignError:

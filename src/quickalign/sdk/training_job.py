@@ -12,7 +12,7 @@ from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, LogChunk, Reason
 from quickalign.sdk.calls import job_page
 from quickalign.sdk.deploy import AutoscalingConfig, deploy
-from quickalign.sdk.follow import follow
+from quickalign.sdk.follow import Stream, follow
 from quickalign.sdk.problems import error_of_job
 from quickalign.sdk.session import Session, get_default_session
 
@@ -43,7 +43,7 @@ class TrainingJobStatus:
 
     @classmethod
     def completed_status(cls) -> list[str]:
-        """The states that nothing follows."""
+        """The states that nothing follows by itself; a failed job can be resumed."""
         return [cls.InitializeFailed, cls.Succeed, cls.Failed, cls.Terminated]
 
     @classmethod
@@ -176,7 +176,7 @@ class TrainingJob:
 
     def is_completed(self) -> bool:
         """Whether it is over, however it ended."""
-        return self._job.state.is_final or self.refresh()._job.state.is_final
+        return self.refresh().state.is_final  # asked anew: a failed job may have been resumed
 
     def is_succeeded(self) -> bool:
         """Whether it has succeeded."""
@@ -194,17 +194,19 @@ class TrainingJob:
         Raises:
             QuickalignError: it failed; the kind says of what, and the message is whole.
         """
+        told: dict[Stream, int] = {"events": 0, "logs": 0}
         try:
             if show_logs:
-                self._show()
+                self._show(told)
             while not self.is_completed():
                 time.sleep(interval)
+                if show_logs:  # it had failed and was resumed
+                    self._show(told)
         except KeyboardInterrupt:
             _say(f"\nStopped watching; the job goes on. TrainingJob.get({self.id!r}).wait() watches it again.")
             raise
-        self.refresh()
         if self.state is JobState.FAILED:
-            raise error_of_job(self.id, self.reason)
+            raise error_of_job(self._job)
         if show_logs:
             _say(f"Training job {self.id} {_ENDINGS[self.state]}.")
 
@@ -343,9 +345,9 @@ class TrainingJob:
     def __repr__(self) -> str:
         return f"TrainingJob(id={self.id!r}, name={self.training_job_name!r}, status={self.status!r})"
 
-    def _show(self) -> None:
+    def _show(self, told: dict[Stream, int]) -> None:
         logged, warnings = set[str](), list[str]()
-        for item in follow(self.session.client, self.id, {"events": 0, "logs": 0}):
+        for item in follow(self.session.client, self.id, told):
             match item:
                 case LogChunk():
                     sys.stdout.write(item.text)

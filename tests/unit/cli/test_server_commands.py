@@ -12,6 +12,7 @@ import pytest
 from quickalign.core.wire.jobs import JobState, LogChunk, Progress, Reason
 from quickalign.core.wire.system import SystemInfo
 from quickalign.sdk import discover
+from quickalign.sdk import follow as following
 from quickalign.sdk import session as sessions
 from quickalign.sdk.client import Client
 from quickalign.sdk.place import Place
@@ -127,6 +128,23 @@ def test_a_job_that_others_stopped_ends_the_watching_with_a_way_on(cli, own, pai
     code, _, err = cli("train", "m", "pairs.json")
     assert code == 130
     assert f"quickalign jobs {word} job-" in err
+
+
+def test_a_job_that_was_resumed_when_its_streams_had_ended_is_watched_on(cli, own, pairs, monkeypatch):
+    ending(own, JobState.RUNNING)
+    calls = []
+
+    def follow(client, name, told):
+        calls.append(dict(told))
+        if len(calls) == 2:
+            own.add(own.jobs[name].model_copy(update={"state": JobState.SUCCEEDED}))
+        return following.follow(client, name, told)
+
+    monkeypatch.setattr("quickalign.cli.watch.job.follow", follow)
+    code, out, _ = cli("train", "m", "pairs.json", "--json")
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["job"]["state"] == "succeeded"
+    assert calls == [{"events": 0, "steps": 0, "evaluations": 0}, {"events": 3, "steps": 2, "evaluations": 2}]
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(cli, own, pairs, monkeypatch):

@@ -14,6 +14,7 @@ from quickalign.sdk import cloud, training_job
 from quickalign.sdk.cloud import gpus_of
 from quickalign.sdk.methods import apply_method
 from quickalign.sdk.model_recipe import ModelRecipe, ModelRecipeType
+from quickalign.sdk.problems import error_of_job
 from quickalign.sdk.recipe import ModelTrainingRecipe
 from quickalign.sdk.registered_model import RegisteredModel
 from quickalign.sdk.session import Session
@@ -363,9 +364,48 @@ def test_waiting_without_logs_looks_again_until_it_is_over(api, remote, monkeypa
     assert looks == [9, 9, 9]
 
 
+def test_a_failed_job_that_was_resumed_is_waited_for_again(api, remote, monkeypatch):
+    trained = recipe(remote).train({"train": "file-1"}, wait=False)
+    moved = lambda state: api.add(api.jobs[trained.id].model_copy(update={"state": state}))  # noqa: E731
+    moved(JobState.FAILED)
+    with pytest.raises(errors.RunError):
+        trained.wait(show_logs=False)
+    moved(JobState.RUNNING)
+    looks = []
+    monkeypatch.setattr(training_job.time, "sleep", lambda _: looks.append(moved(JobState.SUCCEEDED)))
+    trained.wait(show_logs=False)
+    assert len(looks) == 1
+    assert trained.state is JobState.SUCCEEDED
+
+
+def test_a_job_that_is_resumed_when_its_log_has_ended_is_shown_on(api, remote, over, monkeypatch, capsys):
+    over(JobState.RUNNING)
+    trained = recipe(remote).train({"train": "file-1"}, wait=False)
+
+    def sleep(_):
+        api.add(api.jobs[trained.id].model_copy(update={"state": JobState.SUCCEEDED}))
+        chunk = LogChunk(offset=34, next_offset=40, text="again\n", complete=True)
+        api.streams["logs"] = deque([sse(("log", "40", chunk.model_dump_json()), ("end", "", ""))])
+
+    monkeypatch.setattr(training_job.time, "sleep", sleep)
+    trained.wait()
+    assert capsys.readouterr().out.endswith(f"again\nTraining job {trained.id} succeeded.\n")
+    asked = [request.url.params for request in api.requests if request.url.path.endswith("/stream")]
+    assert sorted(one["offset"] for one in asked if "offset" in one) == ["0", "34"]
+    assert sorted(one["after"] for one in asked if "after" in one) == ["0", "3"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("train", "its last checkpoint."), ("evaluate", "what it has computed."), ("export", "makes the export again.")],
+)
+def test_a_failure_says_where_its_kind_of_job_goes_on(kind, words):
+    assert str(error_of_job(job(1, JobState.FAILED, kind=kind))).endswith(words)
+
+
 def test_interrupting_the_waiting_leaves_the_job_alone(api, remote, monkeypatch, capsys):
     trained = recipe(remote).train({"train": "file-1"}, wait=False)
-    monkeypatch.setattr(TrainingJob, "_show", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(TrainingJob, "_show", lambda self, told: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         trained.wait()
     assert f"TrainingJob.get('{trained.id}').wait()" in capsys.readouterr().out

@@ -83,7 +83,7 @@ def pause_job(platform: ThePlatform, job_id: JobId) -> Response:
 
 @router.post("/{job_id}/resume")
 def resume_job(platform: ThePlatform, job_id: JobId) -> Response:
-    """Go on with a paused job."""
+    """Go on with a paused or failed job."""
     return _job(platform, platform.jobs.resume(_known(platform, job_id).id))
 
 

@@ -18,7 +18,7 @@ from quickalign.cli.watch.observer import TITLES, best_progress
 from quickalign.cli.words import duration, one_line, printable
 from quickalign.core.errors import Interrupted
 from quickalign.core.wire.jobs import Event, Job, JobState, TrainRequest
-from quickalign.sdk.follow import Item, MetricsLine, follow
+from quickalign.sdk.follow import Item, MetricsLine, Stream, follow
 from quickalign.sdk.problems import error_of_job
 from quickalign.train.observer import Evaluation, StepMetrics
 
@@ -78,7 +78,7 @@ def watch_job(session: Session, job_id: str, *, as_json: bool) -> Job:
     finally:
         view.close()
     if job.state is JobState.FAILED:
-        raise error_of_job(job.id, job.reason)
+        raise error_of_job(job)
     if job.state is JobState.CANCELLED:
         raise Interrupted(f"Job {job.id} was cancelled.", f"`quickalign jobs clone {job.id}` makes another like it.")
     if job.state is JobState.PAUSED:
@@ -88,16 +88,20 @@ def watch_job(session: Session, job_id: str, *, as_json: bool) -> Job:
 
 
 def _followed(session: Session, job: Job, view: View) -> Job:
+    told: dict[Stream, int] = {"events": 0, "steps": 0, "evaluations": 0}
     looked = time.monotonic()
-    for item in follow(session.client, job.id, {"events": 0, "steps": 0, "evaluations": 0}):
-        if item is not None:
-            view.item(item)
-        if time.monotonic() - looked >= _LOOK_SECONDS:
-            job, looked = session.jobs.get(job.id), time.monotonic()
-            view.job(job)
-            if job.state is JobState.PAUSED:
-                return job
-    return session.jobs.get(job.id)
+    while True:
+        for item in follow(session.client, job.id, told):
+            if item is not None:
+                view.item(item)
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                job, looked = session.jobs.get(job.id), time.monotonic()
+                view.job(job)
+                if job.state is JobState.PAUSED:
+                    return job
+        job = session.jobs.get(job.id)
+        if job.state.is_final or job.state is JobState.PAUSED:
+            return job  # else it had failed and was resumed
 
 
 class ScreenView:
