@@ -144,9 +144,11 @@ def test_pause_resume_cancel(platform, world, data):
 def test_a_failed_job_goes_on_when_the_cause_is_gone(platform, world, data):
     job = platform.jobs.create(stub_job(data))
     run = begin(platform, world, job)
-    world.end(run, 5)  # as where the disk is full
+    (run.launch.results / "error.json").write_text('{"message": "The data is gone."}')
+    world.end(run, 5)
     platform.reconciler.tick()
     failed = platform.jobs.get(job.id)
+    assert failed.reason.message == "The data is gone."
     assert (failed.state, failed.finished_at is None) == (S.FAILED, False)
     assert platform.jobs.resume(job.id).state is S.RESUMING
     assert platform.jobs.get(job.id).finished_at is None
@@ -155,9 +157,10 @@ def test_a_failed_job_goes_on_when_the_cause_is_gone(platform, world, data):
     platform.reconciler.tick()
     run = begin(platform, world, job)
     assert (run.attempt.number, platform.jobs.get(job.id).reason) == (2, None)
-    world.end(run, 5)
+    world.end(run, 5)  # before it could say why
     platform.reconciler.tick()
-    assert platform.jobs.get(job.id).state is S.FAILED
+    failed = platform.jobs.get(job.id)
+    assert (failed.state, failed.reason.message) == (S.FAILED, "It did not say why.")
 
 
 def test_a_waiting_job_is_paused_and_cancelled_at_once(platform, data):

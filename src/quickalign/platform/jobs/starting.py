@@ -14,6 +14,7 @@ from quickalign.platform.executors.base import Attempt, Executor, Launch
 from quickalign.platform.files.blobs import Blobs
 from quickalign.platform.home import Home
 from quickalign.platform.jobs import kinds
+from quickalign.platform.jobs.progress import ERROR_FILE
 
 
 class Starter:
@@ -42,6 +43,7 @@ class Starter:
         output = self._home.output(attempt.job)
         try:
             output.mkdir(parents=True, exist_ok=True)
+            (output / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt, should this one fail without a word
             paths = {one.field: self._place(folder, one) for one in inputs}
             spec = kinds.program_spec(request, paths, output)
             atomic.write_text(folder / "spec.json", json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
