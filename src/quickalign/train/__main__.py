@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 from quickalign.core import spec as specs
@@ -58,8 +57,7 @@ def _run(spec: RunSpec) -> int:
     try:
         run(spec, Several(lines, journal))
     except QuickalignError as error:
-        with suppress(OSError):  # the disk may be full
-            journal.failed(error)
+        journal.failed(error)
         raise
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,10 @@ class TaskJournal(Journal):
 
 
 def leave_error(output: Path, error: QuickalignError) -> None:
-    """Leave the whole message of what ended the run in the folder `output`."""
+    """Leave the whole message of what ended the run in the folder `output`, if it has room for it."""
     values = {"message": str(error), "exit_code": error.exit_code, "kind": type(error).__name__}
-    _replace(output / ERROR_FILE, values)
+    with suppress(OSError):  # the disk may be full, and nothing is to hide the error itself
+        _replace(output / ERROR_FILE, values)
 
 
 def _replace(path: Path, values: dict[str, Any]) -> None:
