@@ -7,7 +7,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from quickalign.core.errors import ConflictError, OptionError
+from quickalign.core.errors import ConflictError, ModelError, NotFoundError, OptionError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Event, LogChunk, Reason
 from quickalign.core.wire.services import (
@@ -142,7 +142,8 @@ class Services:
 
     def update(self, name: str, changes: ServiceUpdate) -> Service:
         """Change a service. Another `spec` makes a revision, which takes over when it has proved itself; so does the
-        same one where its folders hold other files by now.
+        same one where its folders hold other files by now. Where they are gone and something else is changed, too, the
+        revision stays.
 
         Raises:
             NotFoundError; as `create`; ConflictError: it is being deleted.
@@ -154,12 +155,9 @@ class Services:
             _check_there(row)
             source, memory, shared = None, target.memory_bytes, None
             in_common = target.shared_bytes
-            if changes.spec is not None:
-                found, needed, common = self._resolved(changes.spec, row.gpus)
-                same_spec = changes.spec == RevisionSpec.model_validate(target.spec)
-                if not (same_spec and found.holds_as(Frozen.model_validate(target.source))):
-                    source, memory, shared = found, needed, common
-                    in_common = shared.memory_bytes if shared else None
+            if (found := self._renewed(changes, row.gpus, target)) is not None:
+                source, memory, shared = found
+                in_common = shared.memory_bytes if shared else None
             needs.check_room(memory, changes.replicas or row.wanted_replicas, row.gpus, self._devices, in_common)
             with self._database.write() as session:
                 row = moves.find(session, row.id)
@@ -291,11 +289,29 @@ class Services:
             found = session.execute(select(ServiceRow.state, func.count()).group_by(ServiceRow.state))
             return {str(state): 0 for state in S} | {str(state): int(count) for state, count in found}
 
-    def _resolved(self, spec: RevisionSpec, gpus: int) -> tuple[Frozen, int, Shared | None]:
+    def _renewed(
+        self, changes: ServiceUpdate, gpus: int, target: RevisionRow
+    ) -> tuple[Frozen, int, Shared | None] | None:
+        """What a new revision is to serve; None where `target` serves it, or is all that is left of it."""
+        if changes.spec is None:
+            return None
+        serves = Frozen.model_validate(target.source)
+        same_spec = changes.spec == RevisionSpec.model_validate(target.spec)
+        try:
+            found = self._resolved(changes.spec, gpus, serves)
+        except (NotFoundError, ModelError):
+            if same_spec and changes.model_fields_set != {"spec"}:  # such as a checkpoint that is deleted by now
+                return None
+            raise
+        return None if same_spec and found[0].holds_as(serves) else found
+
+    def _resolved(
+        self, spec: RevisionSpec, gpus: int, known: Frozen | None = None
+    ) -> tuple[Frozen, int, Shared | None]:
         revisions.check_engine(spec)
         revisions.check_scaling(spec, on_cluster=self._on_cluster)
         with self._database.read() as session:
-            source = self._sources.freeze(session, spec.source)
+            source = self._sources.freeze(session, spec.source, known)
         shared = shared_of(spec, source, gpus, on_cluster=self._on_cluster)
         memory = needs.memory_of(spec, source, gpus) + (adapter_bytes(source) if shared else 0)
         return source, memory, shared

@@ -78,20 +78,21 @@ class Sources:
     def __init__(self, home: Home, inputs: Inputs) -> None:
         self._home, self._inputs = home, inputs
 
-    def freeze(self, session: Session, source: Source) -> Frozen:
-        """Resolve `source`, and hash what lies on this machine.
+    def freeze(self, session: Session, source: Source, known: Frozen | None = None) -> Frozen:
+        """Resolve `source`, and hash what lies on this machine, but for the files that are as they were in `known`.
 
         Raises:
             NotFoundError: no such job. ConflictError: the job has not succeeded. ModelError: nothing to serve is there.
             AccessError: a folder that the server may not read.
         """
+        hashes = _Hashes(known)
         try:
-            return self._of_job(session, source) if source.job is not None else self._of_model(source)
+            return self._of_job(session, source, hashes) if source.job is not None else self._of_model(source, hashes)
         except QuickalignError as error:
             error.field = error.field or "spec.source"
             raise
 
-    def _of_job(self, session: Session, source: Source) -> Frozen:
+    def _of_job(self, session: Session, source: Source, hashes: "_Hashes") -> Frozen:
         assert source.job is not None
         wanted = trained_job(source.job) or source.job
         row = session.scalar(select(JobRow).where(JobRow.id == wanted))
@@ -104,7 +105,7 @@ class Sources:
             )
         folder = _content(self._checkpoint(row, source.checkpoint) if source.checkpoint else _result(row))
         names = () if source.checkpoint else (trained_name(row.model, row.name, row.id),)
-        return _frozen(folder, job=row.id, names=names)
+        return _frozen(folder, hashes, job=row.id, names=names)
 
     def _checkpoint(self, row: JobRow, step: int) -> Path:
         folder = self._home.output(row.id) / "checkpoints" / f"step-{step:08d}"
@@ -117,15 +118,15 @@ class Sources:
             )
         return folder
 
-    def _of_model(self, source: Source) -> Frozen:
+    def _of_model(self, source: Source, hashes: "_Hashes") -> Frozen:
         adapter = self._folder("adapter", source.adapter) if source.adapter is not None else None
         if source.model is None:
             assert adapter is not None
-            return _frozen(adapter, job=self._job_of(adapter))
+            return _frozen(adapter, hashes, job=self._job_of(adapter))
         model = self._model(source.model, source.model_revision)
         if adapter is None and model is not None:
-            return _frozen(model, job=self._job_of(model))
-        files = (*(_hashed(model) if model else ()), *(_hashed(adapter) if adapter else ()))
+            return _frozen(model, hashes, job=self._job_of(model))
+        files = (*(hashes.of_folder(model) if model else ()), *(hashes.of_folder(adapter) if adapter else ()))
         return Frozen(
             model=str(model) if model else source.model,
             model_revision=source.model_revision,
@@ -199,7 +200,7 @@ def _content(folder: Path) -> Path:
     raise ModelError(f"{folder} holds neither a model nor an adapter.", "Name the folder that was exported.")
 
 
-def _frozen(folder: Path, *, job: str | None = None, names: tuple[str, ...] = ()) -> Frozen:
+def _frozen(folder: Path, hashes: "_Hashes", *, job: str | None = None, names: tuple[str, ...] = ()) -> Frozen:
     """One folder: a model's, or an adapter's, whose base the replica finds as the adapter names it."""
     is_adapter = (folder / "adapter_config.json").is_file()
     return Frozen(
@@ -208,22 +209,31 @@ def _frozen(folder: Path, *, job: str | None = None, names: tuple[str, ...] = ()
         adapter_path=str(folder) if is_adapter else None,
         job=job,
         names=names,
-        files=_hashed(folder),
+        files=hashes.of_folder(folder),
     )
 
 
-def _hashed(folder: Path) -> tuple[FrozenFile, ...]:
-    return tuple(_freeze(file) for file in _served_files(folder))
+class _Hashes:
+    """Hashes files, but for those that have the size and time that they had in `known`."""
+
+    def __init__(self, known: Frozen | None) -> None:
+        self._known = {(file.path, file.size, file.modified): file for file in known.files} if known else {}
+
+    def of_folder(self, folder: Path) -> tuple[FrozenFile, ...]:
+        """The files of a folder that are served, as they are now."""
+        return tuple(map(self._of_file, _served_files(folder)))
+
+    def _of_file(self, file: Path) -> FrozenFile:
+        state = file.stat()
+        path, size, modified = str(file), state.st_size, state.st_mtime_ns
+        return self._known.get((path, size, modified)) or FrozenFile(
+            path=path, sha256=_sha256(file), size=size, modified=modified
+        )
 
 
 def _served_files(folder: Path) -> Iterable[Path]:
     files = (file for file in folder.iterdir() if file.suffix in _SERVED and not file.name.startswith("."))
     return sorted(file for file in files if file.is_file())
-
-
-def _freeze(file: Path) -> FrozenFile:
-    state = file.stat()
-    return FrozenFile(path=str(file), sha256=_sha256(file), size=state.st_size, modified=state.st_mtime_ns)
 
 
 def _is_as(file: FrozenFile) -> bool:

@@ -1,12 +1,14 @@
 """Services from request to deletion, on both databases, with a fake world and a fake clock."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from quickalign.core.errors import CapacityError, ConflictError, NotFoundError, OptionError
+from quickalign.core.errors import CapacityError, ConflictError, ModelError, NotFoundError, OptionError
 from quickalign.core.wire.services import ServiceState, ServiceUpdate, Source
 from quickalign.platform.devices import Device
+from quickalign.platform.services import sources
 from tests.support.platforms import GIB
 from tests.support.services import Stage, endpoint_of, get_ready, spec_of
 
@@ -237,6 +239,27 @@ def test_an_update_to_the_same_folder_takes_up_what_is_in_it_now(stage):
     (stage.model / "chat_template.jinja").write_text("{{ messages }}")
     assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec())).target == 3, "a file more"
     assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec())).target == 3
+
+
+def test_an_update_reads_only_the_files_that_changed(stage, monkeypatch):
+    stage.running()
+    read, sha256 = [], sources._sha256
+    monkeypatch.setattr(sources, "_sha256", lambda path: read.append(path.name) or sha256(path))
+    assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec(), replicas=2)).target == 1
+    assert read == []
+    (stage.model / "model.safetensors").write_bytes(b"trained again")
+    assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec(), replicas=2)).target == 2
+    assert read == ["model.safetensors"]
+
+
+def test_what_needs_no_revision_is_changed_where_the_source_is_gone(stage):
+    stage.running()
+    shutil.rmtree(stage.model)
+    updated = stage.services.update("tiny", ServiceUpdate(spec=stage.spec(), replicas=2, idle_stop_seconds=60))
+    assert (updated.target, updated.wanted_replicas, updated.idle_stop_seconds) == (1, 2, 60)
+    for changes in (ServiceUpdate(spec=stage.spec()), ServiceUpdate(spec=stage.spec(context=32), replicas=1)):
+        with pytest.raises(ModelError, match="does not exist"):
+            stage.services.update("tiny", changes)
 
 
 def test_a_failed_update_keeps_the_old_revision_and_says_why(stage):
