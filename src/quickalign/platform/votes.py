@@ -38,6 +38,7 @@ class Votes:
         vote = Vote(**request.model_dump(), id=ids.new("vote"), created_at=self._clock())
         line = vote.model_dump_json().encode("utf-8", "replace") + b"\n"
         try:
+            self._file.touch(mode=0o600)  # conversations are nobody else's, whoever made the home
             with self._lock, self._file.open("ab") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)  # other servers of this home write here too
                 stream.seek(0, os.SEEK_END)

@@ -1,5 +1,7 @@
 """Votes are kept as given, survive a cut-off line, and become pairs."""
 
+import os
+
 import pytest
 
 from quickalign.core.errors import DataError
@@ -24,6 +26,15 @@ def test_votes_are_listed_newest_first_and_in_pages(platform):
     rest = platform.votes.list(after=first.next, limit=10)
     assert [one.id for one in rest.items] == made[2::-1]
     assert rest.next is None
+
+
+def test_conversations_are_readable_by_their_owner_only(platform):
+    before = os.umask(0o022)
+    try:
+        platform.votes.add(vote("left"))
+    finally:
+        os.umask(before)
+    assert (platform.home.root / FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_line_that_was_cut_off_is_passed_over(platform):
