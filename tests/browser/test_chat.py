@@ -117,6 +117,62 @@ def test_blind_is_what_nobody_could_see(chat):
     assert chat.votes[1]["blind"] is True
 
 
+def vote(page):
+    """Whether the server is told that the vote was blind."""
+    before = len(page.votes)
+    page.locator("[data-votes] button").first.click()
+    expect(page.locator("[data-pairs]")).to_have_text(str(before + 1))
+    return page.votes[-1]["blind"]
+
+
+def ask_again(page):
+    page.click("[data-again]")
+    expect(page.locator("[data-again]")).to_be_visible()
+
+
+def test_asked_again_the_places_are_others_once_the_names_were_seen(chat):
+    """With numbers that rise, the services stand in their own order; with numbers that fall they are turned round."""
+    send(chat, "Hello")
+    chat.evaluate("() => { let last = 0; Math.random = () => last++; }")
+    chat.check("[data-blind]")
+    known = [answer for (_, answer), *_ in said(chat).values()]
+    assert sorted(known) == ["one 1", "two 1"]
+    chat.evaluate("() => { let last = 0; Math.random = () => last--; }")
+    ask_again(chat)
+    assert [answer for (_, answer), *_ in said(chat).values()] == known[::-1]
+    assert vote(chat) is True
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_a_service_that_left_a_blind_chat_was_seen(chat, reloaded):
+    chat.check("[data-blind]")
+    send(chat, "Hello")
+    chat.uncheck('[value="two"]')
+    assert list(said(chat)) == ["one"]
+    chat.check('[value="two"]')
+    assert list(said(chat)) == ["Answer A", "Answer B"]
+    if reloaded:
+        chat.reload()
+        chat.check("[data-blind]")
+        chat.locator("details.card summary").last.click()
+        chat.click("[data-history] button")
+    assert vote(chat) is False
+
+
+def test_blind_belongs_to_an_answer_not_to_the_page(chat):
+    send(chat, "Openly")
+    chat.click("[data-new]")
+    chat.check("[data-blind]")
+    send(chat, "Blindly")
+    chat.locator("details.card summary").last.click()
+    chat.click('[data-history] button:text("Openly")')
+    assert vote(chat) is False
+    chat.click('[data-history] button:text("Blindly")')
+    chat.locator("[data-votes] button").first.click()
+    expect(chat.locator("[data-pairs]")).to_have_text("2")
+    assert chat.votes[1]["blind"] is True
+
+
 def test_sampling_that_is_no_number_is_told(chat):
     chat.locator("details.card summary").first.click()
     chat.fill('[data-sampling="temperature"]', "hot")

@@ -61,10 +61,11 @@ export class Column {
     this.box.scrollTop = this.box.scrollHeight;
   }
 
-  async ask(system, sampling, signal) {
+  /** The model's answer; `unseen`: nobody can tell whose it is. */
+  async ask(system, sampling, signal, unseen) {
     const asked = this.messages.filter((one) => !one.failed).map(({ role, content }) => ({ role, content }));
     if (system) asked.unshift({ role: "system", content: system });
-    const message = { role: "assistant", content: "", by: this.service, source: this.facts };
+    const message = { role: "assistant", content: "", by: this.service, source: this.facts, unseen };
     this.messages.push(message);
     const place = this.bubble(message);
     this.box.append(place);

@@ -16,7 +16,8 @@ function start() {
   const begin = document.querySelector("[data-new]");
   let columns = [];
   let control = null;
-  let unseen = false;
+  // whether nobody can tell which column is whose: they were shuffled for an answer, and no name was shown since
+  let secret = false;
   let chat = newChat();
 
   /** A chat: what each service was told and has said in it, by the service's name. */
@@ -38,10 +39,23 @@ function start() {
     return structuredClone(own?.length === current.length ? own : current);
   }
 
+  /** Names were shown, or can be told: what was answered before is not blind any more, here and in the store. */
+  function reveal() {
+    secret = false;
+    keepTalks();
+    const blinded = Object.values(chat.talks).flat().filter((one) => one.unseen);
+    for (const one of blinded) one.unseen = false;
+    if (blinded.length) remember();
+  }
+
+  function hides() {
+    return blind.checked && boxes.filter((box) => box.checked).length > 1;
+  }
+
   function arrange() {
     keepTalks();
     const chosen = boxes.filter((box) => box.checked);
-    const hidden = blind.checked && chosen.length > 1;
+    const hidden = hides();
     const longest = Object.values(chat.talks).sort((one, other) => other.length - one.length)[0] ?? [];
     const current = columns[0]?.messages ?? longest;
     const names = hidden ? shuffled(chosen.map((box) => box.value)) : chosen.map((box) => box.value);
@@ -52,6 +66,8 @@ function start() {
       return new Column(name, titles, facts, talkOf(name, current));
     });
     place.replaceChildren(...columns.map((column) => column.box));
+    secret = false;
+    if (!hidden) reveal();
     settle();
   }
 
@@ -102,6 +118,7 @@ function start() {
     const messages = left.before.length ? left.before : [];
     const system = find("system").value.trim();
     if (system) messages.unshift({ role: "system", content: system });
+    const unseen = [left, right].every((one) => one.messages.at(-1).unseen);
     const body = { messages, left: candidate(left), right: candidate(right), choice, blind: unseen };
     if (edited) body.edited = edited;
     return ask("/console/votes", { method: "POST", body });
@@ -116,6 +133,7 @@ function start() {
       document.querySelector("[data-pairs]").textContent = count.pairs;
       document.querySelector("[data-train-votes]").disabled = count.pairs === 0;
     } catch (error) { status.textContent = error.message; votes.hidden = false; return; }
+    reveal();
     // the conversation goes on from what was preferred, so that the next answers can be compared again
     const preferred = edited ? { content: edited, by: say("A better answer") } : winner?.messages.at(-1);
     for (const column of columns) {
@@ -159,12 +177,13 @@ function start() {
   }
 
   async function answer() {
-    // a vote has shown which is which
-    if (blind.checked && columns.length > 1 && columns.some((one) => one.title === one.service)) arrange();
-    unseen = blind.checked && columns.length > 1;
+    if (hides() && !secret) {
+      arrange();
+      secret = true;
+    }
     control = new AbortController();
     settle();
-    await Promise.all(columns.map((column) => column.ask(find("system").value.trim(), sampling(), control.signal)));
+    await Promise.all(columns.map((column) => column.ask(find("system").value.trim(), sampling(), control.signal, secret)));
     control = null;
     settle();
     remember();
@@ -220,9 +239,9 @@ function start() {
     message.focus();
   });
   begin.addEventListener("click", () => { chat = newChat(); columns = []; arrange(); message.focus(); });
-  for (const box of boxes) box.addEventListener("change", arrange);
-  // who sees the names now, or saw them before, does not vote blind
-  blind.addEventListener("change", () => { unseen = false; arrange(); });
+  // whose answer comes or goes is told by that
+  for (const box of boxes) box.addEventListener("change", () => { reveal(); arrange(); });
+  blind.addEventListener("change", arrange);
   history();
   arrange();
 }
