@@ -94,6 +94,35 @@ def test_one_that_joins_has_said_nothing_yet(chat):
     expect(chat.locator("[data-votes]")).to_be_visible()
 
 
+def test_one_that_comes_back_joins_the_conversation_as_it_is(chat):
+    """It was asked something else before; what was asked instead stays, whoever is there."""
+    told = []
+    chat.on("request", lambda one: told.append(one.post_data_json) if "/v1/chat/completions" in one.url else None)
+    send(chat, "Hello")
+    chat.uncheck('[value="two"]')
+    chat.click("[data-edit]")
+    send(chat, "Bye")
+    chat.check('[value="two"]')
+    assert said(chat) == {"one": [["one", "one 1"]], "two": [["one", "one 1"]]}
+    assert chat.locator(".said.user .bubble").all_text_contents() == ["Bye", "Bye"]
+    send(chat, "And now?")
+    assert told[-1]["messages"] == told[-2]["messages"]
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_the_conversation_goes_on_when_everybody_left(chat, name):
+    """Not with what the other service was asked before it."""
+    send(chat, "Hello")
+    other = {"one": "two", "two": "one"}[name]
+    chat.uncheck(f'[value="{other}"]')
+    chat.click("[data-edit]")
+    send(chat, "Bye")
+    chat.uncheck(f'[value="{name}"]')
+    chat.check(f'[value="{name}"]')
+    assert chat.locator(".said.user .bubble").all_text_contents() == ["Bye"]
+    assert said(chat) == {name: [[name, f"{name} 1"]]}
+
+
 def test_blind_is_what_nobody_could_see(chat):
     send(chat, "Hello")
     chat.check("[data-blind]")

@@ -20,7 +20,7 @@ function start() {
   let secret = false;
   let chat = newChat();
 
-  /** A chat: what each service was told and has said in it, by the service's name. */
+  /** A chat: what each service was told and has said in it, by the service's name; `leading` is whose talk goes on. */
   function newChat() {
     return { id: `${Date.now()}-${Math.floor(Math.random() * 1e6)}`, talks: {} };
   }
@@ -31,12 +31,17 @@ function start() {
 
   function keepTalks() {
     for (const column of columns) chat.talks[column.service] = column.messages;
+    chat.leading = columns[0]?.service ?? chat.leading;
   }
 
-  /** A service's own talk; one that joins takes the conversation as it is, in which others have spoken. */
+  function asked(messages) {
+    return JSON.stringify(messages.map(({ role, content }) => (role === "user" ? content : null)));
+  }
+
+  /** A service's own talk if it was asked the same; else it joins the conversation as it is, in which others have spoken. */
   function talkOf(name, current) {
     const own = chat.talks[name];
-    return structuredClone(own?.length === current.length ? own : current);
+    return structuredClone(own && asked(own) === asked(current) ? own : current);
   }
 
   /** Names were shown, or can be told: what was answered before is not blind any more, here and in the store. */
@@ -57,7 +62,7 @@ function start() {
     const chosen = boxes.filter((box) => box.checked);
     const hidden = hides();
     const longest = Object.values(chat.talks).sort((one, other) => other.length - one.length)[0] ?? [];
-    const current = columns[0]?.messages ?? longest;
+    const current = columns[0]?.messages ?? chat.talks[chat.leading] ?? longest;
     const names = hidden ? shuffled(chosen.map((box) => box.value)) : chosen.map((box) => box.value);
     const titles = new Map(names.map((name, index) => [name, hidden ? say("Answer %(letter)s", { letter: String.fromCharCode(65 + index) }) : name]));
     columns = names.map((name) => {
@@ -215,7 +220,7 @@ function start() {
 
   function history() {
     find("history").replaceChildren(...stored().map((one) => button(one.title, () => {
-      chat = { id: one.id, talks: one.talks ?? { "": one.messages } };
+      chat = { id: one.id, talks: one.talks ?? { "": one.messages }, leading: one.leading };
       columns = [];
       arrange();
     }, "quiet")));
