@@ -18,6 +18,7 @@ import orjson
 
 from quickalign.console.columns import NAMES, Columns
 from quickalign.core.errors import QuickalignError
+from quickalign.core.wire.jobs import JobState
 from quickalign.platform import Platform
 
 FRESH_SECONDS = 1.0
@@ -116,7 +117,7 @@ class SeriesStore:
         complete = self._read_on(job_id, curves)
         page = self._platform.jobs.metrics(job_id, kind="evaluations", offset=len(curves.evaluations), limit=10_000)
         curves.evaluations.extend(page.items)
-        curves.complete = complete and page.complete
+        curves.complete = complete and page.complete and self._is_over_for_good(job_id)
         curves.looked = now
 
     def _read_on(self, job_id: str, curves: _Curves) -> bool:
@@ -130,6 +131,10 @@ class SeriesStore:
             curves.columns.add(page.items)
             if len(page.items) < _LINES_AT_ONCE:
                 return page.complete
+
+    def _is_over_for_good(self, job_id: str) -> bool:
+        """A job that failed is over too, but can be resumed."""
+        return self._platform.jobs.get(job_id).state in (JobState.SUCCEEDED, JobState.CANCELLED)
 
     def _line(self, job_id: str, number: int) -> dict[str, Any] | None:
         items = self._platform.jobs.metrics(job_id, offset=number, limit=1).items

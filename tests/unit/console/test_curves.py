@@ -146,6 +146,22 @@ def test_what_is_prepared_is_not_read_again(clock):
     assert metrics.reads == looked
 
 
+def test_a_failed_job_that_is_resumed_goes_on(platform, tmp_path, clock):
+    job = platform.jobs.create(stub_job(write_data(tmp_path / "d"), trouble="once fail 3", max_retries=0)).id
+    drive_to(platform, job, "failed")
+    store = SeriesStore(platform, clock)
+    steps = json.loads(store.read(job, points=100))["steps"]
+    assert steps[0] == 1
+    assert steps[-1] < 6
+    platform.jobs.resume(job)
+    drive_to(platform, job, "succeeded")
+    clock.pass_by()
+    assert json.loads(store.read(job, points=100))["steps"] == [1, 2, 3, 4, 5, 6]
+    clock.pass_by()
+    platform.jobs.metrics = lambda *_, **__: pytest.fail("what is over for good is not read again")
+    assert store.state(job)[1] == 6
+
+
 def test_an_evaluation_alone_is_news(clock):
     metrics = Metrics([{"step": 1, "loss": 1.0}])
     store = SeriesStore(metrics, clock)
