@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from quickalign.console.language import choose, words_of
-from quickalign.console.visit import Shared, Visit
+from quickalign.console.visit import Shared, Visit, write_flash
 from quickalign.core.errors import AccessError, QuickalignError
 
 SESSION, LANGUAGE, THEME = "quickalign_session", "quickalign_language", "quickalign_theme"
@@ -98,7 +98,15 @@ async def _accept_change(visit: Visit) -> None:
 
 
 def _to_sign_in(visit: Visit) -> Response:
-    """Sign in first, and come back to the page that asked; programs are told by the status."""
+    """Sign in first, where a change that did not happen is told of."""
+    response = _away(visit)
+    if visit.request.method == "POST":
+        write_flash(response, visit.words.gettext("You were signed out; nothing was changed."), wrong=True)
+    return response
+
+
+def _away(visit: Visit) -> Response:
+    """To the page that asked, by way of signing in; programs are told by the status."""
     request = visit.request
     if visit.is_partial:
         address = _address(request.headers.get("hx-current-url", ""))

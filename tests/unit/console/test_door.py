@@ -33,6 +33,19 @@ def test_whoever_was_signed_out_comes_back_to_their_page(stranger, token, addres
     assert f'name="next" value="{html.escape(expected)}"' in stranger.get(wrong).text
 
 
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}, {"Accept": "application/json"}])
+def test_whoever_was_signed_out_is_told_that_nothing_was_changed(stranger, headers):
+    """Once, and only where a change was asked for."""
+    said = "You were signed out; nothing was changed."
+    stranger.get("/console/jobs", headers=headers)
+    assert said not in stranger.get("/console/signin").text
+    stranger.post("/console/settings/tokens", data={"name": "x"}, headers=headers)
+    assert said in stranger.get("/console/signin").text
+    assert said not in stranger.get("/console/signin").text
+    stranger.post("/console/settings/tokens", data={"name": "x"}, headers={"Accept-Language": "zh"} | headers)
+    assert "您已退出登录，没有做任何更改。" in stranger.get("/console/signin").text
+
+
 def test_the_api_takes_no_cookie(browser):
     assert browser.get("/api/v1/jobs").status_code == 401
 
