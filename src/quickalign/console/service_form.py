@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
+from quickalign.console.form_values import checked, filled, text
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.services import Revision, RevisionSpec, Service, Source
 
@@ -66,7 +65,7 @@ def spec_of(form: Mapping[str, Any], before: RevisionSpec | None = None) -> Revi
     values["source"] = _source(form, before.source if before else None)
     for name in _OPTIONS:
         if name in form:
-            found = number(form, name)
+            found = filled(form, name)
             values[name] = RevisionSpec.model_fields[name].default if found is None else found
     if "system_prompt" in form:
         prompt = str(form["system_prompt"]).replace("\r\n", "\n")
@@ -74,34 +73,8 @@ def spec_of(form: Mapping[str, Any], before: RevisionSpec | None = None) -> Revi
         values["system_prompt"] = prompt if prompt.strip() else "" if adds_none else None
     if any(name in form for name in SCALING):
         values["autoscaling"] = _scaling(form)
-    made: RevisionSpec = checked(RevisionSpec, values)
+    made: RevisionSpec = checked(RevisionSpec, values, "source")
     return made
-
-
-def number(form: Mapping[str, Any], name: str) -> Any:
-    """A field's whole number; its text where it is none, so that the check says so; None where it is empty."""
-    plain = text(form, name)
-    return int(plain) if plain.isascii() and plain.isdigit() else plain or None
-
-
-def text(form: Mapping[str, Any], name: str) -> str:
-    """A field's text without blanks around it."""
-    return str(form.get(name, "")).strip()
-
-
-def checked(kind: type[BaseModel], values: Mapping[str, Any]) -> Any:
-    """`values` as what they are on the wire.
-
-    Raises:
-        OptionError: the first that cannot be.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "source"
-        why = first["msg"].removeprefix("Value error, ")
-        raise OptionError(f"{where}: {why}.", "Correct the field.", field=where) from None
 
 
 def _source(form: Mapping[str, Any], before: Source | None) -> Source:
@@ -122,15 +95,15 @@ def _source(form: Mapping[str, Any], before: Source | None) -> Source:
             field="model" if text(form, "model") else "adapter",
         )
     values: dict[str, Any] = {} if kind == _OTHER else {kind: name}
-    values |= {field: number(form, field) if kind == _JOB else text(form, field) or None for field in beside}
+    values |= {field: filled(form, field) for field in beside}
     if before is not None and before.model_revision and values.get("model") == before.model:
         values["model_revision"] = before.model_revision
-    found: Source = checked(Source, values)
+    found: Source = checked(Source, values, "source")
     return found
 
 
 def _scaling(form: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = {wire: value for name, wire in SCALING.items() if (value := number(form, name)) is not None}
+    found = {wire: value for name, wire in SCALING.items() if (value := filled(form, name)) is not None}
     if found and "max" not in found:
         raise OptionError("Autoscaling needs its upper bound.", "Fill in the most replicas, or empty its other fields.")
     return found or None

@@ -160,6 +160,14 @@ def test_bounds_of_replicas_that_cannot_be(change, platform, service, on_cluster
     assert len(platform.services.get("base").revisions) == 1
 
 
+@pytest.mark.parametrize("path", ["/services/x/scale", "/train"])
+def test_a_number_beyond_all_bounds_is_told(change, path):
+    """Python refuses to read one of so many digits."""
+    told = change(path, model="m", train="t", priority="9" * 5000, replicas="9" * 5000, headers={"HX-Request": "true"})
+    assert told.status_code == 200
+    assert "exceeded maximum size" in told.text
+
+
 def test_on_one_machine_replicas_do_not_scale(browser, change, platform):
     assert "max_replicas" not in browser.get("/console/services/new").text
     sent = {"name": "ok", "source": "model:qwen2-tiny-instruct", **SCALING}

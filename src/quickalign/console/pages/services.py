@@ -8,8 +8,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from quickalign.console import logs, service_form
+from quickalign.console.form_values import checked, filled
 from quickalign.console.guard import page
-from quickalign.console.service_form import checked, number, spec_of
+from quickalign.console.service_form import spec_of
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import JobState, Kind
 from quickalign.core.wire.services import (
@@ -77,9 +78,9 @@ def _form(
 
 def _create(visit: Visit) -> Response:
     values: dict[str, Any] = {"name": visit.given("name").strip(), "spec": spec_of(visit.form)}
-    if (replicas := number(visit.form, "replicas")) is not None:
+    if (replicas := filled(visit.form, "replicas")) is not None:
         values["replicas"] = replicas
-    request = checked(ServiceCreate, values | {"idle_stop_seconds": number(visit.form, "idle_stop_seconds")})
+    request = checked(ServiceCreate, values | {"idle_stop_seconds": filled(visit.form, "idle_stop_seconds")}, "spec")
     made = visit.platform.services.create(request, idempotency_key=visit.given("key") or None)
     return visit.go(f"/console/services/{made.name}")
 
@@ -87,11 +88,11 @@ def _create(visit: Visit) -> Response:
 def _update(visit: Visit) -> Response:
     service = visit.platform.services.get(visit.path("service"))
     values: dict[str, Any] = {"spec": spec_of(visit.form, service_form.wanted(service).spec)}
-    if (replicas := number(visit.form, "replicas")) is not None:
+    if (replicas := filled(visit.form, "replicas")) is not None:
         values["replicas"] = replicas
     if "idle_stop_seconds" in visit.form:
-        values["idle_stop_seconds"] = number(visit.form, "idle_stop_seconds")
-    made = visit.platform.services.update(service.name, checked(ServiceUpdate, values))
+        values["idle_stop_seconds"] = filled(visit.form, "idle_stop_seconds")
+    made = visit.platform.services.update(service.name, checked(ServiceUpdate, values, "spec"))
     return visit.go(f"/console/services/{made.name}")
 
 
@@ -146,7 +147,7 @@ def _act(visit: Visit, action: str) -> Response:
 
 
 def _scale(visit: Visit) -> Response:
-    changes = checked(ServiceUpdate, {"replicas": number(visit.form, "replicas")})
+    changes = checked(ServiceUpdate, {"replicas": filled(visit.form, "replicas")}, "replicas")
     visit.platform.services.update(visit.path("service"), changes)
     return visit.go(f"/console/services/{visit.path('service')}")
 

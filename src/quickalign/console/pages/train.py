@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.routing import Route
 
 from quickalign.console import options_form, snippets
+from quickalign.console.form_values import checked, filled
 from quickalign.console.guard import page
 from quickalign.console.sample import FIRST_RUN, SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
 from quickalign.console.visit import Visit
@@ -115,12 +115,8 @@ def request_of(visit: Visit) -> JobCreate:
         kept["spec"] = job.training.model_dump() | _spec_changes(values["spec"], job.training)
         kept["spec"]["hyperparameters"] = values.pop("spec")["hyperparameters"]
         values = kept | {name: value for name, value in values.items() if name != "gpus" or value is not None}
-    try:
-        return JobCreate.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise OptionError(f"{where}: {first['msg']}.", "Correct the field.", field=where) from None
+    made: JobCreate = checked(JobCreate, values, "spec")
+    return made
 
 
 def _asked(visit: Visit) -> dict[str, Any]:
@@ -137,8 +133,8 @@ def _asked(visit: Visit) -> dict[str, Any]:
     return {
         "name": visit.given("name").strip() or None,
         "output": visit.given("output").strip() or None,
-        "gpus": _number(visit.given("gpus")),
-        "priority": _number(visit.given("priority")) or 0,
+        "gpus": filled(visit.form, "gpus"),
+        "priority": filled(visit.form, "priority") or 0,
         "spec": spec,
     }
 
@@ -172,16 +168,6 @@ def _labels(job: Job) -> dict[str, str]:
 
 def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _number(text: str) -> Any:
-    plain = text.strip()
-    if not plain:
-        return None
-    try:
-        return int(plain)
-    except ValueError:
-        return plain
 
 
 ROUTES = (
