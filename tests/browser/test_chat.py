@@ -202,6 +202,35 @@ def test_blind_belongs_to_an_answer_not_to_the_page(chat):
     assert chat.votes[1]["blind"] is True
 
 
+FULL = """() => {
+  const set = Storage.prototype.setItem;
+  Storage.prototype.setItem = function (key, value) {
+    if (JSON.parse(value).length > window.room) throw new DOMException("full", "QuotaExceededError");
+    set.call(this, key, value);
+  };
+}"""
+
+
+def test_a_store_that_is_full_keeps_the_newest_chats_and_says_so(chat):
+    chat.evaluate(FULL)
+    chat.evaluate("window.room = 2")
+    chat.locator("details.card summary").last.click()
+    for text in ("first", "second"):
+        send(chat, text)
+        expect(chat.locator("[data-status]")).to_have_text("")
+        chat.click("[data-new]")
+    send(chat, "third")
+    expect(chat.locator("[data-status]")).to_have_text(
+        "The browser has no room for more chats: the oldest were deleted."
+    )
+    assert chat.locator("[data-history] button").all_text_contents() == ["third", "second"]
+    chat.evaluate("window.room = 0")
+    chat.click("[data-new]")
+    send(chat, "fourth")
+    expect(chat.locator("[data-status]")).to_have_text("The browser has no room for this chat: it goes with the page.")
+    assert chat.locator("[data-history] button").all_text_contents() == ["third", "second"], "nothing is lost for it"
+
+
 def test_sampling_that_is_no_number_is_told(chat):
     chat.locator("details.card summary").first.click()
     chat.fill('[data-sampling="temperature"]', "hot")

@@ -64,4 +64,6 @@ TEXTS = (
     _("A better answer"),
     _("Keep it"),
     _("Back"),
+    _("The browser has no room for this chat: it goes with the page."),
+    _("The browser has no room for more chats: the oldest were deleted."),
 )

@@ -18,6 +18,8 @@ function start() {
   let control = null;
   // whether nobody can tell which column is whose: they were shuffled for an answer, and no name was shown since
   let secret = false;
+  // what is to be said of the browser's store since the last message
+  let full = "";
   let chat = newChat();
 
   /** A chat: what each service was told and has said in it, by the service's name; `leading` is whose talk goes on. */
@@ -86,7 +88,7 @@ function start() {
     // an answer that is on its way belongs to the columns that are there
     find("services").disabled = begin.disabled = busy;
     for (const one of find("history").children) one.disabled = busy;
-    status.textContent = columns.length ? "" : say("Choose a service.");
+    status.textContent = columns.length ? full : say("Choose a service.");
     showVotes();
   }
 
@@ -197,7 +199,7 @@ function start() {
   function submit() {
     const text = message.value.trim();
     if (!text || control || !columns.length || !isSound()) return;
-    message.value = "";
+    message.value = full = "";
     for (const column of columns) { column.messages.push({ role: "user", content: text }); column.draw(); }
     remember();
     answer();
@@ -212,14 +214,23 @@ function start() {
     const title = columns[0]?.messages[0]?.content.slice(0, 60);
     if (!title) return;
     const others = stored().filter((one) => one.id !== chat.id);
-    try {
-      localStorage.setItem(STORE, JSON.stringify([{ ...chat, title }, ...others].slice(0, KEPT)));
-    } catch { /* the browser's store is full: this chat goes with the page */ }
+    const kept = [{ ...chat, title }, ...others].slice(0, KEPT);
+    const count = kept.length;
+    while (kept.length && !store(kept)) kept.pop();
+    if (!kept.length) full = say("The browser has no room for this chat: it goes with the page.");
+    else if (kept.length < count) full = say("The browser has no room for more chats: the oldest were deleted.");
+    if (kept.length < count) status.textContent = full;
     history();
+  }
+
+  function store(chats) {
+    try { localStorage.setItem(STORE, JSON.stringify(chats)); } catch { return false; }
+    return true;
   }
 
   function history() {
     find("history").replaceChildren(...stored().map((one) => button(one.title, () => {
+      full = "";
       chat = { id: one.id, talks: one.talks ?? { "": one.messages }, leading: one.leading };
       columns = [];
       arrange();
@@ -233,6 +244,7 @@ function start() {
   stop.addEventListener("click", () => control?.abort());
   again.addEventListener("click", () => {
     if (!isSound()) return;
+    full = "";
     columns.forEach((column) => column.forgetAnswer());
     answer();
   });
@@ -243,7 +255,7 @@ function start() {
     settle();
     message.focus();
   });
-  begin.addEventListener("click", () => { chat = newChat(); columns = []; arrange(); message.focus(); });
+  begin.addEventListener("click", () => { chat = newChat(); columns = []; full = ""; arrange(); message.focus(); });
   // whose answer comes or goes is told by that
   for (const box of boxes) box.addEventListener("change", () => { reveal(); arrange(); });
   blind.addEventListener("change", arrange);
