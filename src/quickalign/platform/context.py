@@ -234,9 +234,10 @@ class Platform:
         self._database.close()
         self._lock.release()
 
-    def estimate(self, request: EstimateRequest) -> Estimate:
-        """What a job would need; see `Estimates.make`."""
-        return self._estimates.make(request)
+    def estimate(self, request: EstimateRequest, cloned_from: str | None = None) -> Estimate:
+        """What a job, or the clone of one with its data, would need; see `Estimates.make`."""
+        copies = self.jobs.copies(cloned_from, request.spec) if cloned_from else {}
+        return self._estimates.make(request, copies)
 
     def system(self, queue_limit: int | None = None) -> SystemInfo:
         """Versions, devices, queue and counts; of a long queue only the first entries, where a limit is given."""

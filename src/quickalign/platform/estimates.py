@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ class Estimates:
     def __init__(self, config: Config, inputs: Inputs, devices: tuple[Device, ...]) -> None:
         self._config, self._inputs, self._devices = config, inputs, devices
 
-    def make(self, request: EstimateRequest) -> Estimate:
-        """Plan the job of `request`.
+    def make(self, request: EstimateRequest, copies: Mapping[str, tuple[Path, str]]) -> Estimate:
+        """Plan the job of `request`; `copies` are inputs that it has already, with their names.
 
         Raises:
             OptionError, DataError, ModelError, AccessError, StorageError: it could not be run; CapacityError: it asks
@@ -33,7 +34,7 @@ class Estimates:
         if request.gpus:
             resources(request.spec.model, parameters, request.gpus, self._devices)
         with tempfile.TemporaryDirectory(prefix="quickalign-estimate-") as folder:
-            paths = {field: path for field in FIELDS if (path := self._path(request, field, Path(folder)))}
+            paths = {field: path for field in FIELDS if (path := self._path(request, field, copies, Path(folder)))}
             spec = Path(folder) / "spec.json"
             spec.write_text(json.dumps(run_spec(request.spec, paths, str(Path(folder) / "output"))), encoding="utf-8")
             found = run_program(
@@ -44,13 +45,19 @@ class Estimates:
         needed = Resources(gpus=on_gpu, memory_bytes=peak, workers=request.workers)
         return Estimate(plan=plan, report=found["report"] | {"uri": request.spec.train}, resources=needed)
 
-    def _path(self, request: EstimateRequest, field: str, folder: Path) -> str | None:
+    def _path(
+        self, request: EstimateRequest, field: str, copies: Mapping[str, tuple[Path, str]], folder: Path
+    ) -> str | None:
         text: str | None = getattr(request.spec, field, None)
         if text is None:
             return None
-        source, name, _ = self._inputs.readable(f"spec.{field}", text)
-        if not text.startswith("file-"):
-            return source
+        if field in copies:
+            blob, name = copies[field]
+        else:
+            source, name, _ = self._inputs.readable(f"spec.{field}", text)
+            if not text.startswith("file-"):
+                return source
+            blob = Path(source)
         own = folder / field
         own.mkdir()
-        return str(named(Path(source), name, own))
+        return str(named(blob, name, own))

@@ -2,12 +2,14 @@ import html
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from quickalign import server
 from quickalign.api.app import make_app
 from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
+from quickalign.core.errors import OptionError
 from quickalign.core.wire.evaluations import EvaluateRequest
 from quickalign.core.wire.jobs import EvaluationCreate, JobCreate, JobState, TrainRequest
 from quickalign.platform.jobs import moves
@@ -255,6 +257,27 @@ def test_a_clone_is_changed_where_the_form_was(browser, change, platform, origin
     assert made.training.sample_prompts == ("Who?",)
     assert made.training.safe_rlhf_preference == "safer"
     assert made.priority == 0
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_the_estimate_of_a_clone_reads_its_data(browser, change, original, tmp_path, monkeypatch, deleted):
+    """The job's own copy, whatever is at its path by now, but for data that is named anew."""
+    read = []
+
+    def plan(module, request, seconds, *arguments):
+        read.append(Path(json.loads(Path(arguments[1]).read_text())["train"]).read_text())
+        raise OptionError("This is enough.", "Stop.")
+
+    monkeypatch.setattr("quickalign.platform.estimates.run_program", plan)
+    data = Path(original.training.train)
+    other = write_data(tmp_path / "e")
+    other.write_text("named anew")
+    if deleted:
+        data.unlink()
+    sent = form_fields(browser.get(f"/console/train?clone={original.id}").text, "data-train")
+    for fields in ({}, {"train": str(other)}):
+        assert "This is enough." in change("/train/estimate", **(sent | fields), headers=HTMX).text
+    assert read == [write_data(tmp_path / "f").read_text(), "named anew"]
 
 
 def test_what_is_copied_of_a_clone_makes_the_same_job(browser, change, original):

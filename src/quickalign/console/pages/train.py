@@ -86,7 +86,8 @@ def _submit(visit: Visit) -> Response:
 
 def _estimate(visit: Visit) -> Response:
     request = request_of(visit)
-    found = visit.platform.estimate(EstimateRequest(spec=request.spec, gpus=request.gpus, workers=request.workers))
+    asked = EstimateRequest(spec=request.spec, gpus=request.gpus, workers=request.workers)
+    found = visit.platform.estimate(asked, visit.given("clone") or None)
     own = request.spec.train.startswith("file-")
     return visit.page("parts/estimate.html", plan=found.plan, report=found.report, shows_report=not own)
 

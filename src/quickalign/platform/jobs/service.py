@@ -10,7 +10,18 @@ from sqlalchemy.orm import Session
 
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.base import Page
-from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, Kind, LogChunk, MetricsPage, NewJob, Reason
+from quickalign.core.wire.jobs import (
+    Checkpoint,
+    Event,
+    Job,
+    JobState,
+    Kind,
+    LogChunk,
+    MetricsPage,
+    NewJob,
+    Reason,
+    TrainRequest,
+)
 from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
@@ -170,6 +181,22 @@ class Jobs:
         asked = given.get("spec") or {}
         kept = {field: one for field, one in inputs.items() if field not in asked and one.blob}
         return self._maker.make(request, idempotency_key, kept, job_id)
+
+    def copies(self, job_id: str, spec: TrainRequest) -> dict[str, tuple[Path, str]]:
+        """The job's own copies of the inputs that `spec` names as the job did, each with its name.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        with self._database.read() as session:
+            row = _row(session, job_id)
+            named = kinds.parse(row.request).spec
+            inputs = session.scalars(select(InputRow).where(InputRow.job == row.number, InputRow.blob)).all()
+        return {
+            one.field: (self._files.blobs.path(one.sha256), one.name)
+            for one in inputs
+            if one.sha256 and getattr(spec, one.field, None) == getattr(named, one.field, None)
+        }
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is over, with its folder.
