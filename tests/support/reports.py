@@ -95,6 +95,7 @@ def make_plan(**changes: Any) -> Plan:
         "token_budget": 512,
         "gradient_checkpointing": False,
         "cuda_graphs": False,
+        "reordered_weights": False,
         "reference": "live",
         "decisions": (Decision("precision", "fp32", "This CPU does not multiply bf16 itself."),),
         "parts": {"program": 700_000_000, "base": 12_000_000, "activations": 310_000_000, "optimizer": 9_000_000},
