@@ -96,36 +96,41 @@ def _fill(scaled, begun):
     raise AssertionError("nobody was refused")
 
 
-async def _ask(address, over, ended):
-    """Ask again and again until it is over; how each answer ended."""
+async def _ask(address, over, ended, reading, number):
+    """Ask again and again until it is over: how each answer ended, and whether client `number` is in the middle of one."""
     async with openai.AsyncOpenAI(base_url=f"{address}/services/tiny/v1", api_key="qs-tiny", max_retries=0) as asked:
         while not over.is_set():
             try:
                 stream = await asked.chat.completions.create(**LONG | {"max_tokens": 300})
                 finish = None
                 async for chunk in stream:
+                    reading.add(number)
                     finish = chunk.choices[0].finish_reason or finish
                 ended.append("whole" if finish else "cut")
             except openai.APIError as error:
                 ended.append(str(error.code))
+            reading.discard(number)
 
 
 def test_updates_and_a_killed_replica_fail_no_answer_but_its_own(cluster, tmp_path):
     two = {"min": 2, "max": 2}
+    half = {"max_concurrency": CLIENTS // 2, "max_waiting": CLIENTS}  # who reads them all reads from both
     endpoints = FakeEndpoints()
     platform = open_stub(tmp_path / "home")
     with (
         ExitStack() as later,
-        program(tmp_path / "old", cluster.address, "updated-1", autoscaling=two) as old,
+        program(tmp_path / "old", cluster.address, "updated-1", autoscaling=two, **half) as old,
         running(make_app(platform, endpoints=endpoints)) as address,
     ):
         endpoints.add("tiny", Upstream("old", 1, old.endpoint, TOKEN, 160))
 
         async def play():
-            over, ended = asyncio.Event(), []
-            clients = [asyncio.create_task(_ask(address, over, ended)) for _ in range(CLIENTS)]
+            over, ended, reading = asyncio.Event(), [], set()
+            clients = [asyncio.create_task(_ask(address, over, ended, reading, each)) for each in range(CLIENTS)]
             await _so(lambda: len(ended) >= CLIENTS, "all clients had answers")
-            await asyncio.to_thread(lambda: old.replicas()[0].send_signal(signal.SIGKILL))  # while all clients read
+            victim = await asyncio.to_thread(lambda: old.replicas()[0])
+            await _so(lambda: len(reading) == CLIENTS, "all clients are in the middle of an answer")
+            victim.send_signal(signal.SIGKILL)
             fresh = program(tmp_path / "new", cluster.address, "updated-2", autoscaling=two)
             new = await asyncio.to_thread(later.enter_context, fresh)
             endpoints.change("tiny", replicas=(Upstream("new", 2, new.endpoint, TOKEN, 160),))
