@@ -126,7 +126,7 @@ def make_parts(output: Path, *, count: int = 160, options: dict[str, Any] | None
         "spec": RunSpec(
             model="qwen2-tiny-instruct", train="sample/train.json", output=output, hyperparameters=parameters
         ),
-        "manifest": _manifest(parameters),
+        "manifest": make_manifest(parameters),
         "plan": make_plan(),
         "device": Device("cpu", 0, "Some CPU", 32 * 10**9, 24 * 10**9, bf16=False, cores=2),
         "data": make_data(output / "train.json"),
@@ -152,20 +152,22 @@ def make_parts(output: Path, *, count: int = 160, options: dict[str, Any] | None
     return RunParts(**{**values, **changes})
 
 
-def _manifest(parameters: Hyperparameters) -> Manifest:
-    return Manifest(
-        version="0",
-        kind="adapter",
-        base=BaseReference(
-            name="qwen2-tiny-instruct", source="qwen2-tiny-instruct", revision=None, fingerprint="ef" * 32
-        ),
-        method=parameters.method,
-        training_strategy=parameters.training_strategy,
-        precision="fp32",
-        system_prompt=parameters.system_prompt,
-        apply_chat_template=True,
-        seq_length=128,
-        data_fingerprint="",
-        hyperparameters=parameters.model_dump(),
-        step=160,
-    )
+def make_manifest(parameters: Hyperparameters | None = None, **changes: Any) -> Manifest:
+    """What a run of the embedded model says of itself."""
+    parameters = parameters or Hyperparameters(load_in_4bit=False)
+    name = "qwen2-tiny-instruct"
+    values: dict[str, Any] = {
+        "version": "0",
+        "kind": "adapter",
+        "base": BaseReference(name=name, source=name, revision=None, fingerprint="ef" * 32),
+        "method": parameters.method,
+        "training_strategy": parameters.training_strategy,
+        "precision": "fp32",
+        "system_prompt": parameters.system_prompt,
+        "apply_chat_template": True,
+        "seq_length": 128,
+        "data_fingerprint": "",
+        "hyperparameters": parameters.model_dump(),
+        "step": 160,
+    }
+    return Manifest(**{**values, **changes})

@@ -14,7 +14,7 @@ from quickalign.data.store import write_store
 from quickalign.export.rows import parity_rows
 from quickalign.export.spec import ExportSpec
 from quickalign.train import manifest as manifests
-from quickalign.train.manifest import BaseReference, Manifest
+from tests.support.reports import make_manifest
 
 NO_TOKENIZER = cast("Any", None)  # rows that are encoded already need none
 
@@ -25,24 +25,7 @@ def made_run(folder: Path, weights: str) -> Path:
     with write_store(folder / "data" / "train", "preference") as writer:
         writer.add([pair])
     (folder / "adapter").mkdir()
-    manifests.write(
-        folder / "adapter",
-        Manifest(
-            version="1",
-            kind="adapter",
-            base=BaseReference(name="base", source="base", revision=None, fingerprint="f"),
-            method="lora",
-            training_strategy="dpo",
-            precision="fp32",
-            system_prompt="",
-            apply_chat_template=True,
-            seq_length=8,
-            data_fingerprint="d",
-            hyperparameters={},
-            step=1,
-            weights_sha256=weights,
-        ),
-    )
+    manifests.write(folder / "adapter", make_manifest(weights_sha256=weights))
     (folder / "spec.json").write_text(json.dumps({"output": str(folder)}))
     return folder
 

@@ -13,7 +13,6 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from quickalign.core.errors import ModelError
-from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.export.spec import ExportSpec
 from quickalign.export.task import prepare
 from quickalign.hub.source import resolve
@@ -23,9 +22,10 @@ from quickalign.serve.source import find
 from quickalign.serve.spec import ServeSpec
 from quickalign.train import checkpoint
 from quickalign.train import manifest as manifests
-from quickalign.train.manifest import BaseReference, Manifest
+from quickalign.train.manifest import BaseReference
 from quickalign.train.model import Policy
 from tests.support.chat import byte_tokenizer, chat_model, save_chat_model
+from tests.support.reports import make_manifest
 
 
 @pytest.fixture
@@ -39,20 +39,8 @@ def save(folder: Path, base: Path, kind: str, *, chat: bool = True) -> Path:
     model: Any = chat_model()
     if kind == "adapter":
         model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
-    manifest = Manifest(
-        version="0",
-        kind=kind,
-        base=BaseReference(name="b", source=str(base), revision=None, fingerprint=resolve(str(base)).fingerprint),
-        method="LoRA",
-        training_strategy="dpo",
-        precision="fp32",
-        system_prompt="Be kind",
-        apply_chat_template=chat,
-        seq_length=128,
-        data_fingerprint="",
-        hyperparameters=Hyperparameters(load_in_4bit=False).model_dump(),
-        step=1,
-    )
+    reference = BaseReference(name="b", source=str(base), revision=None, fingerprint=resolve(str(base)).fingerprint)
+    manifest = make_manifest(kind=kind, base=reference, system_prompt="Be kind", apply_chat_template=chat)
     trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     policy = Policy(model=model, trainable=trainable, base_bytes=0, adapter=kind == "adapter", autocast=None)
     checkpoint.export(policy, byte_tokenizer(), folder, manifest)
