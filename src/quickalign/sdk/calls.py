@@ -25,6 +25,7 @@ from quickalign.core.wire.jobs import (
     MetricsPage,
     NewJob,
 )
+from quickalign.core.wire.pages import all_items
 from quickalign.core.wire.system import ModelDetail, ModelSummary, SystemInfo
 from quickalign.sdk.client import Client, parsed
 
@@ -70,12 +71,7 @@ class Jobs:
     def all(self, *, states: Iterable[JobState] = (), page_size: int = 100, **filters: Any) -> Iterator[Job]:
         """All jobs that match, newest first, fetched page by page."""
         wanted = tuple(states)
-        page = self.list(states=wanted, limit=page_size, **filters)
-        while True:
-            yield from page.items
-            if page.next is None:
-                return
-            page = self.list(states=wanted, limit=page_size, after=page.next, **filters)
+        return all_items(lambda after: self.list(states=wanted, limit=page_size, after=after, **filters))
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job for good; a checkpoint of what it did is kept."""

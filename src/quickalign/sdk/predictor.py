@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from quickalign.core.errors import OptionError, UnavailableError
+from quickalign.core.wire.pages import all_events, log_chunks
 from quickalign.core.wire.services import Removal, Service, ServiceMetrics, ServiceState, ServiceUpdate
 from quickalign.sdk import service_wait
 from quickalign.sdk.serializers import JsonSerializer, SerializerBase
@@ -281,23 +282,13 @@ class Predictor:
 
     def logs(self, replica: str | None = None) -> str:
         """The whole log up to now, of one replica where one is named."""
-        pieces, offset = [], 0
-        while True:
-            chunk = self.session.services.logs(self._service.id, replica=replica, offset=offset)
-            pieces.append(chunk.text)
-            if chunk.next_offset <= offset:
-                return "".join(pieces)
-            offset = chunk.next_offset
+        calls, name = self.session.services, self._service.id
+        return "".join(chunk.text for chunk in log_chunks(lambda at: calls.logs(name, replica=replica, offset=at)))
 
     def events(self) -> Iterator[Event]:
         """What happened to it up to now, oldest first."""
-        after = 0
-        while True:
-            page = self.session.services.events(self._service.id, after=after)
-            yield from page.items
-            if page.next is None or not page.items:
-                return
-            after = page.items[-1].sequence
+        calls, name = self.session.services, self._service.id
+        return all_events(lambda after: calls.events(name, after=after))
 
     def metrics(self) -> ServiceMetrics:
         """Requests, errors, tokens and times since the server started."""

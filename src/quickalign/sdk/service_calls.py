@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Event, LogChunk
+from quickalign.core.wire.pages import all_items
 from quickalign.core.wire.services import (
     Service,
     ServiceCreate,
@@ -48,13 +49,8 @@ class Services:
         self, *, states: Iterable[ServiceState] = (), text: str | None = None, page_size: int = 100
     ) -> Iterator[Service]:
         """All services that match, newest first, fetched page by page."""
-        wanted, after = tuple(states), None
-        while True:
-            page = self.list(states=wanted, text=text, after=after, limit=page_size)
-            yield from page.items
-            if page.next is None:
-                return
-            after = page.next
+        wanted = tuple(states)
+        return all_items(lambda after: self.list(states=wanted, text=text, after=after, limit=page_size))
 
     def update(self, name: str, changes: ServiceUpdate) -> Service:
         """Change what is set in `changes`; a change of `spec` starts a new revision beside the old one."""

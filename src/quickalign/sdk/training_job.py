@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from quickalign.core.errors import ConflictError, OptionError
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState, LogChunk, Reason
+from quickalign.core.wire.pages import all_events, log_chunks
 from quickalign.sdk.calls import job_page
 from quickalign.sdk.deploy import AutoscalingConfig, deploy
 from quickalign.sdk.follow import Stream, follow
@@ -232,23 +233,12 @@ class TrainingJob:
 
     def logs(self) -> str:
         """The whole log up to now, over all attempts."""
-        pieces, offset = [], 0
-        while True:
-            chunk = self.session.jobs.logs(self.id, offset=offset)
-            pieces.append(chunk.text)
-            if chunk.next_offset <= offset:
-                return "".join(pieces)
-            offset = chunk.next_offset
+        jobs = self.session.jobs
+        return "".join(chunk.text for chunk in log_chunks(lambda offset: jobs.logs(self.id, offset=offset)))
 
     def events(self) -> Iterator[Event]:
         """What happened to it up to now, oldest first."""
-        after = 0
-        while True:
-            page = self.session.jobs.events(self.id, after=after)
-            yield from page.items
-            if page.next is None or not page.items:
-                return
-            after = page.items[-1].sequence
+        return all_events(lambda after: self.session.jobs.events(self.id, after=after))
 
     def metrics(self, kind: Literal["steps", "evaluations"] = "steps") -> _Lines:
         """All optimiser steps up to now, or all evaluations, oldest first; a data frame takes them as they are."""

@@ -15,6 +15,7 @@ from quickalign.api.openai import ids, objects, results
 from quickalign.api.openai.pages import answer, page
 from quickalign.core.errors import OptionError, StorageError
 from quickalign.core.wire.files import StoredFile
+from quickalign.core.wire.pages import all_items
 from quickalign.platform import Platform
 
 router = APIRouter()
@@ -97,18 +98,11 @@ def _newest(platform: Platform, purpose: str | None, after: str | None, limit: i
 
 
 def _oldest(platform: Platform, purpose: str | None, after: str | None, limit: int) -> tuple[list[StoredFile], bool]:
-    every: list[StoredFile] = []
-    cursor: str | None = None
-    while True:
-        part = platform.files.list(purpose=purpose, after=cursor, limit=_PAGE)
-        every += part.items
-        cursor = part.next
-        if cursor is None:
-            break
-    every.reverse()
+    every = [*all_items(lambda cursor: platform.files.list(purpose=purpose, after=cursor, limit=_PAGE))][::-1]
     if after is not None:
-        platform.files.get(after)
-        every = every[[file.id for file in every].index(after) + 1 :] if after in {f.id for f in every} else []
+        platform.files.get(after)  # one that there is not is refused; one of another purpose has nothing after it
+        listed = [file.id for file in every]
+        every = every[listed.index(after) + 1 :] if after in listed else []
     return every[:limit], len(every) > limit
 
 

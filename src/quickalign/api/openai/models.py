@@ -11,6 +11,7 @@ from quickalign.api.openai import ids, objects
 from quickalign.api.openai.pages import answer
 from quickalign.core.errors import ConflictError, NotFoundError
 from quickalign.core.wire.jobs import Job, JobState, Kind
+from quickalign.core.wire.pages import all_items
 from quickalign.platform import Platform
 
 router = APIRouter()
@@ -31,14 +32,8 @@ def list_models(platform: ThePlatform, gateway: TheGateway) -> Response:
 
 
 def _finished(platform: Platform) -> list[Job]:
-    found: list[Job] = []
-    after: str | None = None
-    while True:
-        part = platform.jobs.list(states=(JobState.SUCCEEDED,), kinds=_MAKERS, after=after, limit=_PAGE)
-        found += part.items
-        after = part.next
-        if after is None:
-            return found
+    succeeded = (JobState.SUCCEEDED,)
+    return [*all_items(lambda after: platform.jobs.list(states=succeeded, kinds=_MAKERS, after=after, limit=_PAGE))]
 
 
 @router.get("/models/{name:path}")

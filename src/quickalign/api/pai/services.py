@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from quickalign.api.pai import models, places, specs
 from quickalign.api.pai.call import REGION, WORKSPACE, Call, invalid, missing, unsupported
 from quickalign.core.errors import NotFoundError
+from quickalign.core.wire.pages import all_items
 from quickalign.core.wire.services import RevisionSpec, Service, ServiceCreate, ServiceState, ServiceUpdate
 
 S = ServiceState
@@ -53,14 +54,8 @@ def describe(call: Call) -> dict[str, Any]:
 def list_all(call: Call) -> dict[str, Any]:
     """ListServices."""
     number, size = call.page()
-    found: list[Service] = []
-    after: str | None = None
-    while True:
-        page = call.platform.services.list(text=call.query.get("Filter") or None, after=after, limit=1000)
-        found += page.items
-        after = page.next
-        if after is None:
-            break
+    text = call.query.get("Filter") or None
+    found = [*all_items(lambda after: call.platform.services.list(text=text, after=after, limit=1000))]
     chosen = found[(number - 1) * size : number * size]
     return {"Services": [_shown(call, one, with_token=False) for one in chosen], "TotalCount": len(found)}
 

@@ -8,6 +8,7 @@ from quickalign.core import options
 from quickalign.core.errors import NotFoundError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import MOST_WORKERS, Job, JobCreate, JobState, TrainRequest
+from quickalign.core.wire.pages import log_chunks
 from quickalign.platform.objects.outputs import LABEL
 
 S = JobState
@@ -102,14 +103,8 @@ def logs(call: Call) -> dict[str, Any]:
     """ListTrainingJobLogs. Only whole lines, so that a page never changes once it is full."""
     number, size = call.page()
     job = _job(call)
-    text, offset = "", 0
-    while True:
-        chunk = call.platform.jobs.logs(job.id, offset=offset, limit=1 << 20)
-        text += chunk.text
-        if chunk.next_offset == offset:
-            break
-        offset = chunk.next_offset
-    lines = text.split("\n")
+    chunks = log_chunks(lambda offset: call.platform.jobs.logs(job.id, offset=offset, limit=1 << 20))
+    lines = "".join(chunk.text for chunk in chunks).split("\n")
     whole = lines if job.state.is_final and lines[-1] else lines[:-1]
     if job.state.is_final and job.reason is not None:
         whole = [*whole, job.reason.message]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
@@ -16,7 +15,10 @@ from quickalign.cli.terminal import screen, write_json
 from quickalign.core.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quickalign.core.wire.jobs import Job, JobState, Kind
+    from quickalign.sdk.follow import Item, Stream
     from quickalign.sdk.session import Session
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `quickalign jobs list` shows it.")]
@@ -101,12 +103,12 @@ def logs(
     json: take.AsJson = False,
 ) -> None:
     """Show a job's log, over all attempts."""
-    for chunk in _followed(connect(), job, "logs", offset) if follow else _log_chunks(connect(), job, offset):
-        if json:
-            write_json(chunk, line=True)
-        else:
-            sys.stdout.write(chunk.text)
-            sys.stdout.flush()
+    from quickalign.cli.watch.streams import show_log
+    from quickalign.core.wire.pages import log_chunks
+
+    session = connect()
+    now = log_chunks(lambda at: session.jobs.logs(job, offset=at), offset)
+    show_log(_followed(session, job, "logs", offset) if follow else now, as_json=json)
 
 
 @app.command(cls=HelpfulCommand)
@@ -118,14 +120,12 @@ def events(
     json: take.AsJson = False,
 ) -> None:
     """Show what happened to a job: states and their reasons, checkpoints, warnings, restarts."""
-    from quickalign.cli.draw.jobs import event_line
+    from quickalign.cli.watch.streams import show_events
+    from quickalign.core.wire.pages import all_events
 
-    console = screen()
-    for event in _followed(connect(), job, "events", after) if follow else _all_events(connect(), job, after):
-        if json:
-            write_json(event, line=True)
-        else:
-            console.print(event_line(event), soft_wrap=True)
+    session = connect()
+    now = all_events(lambda number: session.jobs.events(job, after=number), after)
+    show_events(_followed(session, job, "events", after) if follow else now, as_json=json)
 
 
 @app.command(cls=HelpfulCommand)
@@ -259,26 +259,8 @@ def _show_change(job: Job, *, as_json: bool) -> None:
     screen().print(state_line(job), soft_wrap=True)
 
 
-def _followed(session: Session, job: str, stream: Any, start: int) -> Any:
+def _followed(session: Session, job: str, stream: Stream, start: int) -> Iterator[Item | None]:
     from quickalign.sdk.follow import follow
 
-    session.jobs.get(job)
-    return (item for item in follow(session.client, job, {stream: start}) if item is not None)
-
-
-def _log_chunks(session: Session, job: str, offset: int) -> Any:
-    while True:
-        chunk = session.jobs.logs(job, offset=offset)
-        yield chunk
-        if chunk.next_offset <= offset:
-            return
-        offset = chunk.next_offset
-
-
-def _all_events(session: Session, job: str, after: int) -> Any:
-    while True:
-        page = session.jobs.events(job, after=after)
-        yield from page.items
-        if page.next is None or not page.items:
-            return
-        after = page.items[-1].sequence
+    session.jobs.get(job)  # one that there is not is told before anything is followed
+    return follow(session.client, job, {stream: start})

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +16,10 @@ from quickalign.cli.terminal import screen, write_json
 from quickalign.core.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quickalign.core.wire.services import Service, ServiceState
+    from quickalign.sdk.follow import Item, Stream
     from quickalign.sdk.service_wait import Condition
     from quickalign.sdk.session import Session
 
@@ -187,14 +189,13 @@ def logs(
     json: take.AsJson = False,
 ) -> None:
     """Show a service's log."""
+    from quickalign.cli.watch.streams import show_log
+    from quickalign.core.wire.pages import log_chunks
+
     session = connect()
     query = {"replica": replica} if replica else {}
-    for chunk in _followed(session, name, "logs", offset, query) if follow else _chunks(session, name, replica, offset):
-        if json:
-            write_json(chunk, line=True)
-        else:
-            sys.stdout.write(chunk.text)
-            sys.stdout.flush()
+    now = log_chunks(lambda at: session.services.logs(name, replica=replica, offset=at), offset)
+    show_log(_followed(session, name, "logs", offset, query) if follow else now, as_json=json)
 
 
 @app.command(cls=HelpfulCommand)
@@ -206,14 +207,12 @@ def events(
     json: take.AsJson = False,
 ) -> None:
     """Show what happened to a service: states and their reasons, revisions, restarts."""
-    from quickalign.cli.draw.jobs import event_line
+    from quickalign.cli.watch.streams import show_events
+    from quickalign.core.wire.pages import all_events
 
-    console, session = screen(), connect()
-    for event in _followed(session, name, "events", after, {}) if follow else _all_events(session, name, after):
-        if json:
-            write_json(event, line=True)
-        else:
-            console.print(event_line(event), soft_wrap=True)
+    session = connect()
+    now = all_events(lambda number: session.services.events(name, after=number), after)
+    show_events(_followed(session, name, "events", after, {}) if follow else now, as_json=json)
 
 
 @app.command(cls=HelpfulCommand)
@@ -283,26 +282,7 @@ def _state(name: str) -> ServiceState:
         raise OptionError(f"--state {name!r} is no state of a service.", f"Take one of {known}.") from None
 
 
-def _followed(session: Session, name: str, stream: Any, start: int, query: dict[str, str]) -> Any:
+def _followed(session: Session, name: str, stream: Stream, start: int, query: dict[str, str]) -> Iterator[Item | None]:
     from quickalign.sdk.follow import follow
 
-    found = follow(session.client, session.services.get(name).id, {stream: start}, kind="services", query=query)
-    return (item for item in found if item is not None)
-
-
-def _chunks(session: Session, name: str, replica: str | None, offset: int) -> Any:
-    while True:
-        chunk = session.services.logs(name, replica=replica, offset=offset)
-        yield chunk
-        if chunk.next_offset <= offset:
-            return
-        offset = chunk.next_offset
-
-
-def _all_events(session: Session, name: str, after: int) -> Any:
-    while True:
-        page = session.services.events(name, after=after)
-        yield from page.items
-        if page.next is None or not page.items:
-            return
-        after = page.items[-1].sequence
+    return follow(session.client, session.services.get(name).id, {stream: start}, kind="services", query=query)

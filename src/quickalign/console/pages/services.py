@@ -13,6 +13,7 @@ from quickalign.console.guard import page
 from quickalign.console.service_form import spec_of
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import JobState, Kind
+from quickalign.core.wire.pages import log_chunks
 from quickalign.core.wire.services import (
     Autoscaling,
     EngineChoice,
@@ -155,13 +156,10 @@ def _scale(visit: Visit) -> Response:
 def _log(visit: Visit) -> Response:
     """The end of a replica's log."""
     name, replica = visit.path("service"), visit.query("replica") or None
-    offset, text = 0, ""
-    while True:
-        chunk = visit.platform.services.logs(name, replica=replica, offset=offset, limit=4 << 20)
+    text = ""
+    for chunk in log_chunks(lambda at: visit.platform.services.logs(name, replica=replica, offset=at, limit=4 << 20)):
         text = (text + chunk.text)[-logs.WINDOW :]
-        if chunk.next_offset <= offset or not chunk.text:
-            return visit.page("parts/service_log.html", text=text)
-        offset = chunk.next_offset
+    return visit.page("parts/service_log.html", text=text)
 
 
 ROUTES = (
