@@ -22,6 +22,4 @@ def read(file: Path) -> QuickalignError | None:
         code, message, remedy = int(told["exit_code"]), str(told["message"]), told["remedy"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    kinds = (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, QuickalignError))
-    kind = next((kind for kind in kinds if kind.exit_code == code), RunError)
-    return kind(message, remedy)
+    return (errors.kind_of(code) or RunError)(message, remedy)

@@ -105,3 +105,13 @@ class Interrupted(QuickalignError):  # noqa: N818 - not a failure: the user aske
     """The user stopped the run; its state is saved and the remedy says how to go on."""
 
     exit_code = 130
+
+
+def all_kinds() -> tuple[type[QuickalignError], ...]:
+    """Every kind of error that this module defines."""
+    return tuple(kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, QuickalignError))
+
+
+def kind_of(exit_code: int) -> type[QuickalignError] | None:
+    """The kind of error that a program told of by its exit code; None where no kind has that code."""
+    return next((kind for kind in all_kinds() if kind.exit_code == exit_code), None)

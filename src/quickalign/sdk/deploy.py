@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, Required, TypedDict
 
@@ -12,6 +11,7 @@ from quickalign.sdk.predictor import Predictor
 from quickalign.sdk.serializers import SerializerBase
 from quickalign.sdk.service_request import service_request
 from quickalign.sdk.session import Session
+from quickalign.sdk.words import say
 
 _NO_CLOUD = "a service runs on the machine of the server, where there is nothing of the kind"
 _OWN_PROGRAM = "a service runs quickalign's own program and never an image or code that comes with a request"
@@ -71,12 +71,7 @@ def deploy(
     made = session.services.create(request)
     predictor = Predictor(made.id, serializer=serializer, session=session)
     predictor.service_name = made.name
-    _say(f"Service {made.name}: {predictor.console_uri}")
+    say(f"Service {made.name}: {predictor.console_uri}")
     if wait:
         predictor.wait_for_ready()
     return predictor
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

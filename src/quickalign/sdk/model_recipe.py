@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,7 +15,7 @@ from quickalign.sdk.inputs import submit
 from quickalign.sdk.recipe import ModelTrainingRecipe, Place
 from quickalign.sdk.session import Session, get_default_session
 from quickalign.sdk.training_job import TrainingJob
-from quickalign.sdk.words import random_str
+from quickalign.sdk.words import random_str, say
 
 _ALIASES = {"fine_tuning": "training"}
 
@@ -124,7 +123,7 @@ class ModelRecipe:
         job = TrainingJob(submit(self.session, self._request(inputs, outputs, job_name)), self.session)
         self._jobs.append(job)
         if show_logs:
-            sys.stdout.write(f"Job {job.id} ({job.training_job_name}): {job.console_uri}\n")
+            say(f"Job {job.id} ({job.training_job_name}): {job.console_uri}")
         if wait:
             job.wait(show_logs=show_logs)
         return job

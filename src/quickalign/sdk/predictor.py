@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from quickalign.sdk.service_calls import service_address
 from quickalign.sdk.service_http import RawResponse, Timeout, route_of, send, with_model
 from quickalign.sdk.service_request import service_change
 from quickalign.sdk.session import Session, get_default_session
+from quickalign.sdk.words import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -313,13 +313,8 @@ class Predictor:
             self._wait(service_wait.serves(service.target))
 
     def _wait(self, holds: service_wait.Condition) -> None:
-        teller = service_wait.Teller(lambda line: _say(f"● {self.service_name}: {line}"))
+        teller = service_wait.Teller(lambda line: say(f"● {self.service_name}: {line}"))
         self._service = service_wait.wait_until(self.session.services, self._service, holds, show=teller)
 
 
 _JSON = {"Content-Type": "application/json"}
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

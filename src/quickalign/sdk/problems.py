@@ -1,7 +1,6 @@
 """From a server's problem document, or a failed job's reason, to the exception of `core.errors` that it means."""
 
 import re
-from collections.abc import Iterator
 
 import httpx
 from pydantic import ValidationError
@@ -76,8 +75,7 @@ def error_of_service(name: str, reason: Reason | None, revision: int | None = No
 def _failure(what: str, reason: Reason | None, remedy: str) -> QuickalignError:
     if reason is None:
         return RunError(f"{what} failed and left no reason.", remedy)
-    by_code = {kind.exit_code: kind for kind in reversed(list(_all(QuickalignError)))}
-    kind = by_code.get(reason.exit_code or 0, RunError)
+    kind = errors.kind_of(reason.exit_code or 0) or RunError
     return kind(f"{what} failed: {reason.message}", remedy)
 
 
@@ -90,15 +88,7 @@ def _problem(response: httpx.Response) -> Problem | None:
 
 def _kinds() -> dict[str, type[QuickalignError]]:
     """Every kind of error by the word for it: `notfound` for `NotFoundError`."""
-    return {_plain(kind.__name__): kind for kind in _all(QuickalignError)}
-
-
-def _all(kind: type[QuickalignError]) -> Iterator[type[QuickalignError]]:
-    """`kind` and all below it, as far as `core.errors` defines them."""
-    if kind.__module__ == errors.__name__:
-        yield kind
-    for below in kind.__subclasses__():
-        yield from _all(below)
+    return {_plain(kind.__name__): kind for kind in errors.all_kinds()}
 
 
 def _plain(word: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from quickalign.sdk.registered_model import RegisteredModel, check_provider
 from quickalign.sdk.serializers import SerializerBase
 from quickalign.sdk.session import Session, get_default_session
 from quickalign.sdk.training_job import TrainingJob
-from quickalign.sdk.words import random_str
+from quickalign.sdk.words import random_str, say
 
 Place = str | os.PathLike[str]
 
@@ -159,7 +158,7 @@ class ModelTrainingRecipe:
         job = TrainingJob(submit(self.session, self._request(inputs, outputs, job_name)), self.session)
         self._jobs.append(job)
         if show_logs:
-            _say(f"Training job {job.id} ({job.training_job_name}): {job.console_uri}")
+            say(f"Training job {job.id} ({job.training_job_name}): {job.console_uri}")
         if wait:
             job.wait(show_logs=show_logs)
         return job
@@ -251,10 +250,16 @@ class ModelTrainingRecipe:
         if self.session.workspace_id is not None:
             labels.setdefault("workspace_id", self.session.workspace_id)
         name = job_name or f"{self.base_job_name}-{time.strftime('%Y%m%d-%H%M%S')}-{random_str(6)}"
-        output = self._output(outputs, name)
-        values: dict[str, Any] = {"name": name, "spec": self._spec(inputs), "metadata": labels}
-        values |= {"priority": self.priority, "max_retries": self.max_retries, "output": output, "gpus": self.gpus}
-        values["workers"] = self.workers
+        values = {
+            "name": name,
+            "output": self._output(outputs, name),
+            "spec": self._spec(inputs),
+            "metadata": labels,
+            "priority": self.priority,
+            "max_retries": self.max_retries,
+            "gpus": self.gpus,
+            "workers": self.workers,
+        }
         given = {key: value for key, value in values.items() if value is not None}
         return checked(JobCreate, given, {"name": "job_name", "metadata": "labels"})
 
@@ -262,7 +267,7 @@ class ModelTrainingRecipe:
         hyperparameters = apply_method(self.method, self.hyperparameters)
         if inputs is None:
             inputs = self.default_inputs
-            _say(f"No inputs were given; training on the recipe's default: {inputs['train']}")
+            say(f"No inputs were given; training on the recipe's default: {inputs['train']}")
         known = {"train", "validation", self.model_channel_name}
         if unknown := sorted(set(inputs) - known):
             raise OptionError(f"A training job has no input {unknown[0]!r}.", f"It takes {', '.join(sorted(known))}.")
@@ -285,8 +290,3 @@ class ModelTrainingRecipe:
             return resolve_output(self.session, outputs["model"])
         bucket = self.session.oss_bucket_name
         return f"oss://{bucket}/quickalign/{name}/" if bucket else None
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -133,8 +133,8 @@ class RegisteredModel:
         )
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, RegisteredModel) and other.model_name == self.model_name
-        return same and other.model_version == self.model_version  # type: ignore[attr-defined]
+        mine = (self.model_name, self.model_version)
+        return isinstance(other, RegisteredModel) and (other.model_name, other.model_version) == mine
 
     def __hash__(self) -> int:
         return hash((self.model_name, self.model_version))

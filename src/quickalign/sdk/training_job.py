@@ -16,6 +16,7 @@ from quickalign.sdk.deploy import AutoscalingConfig, deploy
 from quickalign.sdk.follow import Stream, follow
 from quickalign.sdk.problems import error_of_job
 from quickalign.sdk.session import Session, get_default_session
+from quickalign.sdk.words import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -204,12 +205,12 @@ class TrainingJob:
                 if show_logs:  # it had failed and was resumed
                     self._show(told)
         except KeyboardInterrupt:
-            _say(f"\nStopped watching; the job goes on. TrainingJob.get({self.id!r}).wait() watches it again.")
+            say(f"\nStopped watching; the job goes on. TrainingJob.get({self.id!r}).wait() watches it again.")
             raise
         if self.state is JobState.FAILED:
             raise error_of_job(self._job)
         if show_logs:
-            _say(f"Training job {self.id} {_ENDINGS[self.state]}.")
+            say(f"Training job {self.id} {_ENDINGS[self.state]}.")
 
     def stop(self) -> None:
         """Stop it for good; what it learnt up to its last step is kept as a checkpoint."""
@@ -346,20 +347,15 @@ class TrainingJob:
                 case Event(kind="warning"):
                     warnings.append(item.message)
                 case Event() if item.kind in _SHOWN_EVENTS:
-                    _say(f"● {item.message}")
+                    say(f"● {item.message}")
                 case None:
                     _warn(warnings, logged)
         _warn(warnings, logged)
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _warn(warnings: list[str], logged: set[str]) -> None:
     """Show the warnings that the log did not tell by itself; called when it is quiet, as the two come in any order."""
     for message in warnings:
         if f"warning: {message}" not in logged:
-            _say(f"! {message}")
+            say(f"! {message}")
     warnings.clear()

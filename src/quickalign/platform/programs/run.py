@@ -11,11 +11,6 @@ from quickalign.core import errors
 from quickalign.core.errors import QuickalignError, UnavailableError
 
 _AT_ONCE = threading.BoundedSemaphore(2)
-_KINDS = {
-    kind.exit_code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, QuickalignError) and kind is not QuickalignError
-}
 
 
 def run_program(module: str, request: dict[str, Any], seconds: float, *arguments: str) -> dict[str, Any]:
@@ -49,7 +44,7 @@ def run_program(module: str, request: dict[str, Any], seconds: float, *arguments
 def failure(code: int, answer: dict[str, Any] | None, said: str) -> QuickalignError:
     """The exception of a program that ended with `code`."""
     if answer and "message" in answer:
-        kind = _KINDS.get(code, UnavailableError)
+        kind = errors.kind_of(code) or UnavailableError
         return kind(str(answer["message"]), answer.get("remedy"))
     last = said.strip().rpartition("\n")[2][:300] or "it said nothing"
     how = f"was killed by signal {-code}" if code < 0 else f"ended with the exit code {code}"
