@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from quickalign.cli import arguments as take
-from quickalign.cli.terminal import messages, screen, write_json
+from quickalign.cli.terminal import messages
 from quickalign.core import spec_file
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
@@ -76,22 +76,10 @@ def compare(
         },
     )
     with messages().status("Starting", spinner="dots"):
+        from quickalign.cli.draw.comparison import comparison_view
+        from quickalign.cli.watch.here import run_here
         from quickalign.evaluate.compare.run import compare as make
-    if json:
-        from quickalign.train.observer import Silent
-
-        write_json(make(spec, Silent()))
-        return
-    from quickalign.cli.draw.comparison import comparison_view
-    from quickalign.cli.watch.observer import ConsoleObserver
-
-    console = screen()
-    observer = ConsoleObserver(console)
-    try:
-        found = make(spec, observer)
-    finally:
-        observer.close()
-    console.print(comparison_view(found))
+    run_here(make, spec, comparison_view, as_json=json)
 
 
 def _judge(endpoint: str | None, options: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,14 +114,11 @@ def _check(request: DataRequest, model: str | None, revision: str | None, *, qui
 
     console = screen()
     tokenizer = None
-    progress = NoProgress() if quiet else best_progress(console)
-    try:
+    with closing(NoProgress() if quiet else best_progress(console)) as progress:
         if model is not None:
             with messages().status(f"Loading the tokenizer of {model}"):
                 tokenizer = _tokenizer(model, revision)
         return check_data(request, tokenizer, lambda done, total: progress.advance("checking", done, total))
-    finally:
-        progress.close()
 
 
 def _tokenizer(model: str, revision: str | None) -> Any:

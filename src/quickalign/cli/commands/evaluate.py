@@ -202,24 +202,10 @@ def run(spec: EvaluationSpec, *, as_json: bool) -> None:
     """Evaluate, show, and end with an error where a limit is not kept."""
     check(spec)
     with messages().status("Starting", spinner="dots"):
-        from quickalign.evaluate.run import demand_limits, evaluate
-    if as_json:
-        from quickalign.train.observer import Silent
-
-        report = evaluate(spec, Silent())
-        write_json(report)
-    else:
         from quickalign.cli.draw.evaluation import evaluation_view
-        from quickalign.cli.watch.observer import ConsoleObserver
-
-        console = screen()
-        observer = ConsoleObserver(console)
-        try:
-            report = evaluate(spec, observer)
-        finally:
-            observer.close()
-        console.print(evaluation_view(report))
-    demand_limits(report)
+        from quickalign.cli.watch.here import run_here
+        from quickalign.evaluate.run import demand_limits, evaluate
+    demand_limits(run_here(evaluate, spec, evaluation_view, as_json=as_json))
 
 
 def _spec(values: dict[str, Any], output: str | None) -> EvaluationSpec:

@@ -101,19 +101,7 @@ def _run_as_job(values: dict[str, Any], job: dict[str, Any], *, detach: bool, as
 
 def _run_here(spec: ExportSpec, *, as_json: bool) -> None:
     with messages().status("Starting", spinner="dots"):
+        from quickalign.cli.draw.exported import exported_view
+        from quickalign.cli.watch.here import run_here
         from quickalign.export.run import export as make_export
-    if as_json:
-        from quickalign.train.observer import Silent
-
-        write_json(make_export(spec, Silent()))
-        return
-    from quickalign.cli.draw.exported import exported_view
-    from quickalign.cli.watch.observer import ConsoleObserver
-
-    console = screen()
-    observer = ConsoleObserver(console)
-    try:
-        found = make_export(spec, observer)
-    finally:
-        observer.close()
-    console.print(exported_view(found))
+    run_here(make_export, spec, exported_view, as_json=as_json)

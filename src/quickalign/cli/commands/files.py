@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,11 +46,9 @@ def upload(
     progress = NoProgress() if json else best_progress(console)
     stored = []
     for path in files:
-        try:
+        with closing(progress):
             told = partial(progress.advance, f"uploading {path.name}")
             stored.append(session.files.upload(path, purpose=purpose, progress=told))
-        finally:
-            progress.close()
         if not json:
             console.print(f"{stored[-1].id}  {stored[-1].filename}", soft_wrap=True, markup=False)
     if json:

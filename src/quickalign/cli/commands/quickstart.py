@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,14 +88,11 @@ def _on_screen(spec: RunSpec, *, deploy: bool) -> None:
 
     console = screen()
     console.print(opening())
-    # the answers and the end are drawn below, with what the rule says of them
-    observer = ConsoleObserver(console, narration=_NARRATION, answers=False)
     with messages().status("Starting", spinner="dots"):
         from quickalign.train.run import run
-    try:
+    # the answers and the end are drawn below, with what the rule says of them
+    with closing(ConsoleObserver(console, narration=_NARRATION, answers=False)) as observer:
         result = run(spec, observer)
-    finally:
-        observer.close()
     verdict = demo.judge_result(result)
     console.print(verdict_view(verdict, result))
     verdict.ensure_promises()
@@ -114,9 +112,6 @@ def _serve_on_screen(console: Console, run_folder: Path, trained_answer: str) ->
         return
     with messages().status("Deploying", spinner="dots"):
         from quickalign.cli.served import serve
-    view = ServiceView(messages())
-    try:
+    with closing(ServiceView(messages())) as view:
         served = serve(session, run_folder, view)
-    finally:
-        view.close()
     console.print(served_view(served, trained_answer))

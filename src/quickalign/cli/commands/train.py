@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -174,11 +175,7 @@ def _run_as_json(spec: RunSpec) -> RunResult:
 def _run_on_screen(spec: RunSpec) -> RunResult:
     from quickalign.cli.watch.observer import ConsoleObserver
 
-    console = screen()
-    observer = ConsoleObserver(console)
     with messages().status("Starting", spinner="dots"):
         from quickalign.train.run import run
-    try:
+    with closing(ConsoleObserver(screen())) as observer:
         return run(spec, observer)
-    finally:
-        observer.close()
