@@ -1,7 +1,7 @@
 """The options of a training run on the command line, made from the hyperparameter model: there is no second list."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -22,25 +22,35 @@ PANELS = {
 }
 """The help panel of each group of options, in this order."""
 
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+
 
 def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command` one option per hyperparameter; its argument `options` receives those that were set by hand."""
-    names = Hyperparameters.model_fields
+    return with_options(
+        command, {name: _option(name, field) for name, field in _by_panel(Hyperparameters.model_fields)}
+    )
+
+
+def with_options(command: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
+    """Give `command` further options, each by the name and the annotation of its parameter, with None as its default.
+
+    The argument `options` of `command` receives those that were given.
+    """
 
     @wraps(command)
     def wrapper(**values: Any) -> None:
-        given = {name: values.pop(name) for name in names}
+        given = {name: values.pop(name) for name in options}
         command(**values, options={name: value for name, value in given.items() if value is not None})
 
-    own = [
-        parameter
-        for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-        if name != "options"
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [
+        *(parameter for name, parameter in signature.parameters.items() if name != "options"),
+        *(inspect.Parameter(name, _BY_NAME, default=None, annotation=kind) for name, kind in options.items()),
     ]
-    generated = [_parameter(name, field) for name, field in _by_panel(names)]
     # typer reads the signature and the annotations apart, and both must name the same parameters
-    setattr(wrapper, "__signature__", inspect.Signature([*own, *generated]))  # noqa: B010 - mypy knows no such attribute
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *generated]}
+    setattr(wrapper, "__signature__", inspect.Signature(parameters))  # noqa: B010 - mypy knows no such attribute
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapper
 
 
@@ -59,7 +69,7 @@ def _by_panel(names: dict[str, FieldInfo]) -> list[tuple[str, FieldInfo]]:
     return sorted(names.items(), key=lambda item: order.index(_extra(item[1], "group")))
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _option(name: str, field: FieldInfo) -> Any:
     kind: Any = _kind(field.annotation)
     option = typer.Option(
         option_name(name),
@@ -69,8 +79,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         metavar="NUMBER" if field.annotation in (int, float) else None,
         rich_help_panel=PANELS[_extra(field, "group")],
     )
-    annotation = Annotated[kind | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return Annotated[kind | None, option]
 
 
 def _kind(annotation: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
+from quickalign.cli.fields import option_name, with_options
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
 from quickalign.core.wire.services import Autoscaling, EngineChoice, RevisionSpec, ServiceCreate, Source, Weights
@@ -14,16 +17,12 @@ _HOW = "How it is served"
 _LIMITS = "Limits"
 _CLUSTER = "On a cluster"
 
-
-def _about(kind: type[Any], name: str) -> str:
-    return kind.model_fields[name].description or ""
-
-
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The service's name, as `quickalign services list` shows it.")
 ]
 Checkpoint = Annotated[
-    int | None, typer.Option("--checkpoint", min=1, help=_about(Source, "checkpoint"), show_default=False)
+    int | None,
+    typer.Option("--checkpoint", min=1, help=Source.model_fields["checkpoint"].description, show_default=False),
 ]
 Adapter = Annotated[
     str | None, typer.Option("--adapter", help="A folder with an adapter on the model SOURCE.", show_default=False)
@@ -32,135 +31,73 @@ ModelRevision = Annotated[
     str | None,
     typer.Option("--model-revision", help="A revision of the repository, instead of the card's.", show_default=False),
 ]
-Engine = Annotated[
-    EngineChoice | None,
-    typer.Option("--engine", help=_about(RevisionSpec, "engine"), show_default=False, rich_help_panel=_HOW),
-]
-AsPrecision = Annotated[
-    Precision | None,
-    typer.Option("--precision", help=_about(RevisionSpec, "precision"), show_default=False, rich_help_panel=_HOW),
-]
-AsWeights = Annotated[
-    Weights | None,
-    typer.Option("--weights", help=_about(RevisionSpec, "weights"), show_default=False, rich_help_panel=_HOW),
-]
-SystemPrompt = Annotated[
-    str | None,
-    typer.Option(
-        "--system-prompt", help=_about(RevisionSpec, "system_prompt"), show_default=False, rich_help_panel=_HOW
-    ),
-]
-Context = Annotated[
-    int | None,
-    typer.Option("--context", min=8, help=_about(RevisionSpec, "context"), show_default=False, rich_help_panel=_HOW),
-]
-ShareBase = Annotated[
-    bool | None,
-    typer.Option(
-        "--share-base/--no-share-base",
-        help=_about(RevisionSpec, "share_base"),
-        show_default=False,
-        rich_help_panel=_HOW,
-    ),
-]
-MaxConcurrency = Annotated[
-    int | None,
-    typer.Option(
-        "--max-concurrency",
-        min=1,
-        help=_about(RevisionSpec, "max_concurrency"),
-        show_default=False,
-        rich_help_panel=_LIMITS,
-    ),
-]
-MaxWaiting = Annotated[
-    int | None,
-    typer.Option(
-        "--max-waiting", min=0, help=_about(RevisionSpec, "max_waiting"), show_default=False, rich_help_panel=_LIMITS
-    ),
-]
-RequestsPerMinute = Annotated[
-    int | None,
-    typer.Option(
-        "--requests-per-minute",
-        min=1,
-        help="Requests a minute that one token may make.",
-        show_default=False,
-        rich_help_panel=_LIMITS,
-    ),
-]
-Concurrency = Annotated[
-    int | None,
-    typer.Option(
-        "--concurrency",
-        min=1,
-        help="Requests that one token may have open at once.",
-        show_default=False,
-        rich_help_panel=_LIMITS,
-    ),
-]
-IdleStop = Annotated[
-    float | None,
-    typer.Option(
-        "--idle-stop",
-        metavar="SECONDS",
-        min=1,
-        help=_about(ServiceCreate, "idle_stop_seconds"),
-        show_default=False,
-        rich_help_panel=_LIMITS,
-    ),
-]
-MinReplicas = Annotated[
-    int | None,
-    typer.Option(
-        "--min-replicas", min=0, help=_about(Autoscaling, "min"), show_default=False, rich_help_panel=_CLUSTER
-    ),
-]
-MaxReplicas = Annotated[
-    int | None,
-    typer.Option(
-        "--max-replicas", min=1, help=_about(Autoscaling, "max"), show_default=False, rich_help_panel=_CLUSTER
-    ),
-]
-OngoingRequests = Annotated[
-    int | None,
-    typer.Option(
-        "--ongoing-requests",
-        min=1,
-        help=_about(Autoscaling, "ongoing_requests"),
-        show_default=False,
-        rich_help_panel=_CLUSTER,
-    ),
-]
-QuietSeconds = Annotated[
-    float | None,
-    typer.Option(
-        "--quiet-seconds",
-        min=1,
-        help=_about(Autoscaling, "quiet_seconds"),
-        show_default=False,
-        rich_help_panel=_CLUSTER,
-    ),
-]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated.", show_default=False)
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once instead of waiting.")]
 
 
-def autoscaling(
-    least: int | None, most: int | None, ongoing_requests: int | None, quiet_seconds: float | None, *, anew: bool
-) -> dict[str, Any] | None:
-    """What the options of autoscaling say together; None where none was given.
+def _option(kind: Any, name: str, panel: str, about: str | None, **rules: Any) -> Any:
+    """An option that is the server's to choose where it is not given."""
+    return Annotated[kind | None, typer.Option(name, help=about, show_default=False, rich_help_panel=panel, **rules)]
+
+
+def _of(model: type[BaseModel], field: str) -> str | None:
+    return model.model_fields[field].description
+
+
+def _of_revision(kind: Any, field: str, panel: str, name: str | None = None, **rules: Any) -> Any:
+    return _option(kind, name or option_name(field), panel, _of(RevisionSpec, field), **rules)
+
+
+_AUTOSCALING = {
+    "min_replicas": "min",
+    "max_replicas": "max",
+    "ongoing_requests": "ongoing_requests",
+    "quiet_seconds": "quiet_seconds",
+}
+"""Options whose values are fields of `autoscaling`; all others have the name of the field that they are."""
+
+_OPTIONS = {
+    "engine": _of_revision(EngineChoice, "engine", _HOW),
+    "precision": _of_revision(Precision, "precision", _HOW),
+    "weights": _of_revision(Weights, "weights", _HOW),
+    "system_prompt": _of_revision(str, "system_prompt", _HOW),
+    "context": _of_revision(int, "context", _HOW, min=8),
+    "share_base": _of_revision(bool, "share_base", _HOW, "--share-base/--no-share-base"),
+    "max_concurrency": _of_revision(int, "max_concurrency", _LIMITS, min=1),
+    "max_waiting": _of_revision(int, "max_waiting", _LIMITS, min=0),
+    "requests_per_minute": _option(
+        int, "--requests-per-minute", _LIMITS, "Requests a minute that one token may make.", min=1
+    ),
+    "concurrency": _option(int, "--concurrency", _LIMITS, "Requests that one token may have open at once.", min=1),
+    "idle_stop_seconds": _option(
+        float, "--idle-stop", _LIMITS, _of(ServiceCreate, "idle_stop_seconds"), min=1, metavar="SECONDS"
+    ),
+    "min_replicas": _option(int, "--min-replicas", _CLUSTER, _of(Autoscaling, "min"), min=0),
+    "max_replicas": _option(int, "--max-replicas", _CLUSTER, _of(Autoscaling, "max"), min=1),
+    "ongoing_requests": _option(int, "--ongoing-requests", _CLUSTER, _of(Autoscaling, "ongoing_requests"), min=1),
+    "quiet_seconds": _option(float, "--quiet-seconds", _CLUSTER, _of(Autoscaling, "quiet_seconds"), min=1),
+}
+
+
+def with_service_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the options of how a model is served; its argument `options` receives those that were given."""
+    return with_options(command, _OPTIONS)
+
+
+def fields_of(options: dict[str, Any], *, anew: bool) -> dict[str, Any]:
+    """What the options say, as fields of a service: those of autoscaling together.
 
     Args:
-        anew: whether nothing is there that they change.
+        options: as `with_service_options` hands them over.
+        anew: whether there is no service yet, whose autoscaling they change.
 
     Raises:
-        OptionError: one of them was given without the most replicas, and none are there.
+        OptionError: one of autoscaling was given without the most replicas, and none are there.
     """
-    given = {"min": least, "max": most, "ongoing_requests": ongoing_requests, "quiet_seconds": quiet_seconds}
-    found = {name: value for name, value in given.items() if value is not None}
-    if anew and found and most is None:
+    bounds = {field: options[name] for name, field in _AUTOSCALING.items() if name in options}
+    if anew and bounds and "max" not in bounds:
         raise OptionError("Autoscaling needs its upper bound.", "Add --max-replicas N.")
-    return found or None
+    fields = {name: value for name, value in options.items() if name not in _AUTOSCALING}
+    return fields | ({"autoscaling": bounds} if bounds else {})

@@ -15,6 +15,7 @@ from quickalign.cli.connect import connect
 from quickalign.cli.terminal import screen, write_json
 
 
+@serve.with_service_options
 def deploy(
     source: Annotated[
         str,
@@ -40,24 +41,10 @@ def deploy(
             "--gpus", min=0, max=64, help="GPUs of each replica; one, where the server has any.", show_default=False
         ),
     ] = None,
-    engine: serve.Engine = None,
-    precision: serve.AsPrecision = None,
-    weights: serve.AsWeights = None,
-    system_prompt: serve.SystemPrompt = None,
-    context: serve.Context = None,
-    share_base: serve.ShareBase = None,
-    max_concurrency: serve.MaxConcurrency = None,
-    max_waiting: serve.MaxWaiting = None,
-    requests_per_minute: serve.RequestsPerMinute = None,
-    concurrency: serve.Concurrency = None,
-    idle_stop: serve.IdleStop = None,
-    min_replicas: serve.MinReplicas = None,
-    max_replicas: serve.MaxReplicas = None,
-    ongoing_requests: serve.OngoingRequests = None,
-    quiet_seconds: serve.QuietSeconds = None,
     label: serve.Labels = None,
     detach: serve.Detach = False,
     json: take.AsJson = False,
+    options: dict[str, Any],
 ) -> None:
     """Make SOURCE a service with an OpenAI-compatible endpoint, and wait until it answers.
 
@@ -67,29 +54,12 @@ def deploy(
     """
     from quickalign.sdk.service_request import name_from, resolve_source, service_request
 
-    options: dict[str, Any] = {
-        "checkpoint": checkpoint,
-        "engine": engine,
-        "precision": precision,
-        "weights": weights,
-        "system_prompt": system_prompt,
-        "context": context,
-        "share_base": share_base,
-        "max_concurrency": max_concurrency,
-        "max_waiting": max_waiting,
-        "requests_per_minute": requests_per_minute,
-        "concurrency": concurrency,
-        "idle_stop_seconds": idle_stop,
-        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds, anew=True),
-    }
+    fields = {"checkpoint": checkpoint, **serve.fields_of(options, anew=True)}
     labels = take.pairs("--label", label)
     session = connect()
     named = name or name_from(source.rstrip("/").rpartition("/")[2])
-    served = {
-        **resolve_source(session, source, adapter),
-        **({"model_revision": model_revision} if model_revision else {}),
-    }
-    request = service_request(named, served, options, replicas=replicas, gpus=gpus, labels=labels)
+    served = {**resolve_source(session, source, adapter), "model_revision": model_revision or None}
+    request = service_request(named, served, fields, replicas=replicas, gpus=gpus, labels=labels)
     began = time.monotonic()
     service = session.services.create(request)
     if not detach:

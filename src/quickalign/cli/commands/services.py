@@ -105,6 +105,7 @@ def scale(
 
 
 @app.command(cls=HelpfulCommand)
+@serve.with_service_options
 def update(
     name: serve.Name,
     source: Annotated[
@@ -114,24 +115,10 @@ def update(
     adapter: serve.Adapter = None,
     checkpoint: serve.Checkpoint = None,
     model_revision: serve.ModelRevision = None,
-    engine: serve.Engine = None,
-    precision: serve.AsPrecision = None,
-    weights: serve.AsWeights = None,
-    system_prompt: serve.SystemPrompt = None,
-    context: serve.Context = None,
-    share_base: serve.ShareBase = None,
-    max_concurrency: serve.MaxConcurrency = None,
-    max_waiting: serve.MaxWaiting = None,
-    requests_per_minute: serve.RequestsPerMinute = None,
-    concurrency: serve.Concurrency = None,
-    idle_stop: serve.IdleStop = None,
-    min_replicas: serve.MinReplicas = None,
-    max_replicas: serve.MaxReplicas = None,
-    ongoing_requests: serve.OngoingRequests = None,
-    quiet_seconds: serve.QuietSeconds = None,
     label: serve.Labels = None,
     detach: serve.Detach = False,
     json: take.AsJson = False,
+    options: dict[str, Any],
 ) -> None:
     """Serve something else, or otherwise, under the same name. What is left out stays.
 
@@ -144,27 +131,14 @@ def update(
     part = {"adapter": adapter, "checkpoint": checkpoint, "model_revision": model_revision}
     if source is None and (lost := [name for name, value in part.items() if value is not None]):
         raise OptionError(f"--{lost[0].replace('_', '-')} needs SOURCE, what it belongs to.", "Name it after NAME.")
-    changes: dict[str, Any] = {
-        "engine": engine,
-        "precision": precision,
-        "weights": weights,
-        "system_prompt": system_prompt,
-        "context": context,
-        "share_base": share_base,
-        "max_concurrency": max_concurrency,
-        "max_waiting": max_waiting,
-        "requests_per_minute": requests_per_minute,
-        "concurrency": concurrency,
-        "idle_stop_seconds": idle_stop,
-        "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds, anew=False),
-        "labels": take.pairs("--label", label) or None,
-    }
+    changes = serve.fields_of(options, anew=False)
+    if labels := take.pairs("--label", label):
+        changes["labels"] = labels
     session = connect()
     if source is not None:
         found = {**resolve_source(session, source, adapter), "checkpoint": checkpoint, "model_revision": model_revision}
         changes["source"] = {key: value for key, value in found.items() if value is not None}
-    given = {key: value for key, value in changes.items() if value is not None}
-    request = service_change(session.services.get(name), given)
+    request = service_change(session.services.get(name), changes)
     _show_revision(
         session, session.services.update(name, request), waits=request.spec is not None and not detach, as_json=json
     )
