@@ -32,7 +32,7 @@ BRISK = Config(
 class QuickExecutor(LocalExecutor):
     """This machine's executor with a wrapper that starts in a twentieth of the time."""
 
-    def _spawn(self, folder: Path, attempt: Any) -> None:
+    def _begin(self, attempt: Any, folder: Path) -> None:
         wrapper = subprocess.Popen(
             [sys.executable, "-S", "-E", _QUICK_WRAPPER, str(folder), attempt.lease_token],
             stdin=subprocess.DEVNULL,

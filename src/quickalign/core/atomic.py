@@ -22,7 +22,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -60,12 +60,12 @@ def folder(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                _sync_file(file)
-        _sync_folder(temporary)
+                sync_file(file)
+        sync_folder(temporary)
         _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove_folder(path: Path) -> None:
@@ -118,12 +118,14 @@ def _move_aside(path: Path) -> Path:
     return aside
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Return when the file's content is on the disk."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Return when the names in the folder are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

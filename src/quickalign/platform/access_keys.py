@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from quickalign.core.errors import NotFoundError, OptionError
+from quickalign.core.errors import NotFoundError
 from quickalign.platform.db.cloud_tables import AccessKeyRow
 from quickalign.platform.db.engine import Database
+from quickalign.platform.names import check_name
 
 _ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-_MAX_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,7 @@ class AccessKeys:
         Raises:
             OptionError: the name cannot be.
         """
-        if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
-            raise OptionError(
-                f"{name[:40]!r} cannot be a key's name.", "Use 1 to 100 printable characters.", field="name"
-            )
+        check_name(name, "key")
         identity = "QA" + "".join(secrets.choice(_ALPHABET) for _ in range(18))
         row = AccessKeyRow(id=identity, name=name, created_at=self._clock(), revoked_at=None)
         with self._database.write() as session:

@@ -20,7 +20,7 @@ def fingerprint(request: BaseModel, cloned_from: str | None = None) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def check(key: str) -> None:
+def _check(key: str) -> None:
     """Refuse a key that cannot be kept.
 
     Raises:
@@ -35,17 +35,17 @@ def check(key: str) -> None:
         )
 
 
-def made_by(session: Session, key: str, print_of_request: str) -> str | None:
+def made_by(session: Session, key: str, fingerprint: str) -> str | None:
     """The id of what `key` made; None where it is new.
 
     Raises:
         ConflictError: it was used for another request. OptionError: it cannot be a key.
     """
-    check(key)
+    _check(key)
     row = session.get(KeyRow, key)
     if row is None:
         return None
-    if row.fingerprint != print_of_request:
+    if row.fingerprint != fingerprint:
         kind = "service" if row.made.startswith("service-") else "job"
         raise ConflictError(
             f"The idempotency key {key!r} was used for another request, which made the {kind} {row.made}.",

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from quickalign.core.errors import NotFoundError, OptionError
+from quickalign.core.errors import NotFoundError
 from quickalign.platform import ids
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import TokenRow
+from quickalign.platform.names import check_name
 
 _PREFIX = "qa-"
-_MAX_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,12 @@ class Tokens:
         self._good: dict[str, Token] | None = None
 
     def create(self, name: str) -> str:
-        """Make a token; the returned text is known to nobody else and is never shown again."""
-        if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
-            raise OptionError(
-                f"{name[:40]!r} cannot be a token's name.", "Use 1 to 100 printable characters.", field="name"
-            )
+        """Make a token; the returned text is known to nobody else and is never shown again.
+
+        Raises:
+            OptionError: the name cannot be.
+        """
+        check_name(name, "token")
         text = _PREFIX + secrets.token_urlsafe(32)
         with self._database.write() as session:
             row = TokenRow(id=ids.new("token"), name=name, sha256=_digest(text), created_at=self._clock())
@@ -61,7 +62,7 @@ class Tokens:
         """Whether there is such a token, and it was not revoked."""
         return any(token.id == token_id for token in self._known().values())
 
-    def _known(self) -> "dict[str, Token]":
+    def _known(self) -> dict[str, Token]:
         with self._lock:
             if self._good is None:
                 with self._database.read() as session:

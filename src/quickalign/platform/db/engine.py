@@ -106,7 +106,7 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, InterfaceError, DatabaseError) as error:
+        except (DatabaseError, InterfaceError) as error:
             translated = self._translated(error)
             if translated is None:
                 raise

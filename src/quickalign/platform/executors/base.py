@@ -48,9 +48,9 @@ class Phase(Enum):
     """Where an attempt stands.
 
     WAITING: nobody has claimed it yet, and somebody still may. PENDING: likewise, and a cluster has it and says what it
-    waits for, so that it is not late. RUNNING: its process lives. FINISHED: it ended by itself
-    and said how. NEVER_RAN: it did not begin and never will. VANISHED: it was there and is gone without a word.
-    UNKNOWN: cannot be decided now; nothing may be started or killed for it.
+    waits for, so that it is not late. RUNNING: its process lives. FINISHED: it ended by itself and said how. NEVER_RAN:
+    it did not begin and never will. VANISHED: it was there and is gone without a word. UNKNOWN: cannot be decided now;
+    nothing may be started or killed for it.
     """
 
     WAITING = "waiting"

@@ -34,9 +34,6 @@ class LocalExecutor(FileExecutor):
         return lease_of(attempt, launch, {"CUDA_VISIBLE_DEVICES": visible})
 
     def _begin(self, attempt: Attempt, folder: Path) -> None:
-        self._spawn(folder, attempt)
-
-    def _spawn(self, folder: Path, attempt: Attempt) -> None:
         command = [sys.executable, "-m", WRAPPER, str(folder), attempt.lease_token]
         with (folder / "wrapper.log").open("ab") as log:
             wrapper = subprocess.Popen(

@@ -106,7 +106,7 @@ class RayExecutor(FileExecutor):
         """See `Executor`. Ray need not answer for that; it is told, so that it does not start what would not run."""
         answer = super().recover(attempt)
         if answer is Recovery.REQUEUE:
-            self._quietly(lambda: self._jobs.stop(self._name(attempt)))
+            _quietly(lambda: self._jobs.stop(self._name(attempt)))
         return answer
 
     def _lease(self, attempt: Attempt, launch: Launch) -> Lease:
@@ -131,10 +131,10 @@ class RayExecutor(FileExecutor):
         """Tell Ray; where it does not answer now, `observe` tells it later."""
         while self._over and self._over[0][0] < self._clock():  # Ray keeps them for ever otherwise
             name = self._over.popleft()[1]
-            self._quietly(partial(self._jobs.forget, name))
+            _quietly(partial(self._jobs.forget, name))
         lease = records.read(folder / records.LEASE, Lease)
         if lease is not None:
-            self._quietly(lambda: self._tell(attempt, lease))
+            _quietly(lambda: self._tell(attempt, lease))
 
     def _tell(self, attempt: Attempt, lease: Lease) -> None:
         command = [self._python, "-m", WRAPPER, str(self._folder(attempt)), attempt.lease_token, APART]
@@ -153,7 +153,7 @@ class RayExecutor(FileExecutor):
                 self._tell(attempt, lease)
                 return Observation(Phase.PENDING, message="The Ray cluster was told to start it.")
             if job.status == "PENDING":
-                return Observation(Phase.PENDING, message=self._lacking(lease.share or Share()))
+                return Observation(Phase.PENDING, message=lacking(lease.share or Share(), self._jobs.nodes()))
             return self._settle(attempt, job) if job.is_over else Observation(Phase.WAITING)
         except QuickalignError as error:
             return Observation(Phase.PENDING, message=error.message)
@@ -190,21 +190,11 @@ class RayExecutor(FileExecutor):
             return Observation(Phase.UNKNOWN)
         return super()._after_wrapper(attempt, claim)
 
-    def _lacking(self, share: Share) -> str:
-        """Why a job waits in Ray's queue."""
-        return lacking(share, self._jobs.nodes())
-
     def _name(self, attempt: Attempt) -> str:
         """The attempt's name in Ray: the same each time, so that telling Ray twice starts nothing twice."""
         job = re.sub(r"[^A-Za-z0-9_-]", "-", attempt.job)
         digest = hashlib.blake2b(f"{self._folder(attempt)} {attempt.lease_token}".encode(), digest_size=8)
         return f"quickalign-{job}-{attempt.number}-{digest.hexdigest()}"
-
-    def _quietly(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except QuickalignError as error:
-            _LOG.warning("%s", error)
 
 
 def lacking(share: Share, nodes: list[Node]) -> str:
@@ -220,6 +210,14 @@ def lacking(share: Share, nodes: list[Node]) -> str:
 
 def _holds(node: Node, share: Share) -> bool:
     return node.cpus >= share.cpus and node.gpus >= share.gpus and node.memory_bytes >= share.memory_bytes
+
+
+def _quietly(call: Callable[[], None]) -> None:
+    """Ask Ray for something that can also be done later, or need not be: where it fails, the log says why."""
+    try:
+        call()
+    except QuickalignError as error:
+        _LOG.warning("%s", error)
 
 
 def _sentence(message: str) -> str:

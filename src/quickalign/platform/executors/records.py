@@ -40,8 +40,8 @@ class Lease(_Record):
     """What to run, and for whom.
 
     With `fence_seconds` the wrapper ends its command when it could not touch its heartbeat for so long: somebody who
-    sees nothing else may have given it up. One that `yields` stops when what started it is gone, because its
-    GPU is somebody else's then. `share` is what a cluster reserves for it.
+    sees nothing else may have given it up. One that `yields` stops when what started it is gone, because its GPU is
+    somebody else's then. `share` is what a cluster reserves for it.
     """
 
     job: str

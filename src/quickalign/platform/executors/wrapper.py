@@ -120,7 +120,7 @@ def _run(folder: Path, lease: Lease, claim: Claim, lock: int, signals: _Signals)
         except OSError as error:
             return CRASHED, f"{lease.command[0]} cannot be started: {error.strerror or error}."
     reach("wrapper.spawned")
-    records.replace(folder / records.CLAIM, claim.model_copy(update={"child": _identity(child.pid)}))
+    records.replace(folder / records.CLAIM, claim.model_copy(update={"child": identify(child.pid)}))
     signals.started(child)
     watch = Watch(folder, lease)
     watch.start()
@@ -212,10 +212,6 @@ def dies_with(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
             os._exit(CRASHED)
 
     return ask
-
-
-def _identity(pid: int) -> Identity | None:
-    return identify(pid)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from quickalign.core import atomic
 from quickalign.core.errors import ConflictError, DataError, StorageError, TooLargeError
 from quickalign.platform.crashpoints import reach
 from quickalign.platform.home import Home, unwritable
@@ -171,9 +172,9 @@ class Blobs:
             if target.exists():
                 part.unlink()
                 return
-            _sync_file(part)
+            atomic.sync_file(part)
             part.replace(target)
-        _sync(target.parent)
+        atomic.sync_folder(target.parent)
 
     def remove(self, digest: str) -> None:
         """Delete a content that nobody refers to, unless it is pinned."""
@@ -228,16 +229,3 @@ class Blobs:
                     f"The disk that holds {self.home.root} is full.", "Make room and send the file again."
                 ) from None
             raise unwritable(self.home.root, error) from None
-
-
-def _sync_file(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """Uploaded files: begin, write, commit; list, look into, delete."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -137,8 +137,7 @@ class Files:
 
     def path(self, file_id: str) -> Path:
         """The file's bytes; read only."""
-        with self._database.read() as session:
-            return self.blobs.path(self.row(session, file_id).sha256)
+        return self.blobs.path(self.content(file_id)[0])
 
     def delete(self, file_id: str) -> None:
         """Delete a file; its content stays as long as a job or another file has it.
@@ -166,9 +165,8 @@ class Files:
         Raises:
             DataError: the file holds no rows that can be read.
         """
-        with self._database.read() as session:
-            row = self.row(session, file_id)
-        return preview(self.blobs.path(row.sha256), row.filename, offset=offset, limit=limit)
+        digest, filename = self.content(file_id)
+        return preview(self.blobs.path(digest), filename, offset=offset, limit=limit)
 
     def texts(self, file_id: str, *, offset: int = 0, limit: int = 20) -> RowTextsPage:
         """Some rows as they are understood.
@@ -206,13 +204,16 @@ class Files:
 
         `options` may name data_format, safe_rlhf_preference, seq_length, system_prompt and apply_chat_template.
         """
-        with self._database.read() as session:
-            row = self.row(session, file_id)
-        path = self.blobs.path(row.sha256)
-        return reports.data_report(path, row.filename, model, options or {}, self._config.estimate_seconds)
+        digest, filename = self.content(file_id)
+        path = self.blobs.path(digest)
+        return reports.data_report(path, filename, model, options or {}, self._config.estimate_seconds)
 
     def content(self, file_id: str) -> tuple[str, str]:
-        """The SHA-256 and the name of a file."""
+        """The SHA-256 and the name of a file.
+
+        Raises:
+            NotFoundError: there is none.
+        """
         with self._database.read() as session:
             query = select(FileRow.sha256, FileRow.filename).where(FileRow.id == file_id)
             found = session.execute(query).one_or_none()
@@ -275,7 +276,7 @@ def _wire(row: FileRow, used_by: int) -> StoredFile:
     return StoredFile(**values, used_by=used_by)
 
 
-def _users(session: Session, file_ids: "list[str]") -> dict[str, int]:
+def _users(session: Session, file_ids: Sequence[str]) -> dict[str, int]:
     """How many jobs that are not over read each file."""
     query = (
         select(InputRow.file, func.count(func.distinct(InputRow.job)))

@@ -41,8 +41,8 @@ class Maker:
 
     def make(self, request: NewJob, key: str | None, kept: dict[str, InputRow], cloned_from: str | None) -> Job:
         """Put the job into the queue; see `Jobs.create`. `kept` are inputs of the job it is cloned from."""
-        print_of_request = keys.fingerprint(request, cloned_from)
-        if key is not None and (earlier := self._earlier(key, print_of_request)):
+        fingerprint = keys.fingerprint(request, cloned_from)
+        if key is not None and (earlier := self._earlier(key, fingerprint)):
             return earlier
         references = self._checked(request)
         needed = kinds.resources(request, references, self._devices)
@@ -71,7 +71,7 @@ class Maker:
                     cloned_from=cloned_from,
                 )
                 inputs = (*frozen, *(reference.input for reference in references))
-                if (earlier := self._insert(row, inputs, kept, key, print_of_request)) is not None:
+                if (earlier := self._insert(row, inputs, kept, key, fingerprint)) is not None:
                     return earlier
         finally:
             self._inputs.release(frozen)
@@ -89,14 +89,14 @@ class Maker:
             return find_references(session, request)
 
     def _insert(
-        self, row: JobRow, inputs: Sequence[Frozen], kept: dict[str, InputRow], key: str | None, print_of_request: str
+        self, row: JobRow, inputs: Sequence[Frozen], kept: dict[str, InputRow], key: str | None, fingerprint: str
     ) -> Job | None:
         """Write the job and all that belongs to it; or give the one that the key made in the meantime."""
         now = row.created_at
         try:
             with self._database.write() as session:
                 if key is not None:
-                    session.add(KeyRow(key=key, fingerprint=print_of_request, made=row.id, created_at=now))
+                    session.add(KeyRow(key=key, fingerprint=fingerprint, made=row.id, created_at=now))
                 session.add(row)
                 session.flush()
                 session.add_all(_input_row(row.number, one) for one in inputs)
@@ -106,18 +106,20 @@ class Maker:
                     if one.notice:
                         moves.append(session, row, "notice", one.notice, {"field": one.field}, self._config, now)
         except IntegrityError:
-            if key is not None and (earlier := self._earlier(key, print_of_request)):
+            if key is not None and (earlier := self._earlier(key, fingerprint)):
                 return earlier
             raise
         return None
 
-    def _earlier(self, key: str, print_of_request: str) -> Job | None:
+    def _earlier(self, key: str, fingerprint: str) -> Job | None:
         with self._database.read() as session:
-            made = keys.made_by(session, key, print_of_request)
+            made = keys.made_by(session, key, fingerprint)
             return None if made is None else self._job(session, made)
 
     def _job(self, session: Session, job_id: str) -> Job:
-        row = session.scalar(select(JobRow).where(JobRow.id == job_id)) or moves.find(session, job_id)
+        row = session.scalar(select(JobRow).where(JobRow.id == job_id))
+        if row is None:  # deleted meanwhile
+            raise moves.missing(job_id)
         return to_jobs(session, [row], self._queue.view(session))[0]
 
 

@@ -39,10 +39,15 @@ def find(session: Session, job_id: str) -> JobRow:
     """
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None:
-        raise NotFoundError(
-            f"There is no job {job_id!r}.", "`quickalign jobs list` shows them all.", field="job_id", value=job_id
-        )
+        raise missing(job_id)
     return row
+
+
+def missing(job_id: str) -> NotFoundError:
+    """The error for a job that is not there."""
+    return NotFoundError(
+        f"There is no job {job_id!r}.", "`quickalign jobs list` shows them all.", field="job_id", value=job_id
+    )
 
 
 def still(session: Session, seen: Seen) -> JobRow | None:

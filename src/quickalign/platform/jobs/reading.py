@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -21,7 +22,7 @@ _MAX_LINES = 10_000
 _KEPT_FILES = 256
 
 
-def read_log(files: list[Path], offset: int, limit: int, *, over: bool) -> LogChunk:
+def read_log(files: Sequence[Path], offset: int, limit: int, *, over: bool) -> LogChunk:
     """Up to `limit` bytes from `offset` of the files taken as one; whole characters only.
 
     A file that grows is read to where it is now. `over` says that nothing will be added.

@@ -308,9 +308,9 @@ class Jobs:
     def _is_over(self, job_id: str) -> bool:
         with self._database.read() as session:
             state = session.scalar(select(JobRow.state).where(JobRow.id == job_id))
-            if state is None:
-                _row(session, job_id)
-            return JobState(str(state)).is_final
+        if state is None:
+            raise moves.missing(job_id)
+        return JobState(state).is_final
 
     def _job(self, session: Session, row: JobRow) -> Job:
         return to_jobs(session, [row], self._view(session, [row]))[0]
@@ -327,7 +327,9 @@ class Jobs:
 
 def _row(session: Session, job_id: str) -> JobRow:
     row = session.scalar(select(JobRow).where(JobRow.id == job_id))
-    return moves.find(session, job_id) if row is None else row
+    if row is None:
+        raise moves.missing(job_id)
+    return row
 
 
 def _state(state: JobState | str) -> str:

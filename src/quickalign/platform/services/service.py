@@ -1,6 +1,5 @@
 """What can be asked of services. A call changes rows and wakes the reconciler, which alone has to do with processes."""
 
-import builtins
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import func, or_, select
@@ -84,8 +83,8 @@ class Services:
             OptionError, ModelError, CapacityError, AccessError, NotFoundError: it cannot be served here.
             ConflictError: the name is taken, the job has not succeeded, or the key was used for another request.
         """
-        print_of_request = keys.fingerprint(request)
-        if idempotency_key is not None and (earlier := self._earlier(idempotency_key, print_of_request)):
+        fingerprint = keys.fingerprint(request)
+        if idempotency_key is not None and (earlier := self._earlier(idempotency_key, fingerprint)):
             return earlier
         gpus = needs.gpus_of(request.gpus, self._devices)
         with self._usage.lock:
@@ -94,7 +93,7 @@ class Services:
             reach("service.create.frozen")
             row = _new_service(request, gpus, self._clock())
             revision = revisions.new(1, request.spec, source, memory, shared, row.created_at)
-            if (earlier := self._insert(row, revision, idempotency_key, print_of_request)) is not None:
+            if (earlier := self._insert(row, revision, idempotency_key, fingerprint)) is not None:
                 return earlier
         reach("service.create.done")
         self._changed()
@@ -265,7 +264,7 @@ class Services:
             NotFoundError: there is no such service or replica.
         """
         found = self.replica_of_log(name, replica)
-        return reading.read_log(builtins.list(found.files), offset, limit, over=found.is_over)
+        return reading.read_log(found.files, offset, limit, over=found.is_over)
 
     def replica_of_log(self, name: str, replica: str | None) -> ReplicaLog:
         """Whose log `logs` reads.
@@ -316,12 +315,12 @@ class Services:
         memory = needs.memory_of(spec, source, gpus) + (adapter_bytes(source) if shared else 0)
         return source, memory, shared
 
-    def _insert(self, row: ServiceRow, revision: RevisionRow, key: str | None, print_of_request: str) -> Service | None:
+    def _insert(self, row: ServiceRow, revision: RevisionRow, key: str | None, fingerprint: str) -> Service | None:
         """Write the service with its first revision; or give the one that the key made in the meantime."""
         try:
             with self._database.write() as session:
                 if key is not None:
-                    made = KeyRow(key=key, fingerprint=print_of_request, made=row.id, created_at=row.created_at)
+                    made = KeyRow(key=key, fingerprint=fingerprint, made=row.id, created_at=row.created_at)
                     session.add(made)
                 session.add(row)
                 session.flush()
@@ -330,7 +329,7 @@ class Services:
                 data = {"to": row.state, "revision": 1}
                 moves.append(session, row, "state", "The service is pending.", data, self._config, row.created_at)
         except IntegrityError:
-            if key is not None and (earlier := self._earlier(key, print_of_request)):
+            if key is not None and (earlier := self._earlier(key, fingerprint)):
                 return earlier
             raise ConflictError(
                 f"There is a service {row.name!r} already.",
@@ -340,9 +339,9 @@ class Services:
             ) from None
         return None
 
-    def _earlier(self, key: str, print_of_request: str) -> Service | None:
+    def _earlier(self, key: str, fingerprint: str) -> Service | None:
         with self._database.read() as session:
-            made = keys.made_by(session, key, print_of_request)
+            made = keys.made_by(session, key, fingerprint)
             return None if made is None else to_services(session, [_row(session, made)])[0]
 
     def _changed(self) -> None:
@@ -406,7 +405,7 @@ def _state(state: ServiceState | str) -> str:
     except ValueError:
         raise OptionError(
             f"There is no state {state!r}.",
-            f"Use one of {', '.join(builtins.list(S))}.",
+            f"Use one of {', '.join(S)}.",
             field="state",
             value=state,
         ) from None

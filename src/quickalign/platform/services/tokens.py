@@ -7,20 +7,20 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from quickalign.core.errors import ConflictError, NotFoundError, OptionError
+from quickalign.core.errors import ConflictError, NotFoundError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.services import ServiceState, ServiceToken, ServiceTokenSecret
 from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.service_tables import ServiceRow, ServiceTokenRow
+from quickalign.platform.names import check_name
 from quickalign.platform.services import moves
 from quickalign.platform.services.records import to_token
 from quickalign.platform.services.routes import Routes
 from quickalign.platform.services.secrets import Secrets
 
 _PREFIX = "qs-"
-_MAX_NAME = 100
 
 
 class ServiceTokens:
@@ -62,10 +62,7 @@ class ServiceTokens:
         Raises:
             NotFoundError; ConflictError: it is being deleted. OptionError: the name cannot be one.
         """
-        if not token_name.strip() or len(token_name) > _MAX_NAME or not token_name.isprintable():
-            raise OptionError(
-                f"{token_name[:40]!r} cannot be a token's name.", "Use 1 to 100 printable characters.", field="name"
-            )
+        check_name(token_name, "token")
         text = _PREFIX + random.token_urlsafe(32)
         token_id = ids.new("token")
         with self._database.write() as session:
