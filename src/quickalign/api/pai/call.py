@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from quickalign.platform import Platform
 
@@ -10,6 +13,7 @@ REGION = "local"
 WORKSPACE = "1"
 """The one region and the one workspace there are; both travel as text."""
 
+Asked = TypeVar("Asked", bound=BaseModel)
 _MOST_PAGE = 1000
 
 
@@ -89,6 +93,20 @@ class Call:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
             raise invalid(name, text, f"it must be a number from 1 to {most}")
         return int(text)
+
+
+def validated(kind: type[Asked], values: Mapping[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> Asked:
+    """`values` as a `kind`; `names` says what its fields are called in the call, where that is not their own name.
+
+    Raises:
+        Refused: a value that cannot be; the first one is named.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(names.get(str(part), str(part)) for part in first["loc"]) or "the configuration"
+        raise invalid(where, first.get("input"), first["msg"]) from None
 
 
 def invalid(name: str, value: object, why: str) -> Refused:

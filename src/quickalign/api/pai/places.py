@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from quickalign.api.oss.app import BUCKET
-from quickalign.api.pai.call import Refused, invalid
+from quickalign.api.pai.call import Refused, invalid, validated
 from quickalign.core.errors import NotFoundError
 from quickalign.core.wire.services import Source
 from quickalign.platform import Platform
@@ -51,14 +51,8 @@ def to_model(platform: Platform, field: str, uri: str) -> str:
     Raises:
         Refused: nothing that can be trained is there.
     """
-    place = parse(field, uri)
-    if place.bucket == _MODELS:
-        return place.key.strip("/")
-    if place.bucket == BUCKET and (job := platform.outputs.job(BUCKET, place.key)):
-        return platform.jobs.get(job).model_path or ""
-    raise Refused(
-        400, "InvalidModelUri", f"{field}={uri[:200]!r} is neither a model of this server nor a job's result."
-    )
+    source = to_source(platform, field, uri)
+    return (source.model if source.job is None else platform.jobs.get(source.job).model_path) or ""
 
 
 def to_source(platform: Platform, field: str, uri: str) -> Source:
@@ -69,7 +63,7 @@ def to_source(platform: Platform, field: str, uri: str) -> Source:
     """
     place = parse(field, uri)
     if place.bucket == _MODELS:
-        return Source(model=place.key.strip("/"))
+        return validated(Source, {"model": place.key.strip("/")}, {"model": field})
     if place.bucket == BUCKET and (job := platform.outputs.job(BUCKET, place.key)):
         return Source(job=job)
     raise Refused(

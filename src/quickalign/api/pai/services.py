@@ -4,10 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from quickalign.api.pai import models, places, specs
-from quickalign.api.pai.call import REGION, WORKSPACE, Call, invalid, missing, unsupported
+from quickalign.api.pai.call import REGION, WORKSPACE, Call, invalid, missing, unsupported, validated
 from quickalign.core.errors import NotFoundError
 from quickalign.core.wire.pages import all_items
 from quickalign.core.wire.services import RevisionSpec, Service, ServiceCreate, ServiceState, ServiceUpdate
@@ -38,7 +36,7 @@ def create(call: Call) -> dict[str, Any]:
     name = _check(call, config)
     spec = RevisionSpec(source=_source(call, config))
     gpus = _gpus(call, config)
-    request = _validated(
+    request = validated(
         ServiceCreate,
         {"name": name, "spec": spec, "gpus": gpus, "replicas": _instances(config), "metadata": _labels(config)},
     )
@@ -87,7 +85,7 @@ def update(call: Call) -> dict[str, Any]:
     changes: dict[str, Any] = {"metadata": {**service.metadata, **_labels(config)}, "replicas": _instances(config)}
     if "model_path" in call.body:
         changes["spec"] = RevisionSpec(source=_source(call, config))
-    call.platform.services.update(service.name, _validated(ServiceUpdate, changes))
+    call.platform.services.update(service.name, validated(ServiceUpdate, changes))
     return {"Message": f"Service [{service.name}] is being updated."}
 
 
@@ -159,15 +157,6 @@ def _labels(config: Mapping[str, Any]) -> dict[str, str]:
         raise invalid("labels", labels, "it must be an object")
     own = {str(key): str(value) for key, value in labels.items() if key != _CONFIG}
     return own | {_CONFIG: json.dumps({key: value for key, value in config.items() if key != "labels"})}
-
-
-def _validated(kind: Any, values: dict[str, Any]) -> Any:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        raise invalid(where, first.get("input"), str(first["msg"])) from None
 
 
 def _shown(call: Call, service: Service, *, with_token: bool) -> dict[str, Any]:

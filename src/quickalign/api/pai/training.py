@@ -3,7 +3,7 @@
 from typing import Any
 
 from quickalign.api.pai import places, specs
-from quickalign.api.pai.call import WORKSPACE, Call, Refused, invalid, missing, unsupported
+from quickalign.api.pai.call import WORKSPACE, Call, Refused, invalid, missing, unsupported, validated
 from quickalign.core import options
 from quickalign.core.errors import NotFoundError
 from quickalign.core.hyperparameters import Hyperparameters
@@ -53,19 +53,16 @@ def create(call: Call) -> dict[str, Any]:
             raise invalid("InputChannels", sorted(inputs), f"the channel {name} is missing")
     given = {name: _uri(name, entry) for name, entry in inputs.items()}
     data = {name: places.to_input(call.platform, name, uri) for name, uri in given.items() if name != "model"}
-    spec = TrainRequest(
-        model=places.to_model(call.platform, "model", given["model"]),
-        train=data["train"],
-        validation=data.get("validation"),
-        hyperparameters=_hyperparameters(call, method),
-    )
-    request = JobCreate(
-        name=call.text("TrainingJobName"),
-        spec=spec,
-        gpus=_gpus(call),
-        workers=_workers(call),
-        metadata=call.pairs("Labels") | _output(call),
-    )
+    model = places.to_model(call.platform, "model", given["model"])
+    spec = {"model": model, **data, "hyperparameters": _hyperparameters(call, method)}
+    job = {
+        "name": call.text("TrainingJobName"),
+        "spec": validated(TrainRequest, spec, {"model": "InputChannels.model"}),
+        "gpus": _gpus(call),
+        "workers": _workers(call),
+        "metadata": call.pairs("Labels") | _output(call),
+    }
+    request = validated(JobCreate, job, {"name": "TrainingJobName", "metadata": "Labels"})
     return {"TrainingJobId": call.platform.jobs.create(request).id}
 
 

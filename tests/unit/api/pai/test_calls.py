@@ -123,6 +123,8 @@ def test_stopping_and_deleting(pai, platform, body):
         ({"InputChannels": []}, "InvalidParameter", "model is missing"),
         ({"OutputChannels": [{"Name": "model", "OutputUri": "oss://mine/x/"}]}, "InvalidParameter", "quickalign"),
         ({"HyperParameters": [{"Name": "dpo_bta", "Value": "1"}]}, "InvalidParameter", "dpo_beta"),
+        ({"TrainingJobName": "a" * 101}, "InvalidParameter", "TrainingJobName="),
+        ({"Labels": [{"Key": str(n), "Value": ""} for n in range(17)]}, "InvalidParameter", "Labels="),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(pai, platform, body, change, code, said):
