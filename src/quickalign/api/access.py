@@ -1,7 +1,7 @@
 """What every endpoint is given: the platform, and a place to run slow calls."""
 
 from collections.abc import Callable
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
 from fastapi import Depends, Request
@@ -19,32 +19,6 @@ Result = TypeVar("Result")
 _SLOW_AT_ONCE = 8
 
 
-async def _platform(request: Request) -> Platform:
-    found: Platform = request.app.state.platform
-    return found
-
-
-async def _metrics(request: Request) -> Metrics:
-    found: Metrics = request.app.state.metrics
-    return found
-
-
-async def _streams(request: Request) -> Streams:
-    found: Streams = request.app.state.streams
-    return found
-
-
-async def _gateway(request: Request) -> Gateway:
-    found: Gateway = request.app.state.gateway
-    return found
-
-
-ThePlatform = Annotated[Platform, Depends(_platform)]
-TheMetrics = Annotated[Metrics, Depends(_metrics)]
-TheStreams = Annotated[Streams, Depends(_streams)]
-TheGateway = Annotated[Gateway, Depends(_gateway)]
-
-
 class Slow:
     """Runs calls that take seconds or minutes in threads of their own, so that quick ones always find a free thread."""
 
@@ -58,12 +32,20 @@ class Slow:
         return await anyio.to_thread.run_sync(lambda: call(*arguments, **named), limiter=self._limiter)
 
 
-async def _slow(request: Request) -> Slow:
-    found: Slow = request.app.state.slow
-    return found
+def _of_app(name: str) -> Any:
+    """What `make_app` has put into the application's state under that name."""
+
+    async def find(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(find)
 
 
-TheSlow = Annotated[Slow, Depends(_slow)]
+ThePlatform = Annotated[Platform, _of_app("platform")]
+TheMetrics = Annotated[Metrics, _of_app("metrics")]
+TheStreams = Annotated[Streams, _of_app("streams")]
+TheGateway = Annotated[Gateway, _of_app("gateway")]
+TheSlow = Annotated[Slow, _of_app("slow")]
 
 
 def reply(value: BaseModel, status: int = 200) -> Response:

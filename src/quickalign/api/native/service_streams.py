@@ -12,19 +12,17 @@ from quickalign.api.documented import guarded, shown, stream_of
 from quickalign.api.limits import NativeRoute
 from quickalign.api.native import service_examples as examples
 from quickalign.api.native.services import ServiceName
-from quickalign.api.native.streams import After, LastEventId, Offset
+from quickalign.api.native.streams import EVENTS, LOG_BYTES, After, LastEventId, Offset, batch_of_events, batch_of_log
 from quickalign.api.streams import Batch
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Event, LogChunk
 from quickalign.core.wire.services import ServiceState
-from quickalign.platform import Platform
 
 router = APIRouter(tags=["services"], route_class=NativeRoute)
 
 ReplicaId = Annotated[
     str | None, Query(max_length=100, description="Whose log; that of the oldest replica that answers by default.")
 ]
-_EVENTS, _LOG_BYTES = 500, 1 << 16
 
 
 @router.get(
@@ -53,7 +51,10 @@ async def follow_service_events(
     service = await anyio.to_thread.run_sync(platform.services.get, name)
 
     def read(position: int) -> Batch:
-        return _events(platform, service.id, position)
+        # the state first: what is appended between the two reads is found by the second
+        over = platform.services.get(service.id).state is ServiceState.DELETED
+        items = platform.services.events(service.id, after=position, limit=EVENTS).items
+        return batch_of_events(position, items, over=over)
 
     content = streams.follow(("service events", service.id), read, sse.start_of(last_event_id, after))
     return sse.EventStream(content)
@@ -70,7 +71,7 @@ def read_service_logs(
     name: ServiceName,
     replica: ReplicaId = None,
     offset: Offset = 0,
-    limit: Annotated[int, Query(ge=1, le=4 << 20, description="In bytes.")] = _LOG_BYTES,
+    limit: Annotated[int, Query(ge=1, le=4 << 20, description="In bytes.")] = LOG_BYTES,
 ) -> Response:
     """A piece of what one replica said, over all its starts; whole characters only."""
     return reply(platform.services.logs(name, replica=replica, offset=offset, limit=limit))
@@ -94,18 +95,8 @@ async def follow_service_logs(
     found = await anyio.to_thread.run_sync(platform.services.replica_of_log, name, replica)
 
     def read(position: int) -> Batch:
-        chunk = platform.services.logs(found.service, replica=found.replica, offset=position, limit=_LOG_BYTES)
-        body = sse.encode(chunk.model_dump_json(), identity=chunk.next_offset) if chunk.text else b""
-        return Batch(position, chunk.next_offset, body, chunk.complete)
+        chunk = platform.services.logs(found.service, replica=found.replica, offset=position, limit=LOG_BYTES)
+        return batch_of_log(position, chunk)
 
     key = ("service logs", found.service, found.replica or "")
     return sse.EventStream(streams.follow(key, read, sse.start_of(last_event_id, offset)))
-
-
-def _events(platform: Platform, service_id: str, position: int) -> Batch:
-    # the state first: what is appended between the two reads is found by the second
-    over = platform.services.get(service_id).state is ServiceState.DELETED
-    items = platform.services.events(service_id, after=position, limit=_EVENTS).items
-    body = b"".join(sse.encode(event.model_dump_json(), identity=event.sequence) for event in items)
-    following = items[-1].sequence if items else position
-    return Batch(position, following, body, over and len(items) < _EVENTS)

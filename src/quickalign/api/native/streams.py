@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import anyio
@@ -18,7 +19,6 @@ from quickalign.api.native.jobs import JobId
 from quickalign.api.streams import Batch
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.jobs import Checkpoint, Event, LogChunk, MetricsPage
-from quickalign.platform import Platform
 
 router = APIRouter(tags=["jobs"], route_class=NativeRoute)
 
@@ -26,7 +26,7 @@ MetricsKind = Literal["steps", "evaluations"]
 After = Annotated[int, Query(ge=0, le=2**31 - 1, description="Only events with a higher sequence.")]
 Offset = Annotated[int, Query(ge=0, le=2**53)]
 LastEventId = Annotated[str | None, Header(description="The last `id` that was seen; wins over the query.")]
-_EVENTS, _LINES, _LOG_BYTES = 500, 1000, 1 << 16
+EVENTS, _LINES, LOG_BYTES = 500, 1000, 1 << 16
 
 
 @router.get(
@@ -55,7 +55,9 @@ async def follow_events(
     await anyio.to_thread.run_sync(platform.jobs.get, job_id)
 
     def read(position: int) -> Batch:
-        return _events(platform, job_id, position)
+        # the state first: what is appended between the two reads is found by the second
+        over = platform.jobs.get(job_id).state.is_final
+        return batch_of_events(position, platform.jobs.events(job_id, after=position, limit=EVENTS).items, over=over)
 
     content = streams.follow(("events", job_id), read, sse.start_of(last_event_id, after))
     return sse.EventStream(content)
@@ -71,7 +73,7 @@ def read_logs(
     platform: ThePlatform,
     job_id: JobId,
     offset: Offset = 0,
-    limit: Annotated[int, Query(ge=1, le=4 << 20, description="In bytes.")] = _LOG_BYTES,
+    limit: Annotated[int, Query(ge=1, le=4 << 20, description="In bytes.")] = LOG_BYTES,
 ) -> Response:
     """A piece of what the job's processes said, over all attempts; whole characters only."""
     return reply(platform.jobs.logs(job_id, offset=offset, limit=limit))
@@ -90,9 +92,7 @@ async def follow_logs(
     await anyio.to_thread.run_sync(platform.jobs.get, job_id)
 
     def read(position: int) -> Batch:
-        chunk = platform.jobs.logs(job_id, offset=position, limit=_LOG_BYTES)
-        body = sse.encode(chunk.model_dump_json(), identity=chunk.next_offset) if chunk.text else b""
-        return Batch(position, chunk.next_offset, body, chunk.complete)
+        return batch_of_log(position, platform.jobs.logs(job_id, offset=position, limit=LOG_BYTES))
 
     content = streams.follow(("logs", job_id), read, sse.start_of(last_event_id, offset))
     return sse.EventStream(content)
@@ -170,10 +170,14 @@ def get_artifact(
     return Download(found, found.name, mimetypes.guess_type(found.name)[0] or "application/octet-stream")
 
 
-def _events(platform: Platform, job_id: str, position: int) -> Batch:
-    # the state first: what is appended between the two reads is found by the second
-    over = platform.jobs.get(job_id).state.is_final
-    items = platform.jobs.events(job_id, after=position, limit=_EVENTS).items
+def batch_of_events(position: int, items: Sequence[Event], *, over: bool) -> Batch:
+    """Events after `position`, `EVENTS` at most; `over` says that none will be added."""
     body = b"".join(sse.encode(event.model_dump_json(), identity=event.sequence) for event in items)
     following = items[-1].sequence if items else position
-    return Batch(position, following, body, over and len(items) < _EVENTS)
+    return Batch(position, following, body, over and len(items) < EVENTS)
+
+
+def batch_of_log(position: int, chunk: LogChunk) -> Batch:
+    """A piece of a log that begins at `position`."""
+    body = sse.encode(chunk.model_dump_json(), identity=chunk.next_offset) if chunk.text else b""
+    return Batch(position, chunk.next_offset, body, chunk.complete)
