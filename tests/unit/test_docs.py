@@ -1,6 +1,7 @@
 """Documentation that cannot fall behind: every option described and bounded, the reference page as written, links that
 lead somewhere, commands that exist."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -155,7 +156,9 @@ def test_a_decision_has_the_number_of_its_file(page: Path) -> None:
 def test_every_setting_of_the_server_is_documented() -> None:
     guide = (ROOT / "docs" / "user-guide" / "server.md").read_text(encoding="utf-8")
     for name, field in Config.model_fields.items():
-        assert f"| `{name}` | {field.description} |" in guide
+        value = field.get_default(call_default_factory=True)
+        default = f" `{json.dumps(value)}` |" if isinstance(value, str | int | tuple) else ""
+        assert f"| `{name}` | {field.description} |{default}" in guide
 
 
 def test_the_user_guide_is_reachable_from_the_readme() -> None:
