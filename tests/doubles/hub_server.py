@@ -5,17 +5,15 @@ the hub does, and answer ranged requests.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.doubles.loopback import Handler, listening
 from tests.doubles.models import git_sha1
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -48,14 +46,9 @@ class Hub:
 @contextmanager
 def serve(hub: Hub) -> Iterator[Hub]:
     """Run the server until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
+    with listening(_Handler, hub=hub) as port:
+        hub.url = f"http://127.0.0.1:{port}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def counted(hub: Hub) -> Counter[str]:
@@ -63,21 +56,13 @@ def counted(hub: Hub) -> Counter[str]:
     return Counter(path.partition("?")[0] for _, path, _ in hub.requests)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     hub: Hub
 
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self.do_GET()
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def _answer(self, *, with_body: bool) -> None:
-        self.body = with_body
         headers = {key.lower(): value for key, value in self.headers.items()}
         self.hub.requests.append((self.command, self.path, headers))
         parts = urlsplit(self.path)
@@ -101,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _model_info(self, path: str) -> None:
         if "/tree/" in path:
-            self._json([_tree_entry(file) for file in _files(self.hub.folder)])
+            self.send_json([_tree_entry(file) for file in _files(self.hub.folder)])
             return
         revision = path.partition("/revision/")[2] or "main"
         if revision not in ("main", COMMIT):
@@ -109,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         siblings = [_sibling(file, self.hub) for file in _files(self.hub.folder)]
         gated = "manual" if self.hub.gated else False
-        self._json({"id": self.hub.repo, "sha": COMMIT, "gated": gated, "private": False, "siblings": siblings})
+        self.send_json({"id": self.hub.repo, "sha": COMMIT, "gated": gated, "private": False, "siblings": siblings})
 
     def _resolve(self, path: str) -> None:
         revision, _, name = path.removeprefix(f"/{self.hub.repo}/resolve/").partition("/")
@@ -126,14 +111,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(file, git_sha1(file.read_bytes()))
 
     def _redirect(self, file: Path) -> None:
-        self.send_response(302)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("X-Linked-Etag", f'"{_sha256(file)}"')
-        self.send_header("X-Linked-Size", str(file.stat().st_size))
-        # Another host name for the same address, as the hub sends to another host.
-        self.send_header("Location", f"{self.hub.url.replace('127.0.0.1', 'localhost')}/content/{file.name}")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        headers = {
+            "X-Repo-Commit": COMMIT,
+            "X-Linked-Etag": f'"{_sha256(file)}"',
+            "X-Linked-Size": str(file.stat().st_size),
+            # Another host name for the same address, as the hub sends to another host.
+            "Location": f"{self.hub.url.replace('127.0.0.1', 'localhost')}/content/{file.name}",
+        }
+        self.send(302, headers=headers)
 
     def _content(self, name: str) -> None:
         file = self.hub.folder / name
@@ -141,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _modelscope(self, path: str, query: dict[str, str]) -> None:
         if query.get("Revision") != "master":
-            self._json({"Code": 10010205001, "Success": False, "Message": "not found"}, 404)
+            self.send_json({"Code": 10010205001, "Success": False, "Message": "not found"}, 404)
         elif path.endswith("/repo/files"):
             entries = [
                 {
@@ -154,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
                 for f in _files(self.hub.folder)
             ]
             entries.append({"Name": "figures", "Path": "figures", "Type": "tree", "Size": 0, "Sha256": ""})
-            self._json({"Code": 200, "Success": True, "Data": {"Files": entries}})
+            self.send_json({"Code": 200, "Success": True, "Data": {"Files": entries}})
         else:
             self._send_file(self.hub.folder / query["FilePath"], None)
 
@@ -171,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         cuts = self.hub.cut_after.get(file.name)
-        if not self.body:
+        if self.command == "HEAD":
             return
         if cuts:
             self.wfile.write(content[start : start + cuts.pop(0)])
@@ -185,19 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 0
         return min(int(header.removeprefix("bytes=").partition("-")[0]), size)
 
-    def _json(self, content: Any, status: int = 200) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
     def _error(self, status: int, code: str) -> None:
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.send(status, headers={"X-Error-Code": code})
 
 
 def _files(folder: Path) -> list[Path]:

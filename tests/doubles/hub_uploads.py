@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.doubles.loopback import Handler, listening
 from tests.doubles.models import git_sha1
 
 TOKEN = "hf_secret"
@@ -41,71 +40,62 @@ class Uploads:
 @contextmanager
 def serve(hub: Uploads) -> Iterator[Uploads]:
     """Run the server until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
+    with listening(_Handler, hub=hub) as port:
+        hub.url = f"http://127.0.0.1:{port}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     hub: Uploads
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
 
     def do_GET(self) -> None:
         hub, path = self.hub, urlsplit(self.path).path
         if hub.files is None or (hub.private and not self._authorized()):
-            self._send({"error": "Repository not found"}, 404, code="RepoNotFound")
+            self.send_json({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
         elif path == f"/api/models/{hub.repo}/tree/main":
-            self._send([_entry(name, content) for name, content in hub.files.items()])
+            self.send_json([_entry(name, content) for name, content in hub.files.items()])
         elif path == f"/api/models/{hub.repo}":
-            self._send({"id": hub.repo, "private": hub.private, "sha": "c0ffee"})
+            self.send_json({"id": hub.repo, "private": hub.private, "sha": "c0ffee"})
         else:
-            self._send({}, 404)
+            self.send_json({}, 404)
 
     def do_PUT(self) -> None:
-        content, oid = self._body(), self.path.rpartition("/")[2]
+        content, oid = self.body(), self.path.rpartition("/")[2]
         if self.hub.refuse_uploads:
             self.hub.refuse_uploads -= 1
-            self._send({"error": "broken"}, 400)
+            self.send_json({"error": "broken"}, 400)
             return
         assert hashlib.sha256(content).hexdigest() == oid
         self.hub.store[oid] = content
         self.hub.uploaded.append(oid)
-        self._send({})
+        self.send_json({})
 
     def do_POST(self) -> None:
-        hub, path, body = self.hub, urlsplit(self.path).path, self._body()
+        hub, path, body = self.hub, urlsplit(self.path).path, self.body()
         if not self._authorized():
-            self._send({"error": "Invalid credentials in Authorization header"}, 401)
+            self.send_json({"error": "Invalid credentials in Authorization header"}, 401)
         elif path == "/api/repos/create":
             self._create(json.loads(body))
         elif path == "/api/validate-yaml":
             errors = [{"message": hub.yaml_error}] if hub.yaml_error else []
-            self._send({"errors": errors, "warnings": []}, 400 if errors else 200)
+            self.send_json({"errors": errors, "warnings": []}, 400 if errors else 200)
         elif path == f"/api/models/{hub.repo}/preupload/main":
-            self._send({"files": [self._mode(one["path"]) for one in json.loads(body)["files"]]})
+            self.send_json({"files": [self._mode(one["path"]) for one in json.loads(body)["files"]]})
         elif path == f"/{hub.repo}.git/info/lfs/objects/batch":
-            self._send({"transfer": "basic", "objects": [self._action(one) for one in json.loads(body)["objects"]]})
+            self.send_json({"transfer": "basic", "objects": [self._action(one) for one in json.loads(body)["objects"]]})
         elif path == f"/api/models/{hub.repo}/commit/main":
             self._commit([json.loads(line) for line in body.splitlines()])
         else:
-            self._send({}, 404)
+            self.send_json({}, 404)
 
     def _create(self, asked: dict[str, Any]) -> None:
         assert f"{asked.get('organization')}/{asked['name']}" == self.hub.repo
         if self.hub.files is None:
             self.hub.files = {}
             self.hub.private = bool(asked.get("private")) or asked.get("visibility") == "private"
-            self._send({"url": f"{self.hub.url}/{self.hub.repo}"})
+            self.send_json({"url": f"{self.hub.url}/{self.hub.repo}"})
         else:
-            self._send({"error": "exists", "url": f"{self.hub.url}/{self.hub.repo}"}, 409)
+            self.send_json({"error": "exists", "url": f"{self.hub.url}/{self.hub.repo}"}, 409)
 
     def _mode(self, name: str) -> dict[str, Any]:
         there = (self.hub.files or {}).get(name)
@@ -120,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _commit(self, lines: list[dict[str, Any]]) -> None:
         if self.hub.refuse_commits:
             self.hub.refuse_commits -= 1
-            self._send({"error": "no"}, 400)
+            self.send_json({"error": "no"}, 400)
             return
         new = {}
         for line in lines:
@@ -132,23 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
         assert self.hub.files is not None
         self.hub.files |= new
         self.hub.commits.append(sorted(new))
-        self._send({"commitUrl": f"{self.hub.url}/{self.hub.repo}/commit/c0ffee", "commitOid": "c0ffee"})
+        self.send_json({"commitUrl": f"{self.hub.url}/{self.hub.repo}/commit/c0ffee", "commitOid": "c0ffee"})
 
     def _authorized(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"
-
-    def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-
-    def _send(self, content: Any, status: int = 200, code: str = "") -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def _oid(name: str, content: bytes) -> str:

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.doubles.loopback import Handler, listening
 
 KEY, SECRET, TOKEN = "test-key", "test-secret", "test-token"
 
@@ -36,22 +35,13 @@ class Oss:
 @contextmanager
 def serve(oss: Oss) -> Iterator[Oss]:
     """Run the server until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"oss": oss}))
-    oss.port = server.server_address[1]
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
+    with listening(_Handler, oss=oss) as port:
+        oss.port = port
         yield oss
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     oss: Oss
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
 
     def do_GET(self) -> None:
         self._answer()
@@ -66,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.bucket = (parts.hostname or "").removesuffix(f".{self.oss.endpoint}")
         self.key = unquote(parts.path).removeprefix("/")
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         self.oss.requests.append((self.command, parts.hostname or "", parts.path))
         if self.bucket == parts.hostname:
             self._error(403, "SecondLevelDomainForbidden")
@@ -76,9 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, "InvalidArgument")
         elif self.command == "PUT":
             self.oss.objects[self.bucket, self.key] = body
-            self._send(200, b"", {"ETag": '"x"'})
+            self.send(200, b"", {"ETag": '"x"'})
         elif "list-type" in parts.query:
-            self._send(200, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>")
+            self.send(200, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>")
         elif (self.bucket, self.key) in self.oss.objects:
             self._object(self.oss.objects[self.bucket, self.key])
         else:
@@ -106,21 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
             "Last-Modified": formatdate(time.time(), usegmt=True),
         }
         if span is None:
-            self._send(200, content, headers)
+            self.send(200, content, headers)
             return
         first, last = span.removeprefix("bytes=").split("-")
         part = content[int(first) : int(last or len(content)) + 1]
         headers["Content-Range"] = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
-        self._send(206, part, headers)
+        self.send(206, part, headers)
 
     def _error(self, status: int, code: str) -> None:
-        self._send(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.send(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())

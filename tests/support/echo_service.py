@@ -1,12 +1,12 @@
 """A service over real HTTP that says what it was told, in pieces, and fails on cue: for clients' own behaviour."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.doubles.loopback import Handler, listening
 
 REFUSED = {"error": {"message": "There is no room.", "type": "rate_limit_error", "param": None, "code": "busy"}}
 BROKEN = {"error": {"message": "The engine stopped.", "type": "server_error", "param": None, "code": "engine"}}
@@ -23,53 +23,31 @@ class Echo:
 @contextmanager
 def echo_service() -> Iterator[Echo]:
     echo = Echo()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"echo": echo}))
-    echo.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with listening(_Handler, echo=echo) as port:
+        echo.endpoint = f"http://127.0.0.1:{port}"
         yield echo
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
+    protocol_version = "HTTP/1.0"  # streams end with their connection
     echo: Echo
 
-    def log_message(self, *_: Any) -> None:
-        """Nothing is logged."""
-
     def do_GET(self) -> None:
-        self._handle()
+        self.do_POST()
 
     def do_POST(self) -> None:
-        self._handle()
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         asked = json.loads(body) if body[:1] == b"{" else body.decode()
         self.echo.requests.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, asked))
         if not isinstance(asked, dict):
-            return self._json(200, {"path": self.path, "body": asked})
+            return self.send_json({"path": self.path, "body": asked})
         text = asked["messages"][-1]["content"] if "messages" in asked else asked.get("prompt", "")
         if text == "refuse":
-            return self._json(400, REFUSED)
+            return self.send_json(REFUSED, 400)
         if asked.get("stream"):
             return self._stream(text)
         choice = {"index": 0, "message": {"role": "assistant", "content": f"You said: {text}"}, "finish_reason": "stop"}
-        return self._json(
-            200, {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-        )
-
-    def _json(self, status: int, value: Any) -> None:
-        content = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        return self.send_json({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})
 
     def _stream(self, text: str) -> None:
         self.send_response(200)

@@ -4,11 +4,8 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 
@@ -17,6 +14,7 @@ from quickalign.evaluate.gates import demand, gates
 from quickalign.evaluate.lm_eval import bridge, program, replica
 from quickalign.evaluate.spec import EvaluationSpec, check
 from quickalign.train.observer import Silent
+from tests.doubles.loopback import Handler, listening
 
 DOUBLE = Path(__file__).parents[2] / "doubles" / "lm_eval.py"
 
@@ -36,41 +34,27 @@ def installed(tmp_path, monkeypatch):
     return file
 
 
-class Answers(BaseHTTPRequestHandler):
-    asked: ClassVar[list] = []
-
-    def log_message(self, *_):
-        pass
+class Answers(Handler):
+    asked: list
 
     def do_POST(self):
-        self.asked.append(
-            (self.path, self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"])))
-        )
-        body = json.dumps({"choices": [{"text": "yes"}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.asked.append((self.path, self.headers["Authorization"], self.body()))
+        self.send_json({"choices": [{"text": "yes"}]})
 
 
 @pytest.fixture
 def served(monkeypatch):
     """A stand-in for the replica; returns what it was asked."""
-    Answers.asked = []
+    asked = []
 
     @contextmanager
     def serving(model, **_):
-        server = HTTPServer(("127.0.0.1", 0), Answers)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        try:
-            yield replica.Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "served", "secret")
-        finally:
-            server.shutdown()
-            server.server_close()
+        with listening(Answers, asked=asked) as port:
+            yield replica.Endpoint(f"http://127.0.0.1:{port}/v1", "served", "secret")
 
     monkeypatch.setattr(bridge, "serving", serving)
     monkeypatch.setattr(bridge, "identity", lambda found, precision: {"weights": "w"})
-    return Answers.asked
+    return asked
 
 
 SUBJECT = SimpleNamespace(name="m", found=SimpleNamespace(tokenizer=Path("t")), precision="fp32", system_prompt="")
