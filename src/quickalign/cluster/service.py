@@ -10,17 +10,12 @@ to end, and ends itself when the application or the cluster is lost, so that who
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from typing import Any
 
 from quickalign.cluster import service_spec as specs
-from quickalign.cluster.service_spec import ServiceSpec
-from quickalign.core import atomic
-from quickalign.core.errors import StorageError
-from quickalign.core.program import exit_code, leave, paths
+from quickalign.core import spec_file
+from quickalign.core.program import exit_code, leave, paths, tell_ready
 from quickalign.serve.engine import EngineFailedError
-from quickalign.serve.spec import read
 
 
 def main(arguments: list[str]) -> int:
@@ -33,25 +28,13 @@ def main(arguments: list[str]) -> int:
 def _serve(arguments: list[str]) -> None:
     from quickalign.cluster.service_connection import connect
 
-    values = read(*paths(arguments))
+    values = spec_file.read(*paths(arguments))
     address = connect(specs.parse(values))
     values.setdefault("host", address)
     from quickalign.cluster.service_life import live
 
     spec = specs.parse(values)
-    asyncio.run(live(spec, lambda ready: _tell(ready, spec)))
-
-
-def _tell(ready: dict[str, Any], spec: ServiceSpec) -> None:
-    line = json.dumps(ready, ensure_ascii=False) + "\n"
-    if spec.ready_file is not None:
-        try:
-            atomic.write_text(spec.ready_file, line)
-        except OSError as error:
-            message = f"{spec.ready_file} cannot be written: {error.strerror or error}."
-            raise StorageError(message, "Make room.") from None
-    sys.stdout.write(line)
-    sys.stdout.flush()
+    asyncio.run(live(spec, lambda ready: tell_ready(ready, spec.ready_file)))
 
 
 if __name__ == "__main__":

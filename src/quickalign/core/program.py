@@ -1,14 +1,16 @@
 """How a plain program whose first argument is a specification's file begins and ends."""
 
+import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core import atomic
+from quickalign.core.errors import OptionError, QuickalignError, StorageError
 
 LEASE_MARK = "QUICKALIGN_LEASE"
 """The variable by which everything that an attempt starts is known, wherever it goes."""
@@ -52,6 +54,22 @@ def exit_code(work: Callable[[], int | None], away: tuple[type[Exception], ...] 
     except Exception:
         traceback.print_exc()
         return CRASHED
+
+
+def tell_ready(ready: dict[str, Any], file: Path | None) -> None:
+    """Say that a server is ready: one line of JSON to standard output, and to `file` before, whole or not at all.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    line = json.dumps(ready, ensure_ascii=False) + "\n"
+    if file is not None:
+        try:
+            atomic.write_text(file, line)
+        except OSError as error:
+            raise StorageError(f"{file} cannot be written: {error.strerror or error}.", "Make room.") from None
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 def leave(code: int) -> NoReturn:

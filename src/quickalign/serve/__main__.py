@@ -7,16 +7,15 @@ what the proof has seen. Everything else goes to standard error.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from quickalign.core import atomic
-from quickalign.core.errors import OptionError, QuickalignError, StorageError
+from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.hyperparameters import Precision
+from quickalign.core.program import tell_ready
 from quickalign.core.scheduling import answer_soon
 from quickalign.core.startup import uncollected
 from quickalign.core.wire.services import Weights
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> int:
                 from quickalign.serve.run import serve  # noqa: PLC0415 - takes seconds, in which the child starts too
 
             answer_soon()
-            uvloop.run(serve(spec, child, lambda ready: _tell(ready, spec.ready_file)))
+            uvloop.run(serve(spec, child, lambda ready: tell_ready(ready, spec.ready_file)))
         finally:
             child.end()
     except QuickalignError as error:
@@ -90,17 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--share-base", "share_base", action=argparse.BooleanOptionalAction)
     add("--no-proof", "prove", action="store_false", default=None)
     return parser
-
-
-def _tell(ready: dict[str, Any], file: Path | None) -> None:
-    line = json.dumps(ready, ensure_ascii=False) + "\n"
-    if file is not None:
-        try:
-            atomic.write_text(file, line)
-        except OSError as error:
-            raise StorageError(f"{file} cannot be written: {error.strerror or error}.", "Make room.") from None
-    sys.stdout.write(line)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from quickalign.core import spec_file
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
 from quickalign.core.wire.services import SHARE_BASE, Weights
@@ -75,24 +75,7 @@ def load(path: Path) -> ServeSpec:
     Raises:
         OptionError: it cannot be read, is no JSON, or holds a value that cannot be.
     """
-    return parse(read(path), str(path))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The values in a spec file, unchecked.
-
-    Raises:
-        OptionError: it cannot be read, or is no JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"The specification {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise OptionError(f"{path} is not valid JSON: {error}.") from None
-    if not isinstance(values, dict):
-        raise OptionError(f"{path} must hold a JSON object, not {type(values).__name__}.")
-    return values
+    return parse(spec_file.read(path), str(path))
 
 
 def parse(values: dict[str, Any], name: str = "serve") -> ServeSpec:
