@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,11 +113,14 @@ def _check(request: DataRequest, model: str | None, revision: str | None, *, qui
 
     console = screen()
     tokenizer = None
-    with closing(NoProgress() if quiet else best_progress(console)) as progress:
+    progress = NoProgress() if quiet else best_progress(console)
+    try:
         if model is not None:
             with messages().status(f"Loading the tokenizer of {model}"):
                 tokenizer = _tokenizer(model, revision)
         return check_data(request, tokenizer, lambda done, total: progress.advance("checking", done, total))
+    finally:
+        progress.close()
 
 
 def _tokenizer(model: str, revision: str | None) -> Any:
