@@ -46,7 +46,7 @@ class AccessKeys:
         Raises:
             OptionError: the name cannot be.
         """
-        check_name(name, "key")
+        check_name(name, f"{name[:40]!r} cannot be a key's name.")
         identity = "QA" + "".join(secrets.choice(_ALPHABET) for _ in range(18))
         row = AccessKeyRow(id=identity, name=name, created_at=self._clock(), revoked_at=None)
         with self._database.write() as session:

@@ -42,7 +42,7 @@ class Tokens:
         Raises:
             OptionError: the name cannot be.
         """
-        check_name(name, "token")
+        check_name(name, f"{name[:40]!r} cannot be a token's name.")
         text = _PREFIX + secrets.token_urlsafe(32)
         with self._database.write() as session:
             row = TokenRow(id=ids.new("token"), name=name, sha256=_digest(text), created_at=self._clock())

@@ -62,7 +62,7 @@ class ServiceTokens:
         Raises:
             NotFoundError; ConflictError: it is being deleted. OptionError: the name cannot be one.
         """
-        check_name(token_name, "token")
+        check_name(token_name, f"{token_name[:40]!r} cannot be a token's name.")
         text = _PREFIX + random.token_urlsafe(32)
         token_id = ids.new("token")
         with self._database.write() as session:
