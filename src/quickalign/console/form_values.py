@@ -1,11 +1,13 @@
 """What the fields of a form hold, as it is on the wire."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from quickalign.core.errors import OptionError
+
+Values = TypeVar("Values", bound=BaseModel)
 
 
 def filled(form: Mapping[str, Any], name: str) -> str | None:
@@ -18,7 +20,7 @@ def text(form: Mapping[str, Any], name: str) -> str:
     return str(form.get(name, "")).strip()
 
 
-def checked(kind: type[BaseModel], values: Mapping[str, Any], whole: str) -> Any:
+def checked(kind: type[Values], values: Mapping[str, Any], whole: str) -> Values:
     """`values` as what they are on the wire; `whole` is what an error of several fields together is about.
 
     Raises:

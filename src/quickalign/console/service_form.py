@@ -73,8 +73,7 @@ def spec_of(form: Mapping[str, Any], before: RevisionSpec | None = None) -> Revi
         values["system_prompt"] = prompt if prompt.strip() else "" if adds_none else None
     if any(name in form for name in SCALING):
         values["autoscaling"] = _scaling(form)
-    made: RevisionSpec = checked(RevisionSpec, values, "source")
-    return made
+    return checked(RevisionSpec, values, "source")
 
 
 def _source(form: Mapping[str, Any], before: Source | None) -> Source:
@@ -98,8 +97,7 @@ def _source(form: Mapping[str, Any], before: Source | None) -> Source:
     values |= {field: filled(form, field) for field in beside}
     if before is not None and before.model_revision and values.get("model") == before.model:
         values["model_revision"] = before.model_revision
-    found: Source = checked(Source, values, "source")
-    return found
+    return checked(Source, values, "source")
 
 
 def _scaling(form: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from quickalign.console.guard import page
 from quickalign.console.job_view import ran_seconds
 from quickalign.console.visit import Visit
+from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import Job
 
 MOST = 8
@@ -48,18 +49,17 @@ def _compare(visit: Visit) -> Response:
         "compare.html",
         jobs=jobs,
         recent=recent,
-        settings=_settings(visit, jobs) if len(jobs) > 1 else [],
+        settings=_settings(jobs) if len(jobs) > 1 else [],
         outcomes=[_outcome(visit, job) for job in jobs],
         most=MOST,
     )
 
 
-def _settings(visit: Visit, jobs: list[Job]) -> list[Setting]:
-    schema = visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters["properties"]
+def _settings(jobs: list[Job]) -> list[Setting]:
     found = [Setting("model", tuple(job.spec.model for job in jobs))]
     found.append(Setting("train", tuple(job.inputs.get("train", job.training.train)[:12] for job in jobs)))
-    for name, facts in schema.items():
-        found.append(Setting(name, tuple(job.training.hyperparameters.get(name, facts["default"]) for job in jobs)))
+    for name, default in Hyperparameters().model_dump(mode="json").items():
+        found.append(Setting(name, tuple(job.training.hyperparameters.get(name, default) for job in jobs)))
     return sorted(found, key=lambda setting: not setting.differs)
 
 

@@ -1,7 +1,6 @@
 """Uploaded files: the list, an upload, the data report, and rows side by side, as text or as tokens."""
 
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import quote
 
 import anyio
@@ -47,25 +46,29 @@ def _show(visit: Visit) -> Response:
         file=file,
         models=visit.platform.models.list(),
         model=visit.query("model") or visit.platform.models.list()[0].name,
-        seq_length=visit.count("seq_length", Hyperparameters().seq_length, 1_048_576),
+        seq_length=_seq_length(visit),
         view=visit.query("view") or "pairs",
     )
 
 
+def _seq_length(visit: Visit) -> int:
+    """The longest example that was asked for, in tokens and within the option's bounds."""
+    return max(8, visit.count("seq_length", Hyperparameters().seq_length, 1_048_576))
+
+
 def _report(visit: Visit) -> Response:
     file = visit.platform.files.get(visit.path("file"))
-    options: dict[str, Any] = {"seq_length": max(8, visit.count("seq_length", Hyperparameters().seq_length, 1_048_576))}
     model = visit.query("model") or None
-    found = visit.platform.files.report(file.id, model=model, options=options if model else {})
+    options = {"seq_length": _seq_length(visit)} if model else {}
+    found = visit.platform.files.report(file.id, model=model, options=options)
     return visit.page("parts/report.html", report=found, file=file, shown=20)
 
 
 def _rows(visit: Visit) -> Response:
     file, offset = visit.platform.files.get(visit.path("file")), visit.count("offset")
     if visit.query("view") == "tokens":
-        length = max(8, visit.count("seq_length", Hyperparameters().seq_length, 1_048_576))
         found = visit.platform.files.tokens(
-            file.id, model=visit.query("model"), seq_length=length, offset=offset, limit=_TOKEN_ROWS
+            file.id, model=visit.query("model"), seq_length=_seq_length(visit), offset=offset, limit=_TOKEN_ROWS
         )
         return visit.page(
             "parts/token_rows.html",

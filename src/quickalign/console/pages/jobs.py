@@ -11,6 +11,7 @@ from starlette.routing import Route
 from quickalign.console.guard import page
 from quickalign.console.job_view import head, ran_seconds, samples, what_delete_frees
 from quickalign.console.visit import Visit
+from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import Job, JobState
 
 _PAGE = 20
@@ -66,16 +67,15 @@ def _show(visit: Visit) -> Response:
         log_size=visit.platform.jobs.log_size(job.id),
         samples=samples(visit, job),
         checkpoints=visit.platform.jobs.checkpoints(job.id),
-        settings=_settings(visit, job) if job.kind == "train" else _asked(job),
+        settings=_settings(job) if job.kind == "train" else _asked(job),
         request_json=json.dumps(job.model_dump(mode="json"), ensure_ascii=False, indent=2),
     )
 
 
-def _settings(visit: Visit, job: Job) -> list[tuple[str, Any, bool]]:
+def _settings(job: Job) -> list[tuple[str, Any, bool]]:
     """All options in effect, and whether each was set by hand."""
-    schema = visit.platform.models.get(visit.platform.models.list()[0].name).hyperparameters["properties"]
-    given = job.training.hyperparameters
-    return [(name, given.get(name, facts["default"]), name in given) for name, facts in schema.items()]
+    given, defaults = job.training.hyperparameters, Hyperparameters().model_dump(mode="json")
+    return [(name, given.get(name, default), name in given) for name, default in defaults.items()]
 
 
 def _asked(job: Job) -> list[tuple[str, Any, bool]]:

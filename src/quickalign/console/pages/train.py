@@ -116,8 +116,7 @@ def request_of(visit: Visit) -> JobCreate:
         kept["spec"] = job.training.model_dump() | _spec_changes(values["spec"], job.training)
         kept["spec"]["hyperparameters"] = values.pop("spec")["hyperparameters"]
         values = kept | {name: value for name, value in values.items() if name != "gpus" or value is not None}
-    made: JobCreate = checked(JobCreate, values, "spec")
-    return made
+    return checked(JobCreate, values, "spec")
 
 
 def _asked(visit: Visit) -> dict[str, Any]:
