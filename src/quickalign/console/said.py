@@ -54,6 +54,16 @@ SAID = (
     _("Set precision to fp16 or auto."),
     _("optimizer='paged_adamw_8bit' pages states to and from a CUDA device, and %(device)s is none."),
     _("Use optimizer='adamw_8bit' or 'adamw'."),
+    _(
+        "PyTorch %(version)s has no kernels for %(device)s, which has compute capability %(capability)s: it was built "
+        "for %(built)s."
+    ),
+    _("Install another build of the same version (%(builds)s), or set CUDA_VISIBLE_DEVICES= to use the CPU."),
+    _("PyTorch %(version)s cannot use the GPU that CUDA_VISIBLE_DEVICES=%(named)s names: %(why)s."),
+    _(
+        "Install a newer driver or another build of PyTorch (%(builds)s), or set CUDA_VISIBLE_DEVICES= for the server "
+        "and what you run without it, to use the CPU."
+    ),
     _("target_modules=%(value)s names what takes no LoRA."),
     _("target_modules=%(value)s names %(name)s, and no layer of this model is called so."),
     _(

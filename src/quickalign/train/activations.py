@@ -30,6 +30,11 @@ def kept_bytes(demand: Demand) -> int:
     )
 
 
+def mask_bytes(demand: Demand) -> int:
+    """A dense mask of the packed sequence, which all layers share."""
+    return demand.micro.positions**2 * demand.compute_bytes if demand.packing and demand.dense else 0
+
+
 def working_bytes(demand: Demand) -> int:
     """The most that a layer's own backward pass adds: its gradients, and its activations where they are recomputed."""
     shape, width = demand.shape, demand.compute_bytes
@@ -60,9 +65,8 @@ def _tile_bytes(demand: Demand) -> int:
     """A tile of the one-pass head: products and exponentials, and where no kernel does it all, logits in fp32."""
     width = demand.compute_bytes
     least = demand.micro.scored * TILE_COLUMNS
-    if demand.device_kind == "cpu":
-        return max(CPU_TILE, least) * (8 + 2 * width)
-    return max(GPU_TILE, least) * 2 * width
+    tile = max(CPU_TILE if demand.device_kind == "cpu" else GPU_TILE, least)
+    return tile * (8 + 2 * width if demand.device_kind == "cpu" or demand.dense else 2 * width)
 
 
 def _norm_bytes(demand: Demand) -> int:
@@ -88,8 +92,8 @@ def _attention_bytes(demand: Demand) -> int:
     shape, width = demand.shape, demand.compute_bytes
     query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     normalisers = 4 * shape.heads
-    if not demand.packing:
-        # Keys and values are repeated for all query heads; each layer makes its own mask of numbers.
+    if not demand.packing or demand.dense:
+        # Keys and values are repeated for all query heads; of padded rows each layer makes its own mask of numbers.
         return 4 * query * width + normalisers + demand.micro.width * width
     # Rotated by an fp32 angle, queries and keys are fp32 under autocast. Blocks cast them; elsewhere they stay so, as
     # the result does.

@@ -28,6 +28,9 @@ CPU_LONG_BUDGET = 1024
 GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
 GPU_BUSY, GPU_BUSY_BY_GRAPHS = 8e12, 2e12
 """Tokens times parameters of a micro-batch that keeps a GPU busy, kernel by kernel and from CUDA graphs."""
+# With a dense mask most of attention's products are for nothing, and its share grows with the tokens: of a layer's
+# FLOPs at Qwen2-0.5B's shape a fifth with 2,048 tokens, half with 8,192.
+GPU_DENSE_BUDGETS = (2048, 1024)
 # On a GPU, rather recompute activations than cut micro-batches smaller than this.
 GPU_SMALL_BUDGET = 4096
 
@@ -71,7 +74,16 @@ def try_all(
         work = works[budget]
         micro = _filled(work.largest, kind) if budget else work.largest
         demand = Demand(
-            shape, parameters, precision, kind, micro, budget > 0, checkpointing, situation.pieces, graphs=graphs
+            shape,
+            parameters,
+            precision,
+            kind,
+            micro,
+            packing=budget > 0,
+            checkpointing=checkpointing,
+            pieces=situation.pieces,
+            graphs=graphs,
+            dense=kind == "cuda" and not situation.device.triton,
         )
         tried.append(Candidate(budget, demand, work))
     return tried
@@ -107,10 +119,10 @@ def _settings(
         budgets = (parameters.token_budget,)
     elif packing:
         longest = int(row_sizes(situation.lengths).max())
-        budgets = _cpu_budgets(longest, precision) if on_cpu else _gpu_budgets(situation.shape, graphs)
+        budgets = _cpu_budgets(longest, precision) if on_cpu else _gpu_budgets(situation, graphs)
     if parameters.gradient_checkpointing != "auto":
         return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]
-    large = [budget for budget in budgets if on_cpu or len(budgets) == 1 or budget >= GPU_SMALL_BUDGET]
+    large = [budget for budget in budgets if on_cpu or budget >= min(GPU_SMALL_BUDGET, budgets[0])]
     return [(budget, False) for budget in large] + [(budget, True) for budget in budgets]
 
 
@@ -120,9 +132,11 @@ def _cpu_budgets(longest: int, precision: ComputePrecision) -> tuple[int, ...]:
     return (CPU_LONG_BUDGET, least) if precision == "bf16" and CPU_BUDGET < longest < CPU_LONG_BUDGET else (least,)
 
 
-def _gpu_budgets(shape: ModelShape, graphs: bool) -> tuple[int, ...]:
-    """The budgets from the smallest on that keeps a GPU busy with a model of `shape`."""
+def _gpu_budgets(situation: Situation, graphs: bool) -> tuple[int, ...]:
+    """The budgets from the smallest on that keeps a GPU busy with the model."""
+    if not situation.device.triton:
+        return GPU_DENSE_BUDGETS
     busy = GPU_BUSY_BY_GRAPHS if graphs else GPU_BUSY
-    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * shape.parameters >= busy]
+    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * situation.shape.parameters >= busy]
     first = min(enough, default=GPU_BUDGETS[0])
     return tuple(budget for budget in GPU_BUDGETS if budget <= first)

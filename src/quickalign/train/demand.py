@@ -36,6 +36,7 @@ class Demand:
         checkpointing: whether activations are recomputed.
         graphs: whether passes are recorded as CUDA graphs.
         pieces: into how many pieces over the processes the layers' weights are cut; 1 holds them whole.
+        dense: whether packed rows attend by a dense mask, and nothing is compiled: GPUs without Triton.
         reordered: whether adapted matrices lie as oneDNN multiplies them, once a direction (`scoring.reordered`).
     """
 
@@ -48,6 +49,7 @@ class Demand:
     checkpointing: bool
     pieces: int = 1
     graphs: bool = False
+    dense: bool = False
     reordered: bool = False
 
     @property

@@ -1,7 +1,7 @@
 """What this machine computes with: the device, its memory, and the precision that it really has."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
+from quickalign.train.gpus import check_kernels, has_triton, unused_gpu
 
 DeviceKind = Literal["cpu", "cuda"]
 ComputePrecision = Literal["fp32", "bf16", "fp16"]
@@ -32,7 +33,9 @@ class Device:
         total_bytes: memory of the device, or of the machine (or its container) on the CPU.
         available_bytes: the most that this process can hold at once: what is free, plus what it holds already.
         bf16: whether the chip multiplies bf16 itself; emulation does not count.
+        triton: whether it is a GPU that Triton compiles kernels for, FlexAttention's among them.
         cores: CPU cores that this process may use.
+        passed_over: on the CPU, why PyTorch cannot use a GPU that is there.
     """
 
     kind: DeviceKind
@@ -41,7 +44,9 @@ class Device:
     total_bytes: int
     available_bytes: int
     bf16: bool
+    triton: bool
     cores: int
+    passed_over: str | None = None
 
     @property
     def torch_device(self) -> torch.device:
@@ -53,10 +58,15 @@ def find_device() -> Device:
     """The device of this process: its own CUDA device where there is one (by `LOCAL_RANK`), else the CPU.
 
     To be called before anything is computed: on the CPU it bounds the kernel caches (see `bound_kernel_caches`).
+
+    Raises:
+        OptionError: this process has been given a CUDA device that this build of PyTorch cannot use.
     """
     if torch.cuda.is_available():
-        return _cuda(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    return find_cpu()
+        index = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        check_kernels(index)
+        return _cuda(index)
+    return replace(find_cpu(), passed_over=unused_gpu())
 
 
 def find_cpu() -> Device:
@@ -141,6 +151,7 @@ def _cuda(index: int) -> Device:
         total_bytes=total,
         available_bytes=free + torch.cuda.memory_reserved(index),
         bf16=properties.major >= _AMPERE,
+        triton=has_triton(torch.device("cuda", index)),
         cores=_cores(),
     )
 
@@ -160,6 +171,7 @@ def _cpu() -> Device:
         total_bytes=total,
         available_bytes=max(free, 0) // share + psutil.Process().memory_info().rss,
         bf16=any(capabilities.get(flag) for flag in _CPU_BF16),
+        triton=False,
         cores=_cores(),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from quickalign.core.hyperparameters import Quantization
 from quickalign.hub.shape import DTYPE_BYTES
-from quickalign.train.activations import head_bytes, kept_bytes, working_bytes
+from quickalign.train.activations import head_bytes, kept_bytes, mask_bytes, working_bytes
 from quickalign.train.demand import Demand, projections
 from quickalign.train.scoring.reordered import LEAST
 
@@ -122,7 +122,7 @@ def _loading(demand: Demand) -> dict[str, int]:
 def _micro_batch(demand: Demand) -> dict[str, int]:
     """At the end of a forward pass: what is kept for the backward pass, and the head or a layer at work on top."""
     parts = _resident(demand)
-    kept = kept_bytes(demand)
+    kept = kept_bytes(demand) + mask_bytes(demand)
     work = max(head_bytes(demand), working_bytes(demand))
     parts["activations"] = kept
     parts["head and working memory"] = work

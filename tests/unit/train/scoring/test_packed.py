@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 from quickalign.data.pack import pack
-from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.attention import AttentionKind, use_packed_attention
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
 
 CPU = torch.device("cpu")
 
 
-def packed(budget: int = 64) -> PackedScorer:
-    return PackedScorer(token_budget=budget, device=CPU)
+def packed(budget: int = 64, attention: AttentionKind | None = None) -> PackedScorer:
+    return PackedScorer(token_budget=budget, device=CPU, attention=attention)
 
 
 def plain() -> PlainScorer:
@@ -34,10 +34,17 @@ def weigh(scorer: Any, model: nn.Module, rows: list[Any]) -> torch.Tensor:
     return torch.stack(sums)
 
 
-def assert_same(toys: SimpleNamespace, model: nn.Module, rows: list[Any], budget: int, tolerance: float) -> None:
+def assert_same(
+    toys: SimpleNamespace,
+    model: nn.Module,
+    rows: list[Any],
+    budget: int,
+    tolerance: float,
+    attention: AttentionKind | None = None,
+) -> None:
     expected = weigh(plain(), model, rows)
     expected_gradients = toys.gradients(model)
-    found = weigh(packed(budget), model, rows)
+    found = weigh(packed(budget, attention), model, rows)
     gradients = toys.gradients(model)
     assert torch.allclose(found, expected, rtol=tolerance, atol=tolerance)
     assert gradients.keys() == expected_gradients.keys()
@@ -60,6 +67,18 @@ def test_lora_values_and_gradients_are_those_of_plain_rows(toys: SimpleNamespace
     model = toys.with_adapter(toys.tiny_model())
     use_packed_attention(model.get_base_model())
     assert_same(toys, model, shared_pairs(toys), budget, 1e-9)
+
+
+@pytest.mark.parametrize("budget", [1, 64, 10_000])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_with_a_dense_mask_they_are_too(toys: SimpleNamespace, budget: int, checkpointing: bool) -> None:
+    model = toys.with_adapter(toys.tiny_model())
+    use_packed_attention(model.get_base_model())
+    if checkpointing:
+        model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+        model.train()
+    assert_same(toys, model, shared_pairs(toys), budget, 1e-9, "dense")
 
 
 def test_fp32_is_within_rounding(toys: SimpleNamespace) -> None:
