@@ -144,6 +144,8 @@ def reset_peak(device: torch.device) -> None:
 def _cuda(index: int) -> Device:
     properties = torch.cuda.get_device_properties(index)
     free, total = torch.cuda.mem_get_info(index)
+    if properties.is_integrated:  # shares the machine's memory, and CUDA does not count what caches would give back
+        free = max(free, psutil.virtual_memory().available)
     return Device(
         kind="cuda",
         index=index,
