@@ -128,7 +128,7 @@ def make_parts(output: Path, *, count: int = 160, options: dict[str, Any] | None
         ),
         "manifest": make_manifest(parameters),
         "plan": make_plan(),
-        "device": Device("cpu", 0, "Some CPU", 32 * 10**9, 24 * 10**9, bf16=False, triton=False, cores=2),
+        "device": Device("cpu", 0, "Some CPU", 32 * 10**9, 24 * 10**9, bf16=False, cores=2),
         "data": make_data(output / "train.json"),
         "validation_data": make_data(output / "heldout.json"),
         "steps": steps,

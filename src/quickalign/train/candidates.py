@@ -83,7 +83,7 @@ def try_all(
             checkpointing=checkpointing,
             pieces=situation.pieces,
             graphs=graphs,
-            dense=kind == "cuda" and not situation.device.triton,
+            dense=situation.device.no_triton is not None,
         )
         tried.append(Candidate(budget, demand, work))
     return tried
@@ -134,7 +134,7 @@ def _cpu_budgets(longest: int, precision: ComputePrecision) -> tuple[int, ...]:
 
 def _gpu_budgets(situation: Situation, graphs: bool) -> tuple[int, ...]:
     """The budgets from the smallest on that keeps a GPU busy with the model."""
-    if not situation.device.triton:
+    if situation.device.no_triton:
         return GPU_DENSE_BUDGETS
     busy = GPU_BUSY_BY_GRAPHS if graphs else GPU_BUSY
     enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * situation.shape.parameters >= busy]

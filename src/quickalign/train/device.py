@@ -10,7 +10,7 @@ import torch
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
-from quickalign.train.gpus import check_kernels, has_triton, unused_gpu
+from quickalign.train.gpus import check_kernels, triton_obstacle, unused_gpu
 
 DeviceKind = Literal["cpu", "cuda"]
 ComputePrecision = Literal["fp32", "bf16", "fp16"]
@@ -33,9 +33,9 @@ class Device:
         total_bytes: memory of the device, or of the machine (or its container) on the CPU.
         available_bytes: the most that this process can hold at once: what is free, plus what it holds already.
         bf16: whether the chip multiplies bf16 itself; emulation does not count.
-        triton: whether it is a GPU that Triton compiles kernels for, FlexAttention's among them.
         cores: CPU cores that this process may use.
         passed_over: on the CPU, why PyTorch cannot use a GPU that is there.
+        no_triton: on a GPU, why Triton makes no kernels for it, FlexAttention's among them; see `try_triton`.
     """
 
     kind: DeviceKind
@@ -44,9 +44,9 @@ class Device:
     total_bytes: int
     available_bytes: int
     bf16: bool
-    triton: bool
     cores: int
     passed_over: str | None = None
+    no_triton: str | None = None
 
     @property
     def torch_device(self) -> torch.device:
@@ -67,6 +67,11 @@ def find_device() -> Device:
         check_kernels(index)
         return _cuda(index)
     return replace(find_cpu(), passed_over=unused_gpu())
+
+
+def try_triton(device: Device) -> Device:
+    """`device`, and whether a GPU's kernels can be compiled: only training needs that, and trying takes seconds."""
+    return replace(device, no_triton=triton_obstacle(device.torch_device)) if device.kind == "cuda" else device
 
 
 def find_cpu() -> Device:
@@ -153,7 +158,6 @@ def _cuda(index: int) -> Device:
         total_bytes=total,
         available_bytes=free + torch.cuda.memory_reserved(index),
         bf16=properties.major >= _AMPERE,
-        triton=has_triton(torch.device("cuda", index)),
         cores=_cores(),
     )
 
@@ -173,7 +177,6 @@ def _cpu() -> Device:
         total_bytes=total,
         available_bytes=max(free, 0) // share + psutil.Process().memory_info().rss,
         bf16=any(capabilities.get(flag) for flag in _CPU_BF16),
-        triton=False,
         cores=_cores(),
     )
 

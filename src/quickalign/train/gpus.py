@@ -2,11 +2,13 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from quickalign.core.errors import OptionError
 
@@ -23,10 +25,30 @@ _DEVICES = Path("/dev")
 _NONE = ("", "-1", "NoDevFiles")
 
 
-@lru_cache(maxsize=64)
 def has_triton(device: torch.device) -> bool:
-    """Whether Triton, with which PyTorch compiles, supports `device`; never a CPU."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= TRITON_FROM
+    """Whether Triton, with which PyTorch compiles, makes kernels for `device`; never for a CPU."""
+    return device.type == "cuda" and triton_obstacle(device) is None
+
+
+@lru_cache(maxsize=64)
+def triton_obstacle(device: torch.device) -> str | None:
+    """Why Triton makes no kernels for a CUDA device, in one line; None where it does, as a first one shows.
+
+    Triton compiles a part of each kernel with the machine's C compiler and Python's headers.
+    """
+    capability = torch.cuda.get_device_capability(device)
+    if capability < TRITON_FROM:
+        wanted, number = (".".join(map(str, version)) for version in (TRITON_FROM, capability))
+        return f"Triton supports GPUs from compute capability {wanted} on, and this one has {number}"
+    try:
+        torch.compile(_one_more)(torch.zeros(2, device=device))
+    except (RuntimeError, OSError, ImportError, subprocess.CalledProcessError) as error:
+        return first_sentence(error)
+    return None
+
+
+def _one_more(numbers: Tensor) -> Tensor:
+    return numbers + 1
 
 
 def check_kernels(index: int) -> None:
@@ -90,5 +112,11 @@ def _obstacle() -> str:
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
-        return re.split(r"\.\s|\.$|\n", str(error).strip(), maxsplit=1)[0]
+        return first_sentence(error)
     return "it finds no CUDA device"
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error says, up to the end of its first sentence or line, and without the names of errors within it."""
+    said = re.sub(r"^(\w*Error: )+", "", str(error).strip())
+    return re.split(r"\.\s|\.$|\n", said, maxsplit=1)[0] or type(error).__name__

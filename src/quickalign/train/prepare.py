@@ -12,7 +12,7 @@ from quickalign.core.spec import RunSpec
 from quickalign.hub import source as hub
 from quickalign.hub.shape import ModelShape, read_shape
 from quickalign.train.data import RunData, prepare_data
-from quickalign.train.device import Device, find_device
+from quickalign.train.device import Device, find_device, try_triton
 from quickalign.train.distributed import Processes
 from quickalign.train.manifest import is_adapter
 from quickalign.train.merge import merged_base
@@ -43,7 +43,7 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     source = _find_model(spec, observer, processes)
     tokenizer = load_tokenizer(source.path)
     data = prepare_data(spec, tokenizer, folder, observer, processes)
-    device = find_device()
+    device = try_triton(find_device())
     shape = read_shape(source.path)
     observer.phase("plan")
     rows = data.train

@@ -55,7 +55,7 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     """
     precision = resolve_precision(parameters.precision, situation.device)
     _check_optimizer(parameters, situation.device)
-    decisions = [*_device_decision(situation.device), *_precision_decision(parameters, precision, situation.device)]
+    decisions = [*_device_decisions(situation.device), *_precision_decision(parameters, precision, situation.device)]
     obstacle = _packing_obstacle(parameters, situation.shape)
     if parameters.packing == "auto":
         reason = obstacle or "what rows begin with alike is computed once, nothing is padded; the gradient is the same"
@@ -143,11 +143,14 @@ def refuse_padded(parameters: Hyperparameters, obstacle: str) -> None:
         )
 
 
-def _device_decision(device: Device) -> list[Decision]:
-    if device.passed_over is None:
-        return []
-    reason = f"PyTorch {torch.__version__} cannot use this machine's NVIDIA GPU: {device.passed_over}; {BUILDS}"
-    return [Decision("device", "cpu", reason)]
+def _device_decisions(device: Device) -> list[Decision]:
+    if device.passed_over:
+        reason = f"PyTorch {torch.__version__} cannot use this machine's NVIDIA GPU: {device.passed_over}; {BUILDS}"
+        return [Decision("device", "cpu", reason)]
+    if device.no_triton:
+        reason = f"{device.no_triton}; so packed rows are attended to with a dense mask, and smaller micro-batches"
+        return [Decision("compiled kernels", "off", reason)]
+    return []
 
 
 def _precision_decision(parameters: Hyperparameters, precision: ComputePrecision, device: Device) -> list[Decision]:

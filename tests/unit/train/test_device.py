@@ -13,9 +13,9 @@ from quickalign.core.errors import OptionError
 from quickalign.train import device as devices
 from quickalign.train.device import Device, find_device, peak_memory, reset_peak, resolve_precision
 
-CPU = Device("cpu", 0, "a CPU", 8 << 30, 6 << 30, bf16=False, triton=False, cores=4)
-T4 = Device("cuda", 0, "Tesla T4", 16 << 30, 15 << 30, bf16=False, triton=False, cores=4)
-A100 = Device("cuda", 0, "A100", 80 << 30, 79 << 30, bf16=True, triton=True, cores=4)
+CPU = Device("cpu", 0, "a CPU", 8 << 30, 6 << 30, bf16=False, cores=4)
+T4 = Device("cuda", 0, "Tesla T4", 16 << 30, 15 << 30, bf16=False, cores=4)
+A100 = Device("cuda", 0, "A100", 80 << 30, 79 << 30, bf16=True, cores=4)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._inductor.exc import InductorError
 
 from quickalign.core.errors import OptionError
 from quickalign.train import gpus
-from quickalign.train.device import find_device
-from quickalign.train.gpus import has_triton, runs_on
+from quickalign.train.device import Device, find_device, try_triton
+from quickalign.train.gpus import has_triton, runs_on, triton_obstacle
 
 P100, V100, T4, A100, RTX_4090, H100, RTX_5090 = (6, 0), (7, 0), (7, 5), (8, 0), (8, 9), (9, 0), (12, 0)
 # What PyTorch's RELEASE.md says that the wheels of 2.13 for Linux are built for.
@@ -54,14 +55,43 @@ def test_a_gpu_without_kernels_is_refused_before_anything_is_computed(monkeypatc
     assert "CUDA 12.6" in caught.value.remedy
 
 
-def test_triton_is_for_ampere_and_later(monkeypatch):
-    has_triton.cache_clear()
-    device = torch.device("cuda", 0)
-    for capability, expected in ((T4, False), (A100, True), (H100, True)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_, value=capability: value)
-        assert has_triton(device) is expected
-        has_triton.cache_clear()
+@pytest.fixture
+def compiled(monkeypatch) -> list[object]:
+    """What is compiled, on a machine whose CUDA device is its CPU."""
+    found: list[object] = []
+    zeros = torch.zeros
+
+    def zeros_here(size: int, device: torch.device) -> torch.Tensor:
+        assert device.type == "cuda"
+        return zeros(size)
+
+    monkeypatch.setattr(torch, "compile", lambda function: found.append(function) or function)
+    monkeypatch.setattr(torch, "zeros", zeros_here)
+    triton_obstacle.cache_clear()
+    yield found
+    triton_obstacle.cache_clear()
+
+
+@pytest.mark.parametrize(("capability", "expected"), [(V100, False), (T4, False), (A100, True), (H100, True)])
+def test_triton_is_for_ampere_and_later_and_tried_once(monkeypatch, compiled, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    for _ in range(2):
+        assert has_triton(torch.device("cuda", 0)) is expected
+    assert len(compiled) == expected
     assert not has_triton(torch.device("cpu"))
+
+
+def test_where_triton_cannot_compile_the_reason_is_kept(monkeypatch, compiled):
+    def fail(function):
+        message = "Failed to find C compiler. Please specify via CC environment variable."
+        raise InductorError(RuntimeError(message), None)
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: H100)
+    monkeypatch.setattr(torch, "compile", fail)
+    device = Device("cuda", 0, "H100", 80 << 30, 79 << 30, bf16=True, cores=4)
+    assert try_triton(device).no_triton == "Failed to find C compiler"
+    cpu = Device("cpu", 0, "a CPU", 8 << 30, 6 << 30, bf16=False, cores=4)
+    assert try_triton(cpu) is cpu
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from quickalign.train.plan import Plan, ensure_fits, make_plan, with_speed
 from quickalign.train.work import clip_lengths
 
 GB = 10**9
-CPU = Device("cpu", 0, "a CPU", 64 * GB, 60 * GB, bf16=True, triton=False, cores=8)
-T4 = Device("cuda", 0, "Tesla T4", 16 * GB, int(15.6 * GB), bf16=False, triton=False, cores=8)
-H100 = Device("cuda", 0, "H100", 80 * GB, 79 * GB, bf16=True, triton=True, cores=8)
+CPU = Device("cpu", 0, "a CPU", 64 * GB, 60 * GB, bf16=True, cores=8)
+T4 = Device("cuda", 0, "Tesla T4", 16 * GB, int(15.6 * GB), bf16=False, cores=8, no_triton="Triton supports others")
+H100 = Device("cuda", 0, "H100", 80 * GB, 79 * GB, bf16=True, cores=8)
 SMALL, LARGE = "qwen2-0.5b-instruct", "qwen2-7b-instruct"
 
 
@@ -190,9 +190,11 @@ def test_a_gpu_without_flex_attention_takes_fewer_tokens_and_pays_for_a_mask():
     settings = {"lengths": lengths, "seq_length": 512, "gradient_accumulation_steps": 128}
     plan = _plan(SMALL, device=T4, **settings)
     assert (plan.token_budget, plan.gradient_checkpointing, plan.cuda_graphs) == (2048, False, True)
+    assert plan.decisions[0].name == "compiled kernels"
+    assert plan.decisions[0].reason.startswith("Triton supports others; so ")
     by_hand = [
-        _plan(SMALL, device=replace(T4, triton=triton), token_budget=8192, gradient_checkpointing="on", **settings)
-        for triton in (False, True)
+        _plan(SMALL, device=device, token_budget=8192, gradient_checkpointing="on", **settings)
+        for device in (T4, replace(T4, no_triton=None))
     ]
     mask = 2 * 8192**2
     assert by_hand[0].parts["activations"] - by_hand[1].parts["activations"] == pytest.approx(mask, rel=0.05)
