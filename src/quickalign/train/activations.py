@@ -5,7 +5,7 @@ feed-forward), counted once where several operations share it; checked against `
 """
 
 from quickalign.train.demand import Demand, projections
-from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE, TILE_COLUMNS
+from quickalign.train.scoring.sizes import tile_size
 
 _TRAINED_SLICE = 256
 # Which projections read the same input.
@@ -63,9 +63,7 @@ def head_bytes(demand: Demand) -> int:
 
 def _tile_bytes(demand: Demand) -> int:
     """A tile of the one-pass head: products and exponentials, and where no kernel does it all, logits in fp32."""
-    width = demand.compute_bytes
-    least = demand.micro.scored * TILE_COLUMNS
-    tile = max(CPU_TILE if demand.device_kind == "cpu" else GPU_TILE, least)
+    width, tile = demand.compute_bytes, tile_size(demand.device_kind, demand.micro.scored)
     return tile * (8 + 2 * width if demand.device_kind == "cpu" or demand.dense else 2 * width)
 
 

@@ -25,12 +25,12 @@ CPU_LONG_BUDGET = 1024
 # takes to launch its kernels. Beyond that more tokens only take memory. Measured on an H100 at Qwen2-0.5B's shape: with
 # 16,384 tokens 2.7 times as fast as with 4,096 where kernels are launched one by one; from CUDA graphs 343, 351, 397
 # and 379 pairs/s with 16,384, 8,192, 4,096 and 2,048. With Qwen2-7B's shape 4,096 take 55 % of the chip's products.
-GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
+GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024, 512, 256)
 GPU_BUSY, GPU_BUSY_BY_GRAPHS = 8e12, 2e12
 """Tokens times parameters of a micro-batch that keeps a GPU busy, kernel by kernel and from CUDA graphs."""
 # With a dense mask most of attention's products are for nothing, and its share grows with the tokens: of a layer's
 # FLOPs at Qwen2-0.5B's shape a fifth with 2,048 tokens, half with 8,192.
-GPU_DENSE_BUDGETS = (2048, 1024)
+GPU_DENSE_BUDGETS = (2048, 1024, 512, 256)
 # On a GPU, rather recompute activations than cut micro-batches smaller than this.
 GPU_SMALL_BUDGET = 4096
 
@@ -82,7 +82,6 @@ def try_all(
             packing=budget > 0,
             checkpointing=checkpointing,
             pieces=situation.pieces,
-            graphs=graphs,
             dense=situation.device.no_triton is not None,
         )
         tried.append(Candidate(budget, demand, work))

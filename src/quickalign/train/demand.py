@@ -34,7 +34,6 @@ class Demand:
         micro: the largest micro-batch.
         packing: whether micro-batches are packed and scored by the one-pass head.
         checkpointing: whether activations are recomputed.
-        graphs: whether passes are recorded as CUDA graphs.
         pieces: into how many pieces over the processes the layers' weights are cut; 1 holds them whole.
         dense: whether packed rows attend by a dense mask, and nothing is compiled: GPUs without Triton.
         reordered: whether adapted matrices lie as oneDNN multiplies them, once a direction (`scoring.reordered`).
@@ -48,7 +47,6 @@ class Demand:
     packing: bool
     checkpointing: bool
     pieces: int = 1
-    graphs: bool = False
     dense: bool = False
     reordered: bool = False
 

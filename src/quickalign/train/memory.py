@@ -29,8 +29,6 @@ _TABLE_BYTES = 4 * (16 + 256 + 1)  # per 4-bit matrix: the NF4 code, the 8-bit c
 def predict(demand: Demand) -> dict[str, int]:
     """Bytes by part at the moment of the highest peak; the parts' sum is the predicted peak."""
     moments = [_loading(demand), _micro_batch(demand), _saving(demand)]
-    if demand.graphs:
-        moments.append(_recorded(demand))
     if demand.pieces > 1:
         moments.append(_whole_again(demand))
     return max(moments, key=lambda parts: sum(parts.values()))
@@ -131,12 +129,6 @@ def _micro_batch(demand: Demand) -> dict[str, int]:
     if demand.device_kind == "cpu":
         parts["fragmentation"] = int(CPU_FRAGMENTATION[demand.parameters.quantization] * (kept + work))
     return parts
-
-
-def _recorded(demand: Demand) -> dict[str, int]:
-    """At the end of a recorded backward pass: all of its gradients, which are then added to those of the step."""
-    found = {"gradients of a micro-batch": 4 * demand.trained_parameters}
-    return _resident(demand) | found | {"head and working memory": working_bytes(demand)}
 
 
 def _saving(demand: Demand) -> dict[str, int]:

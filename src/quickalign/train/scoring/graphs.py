@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -100,7 +100,8 @@ class GraphScorer:
             self._known.add((adapter, trains))
             found = score()
             if trains:
-                _differentiate(found, self._gradients.weights, torch.zeros_like(found))
+                with _this_thread():
+                    torch.autograd.grad(found, self._gradients.weights, torch.zeros_like(found))
             del found
         if trains:
             return TrainedReplay(score, held, self._turns, record, self._gradients)
@@ -206,8 +207,9 @@ class TrainedReplay:
         self._found = self._score()
 
     def _run_backward(self) -> None:
-        found = _differentiate(self._found, self._gradients.weights, self._upstream)
-        torch._foreach_add_(self._gradients.sums, found)
+        # Each gradient is added where it belongs as soon as it is found: all of them at once would be as much again.
+        with _this_thread():
+            torch.autograd.backward(self._found, self._upstream, inputs=self._gradients.weights)
         self._found = self._found.detach()
 
 
@@ -226,10 +228,9 @@ class _Replayed(torch.autograd.Function):
         return None, None, None
 
 
-def _differentiate(found: Tensor, weights: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
-    """In this thread: another one would get a workspace of its own from cuBLAS, 32 MiB on a Hopper chip."""
-    with torch.autograd.set_multithreading_enabled(False):
-        return list(torch.autograd.grad(found, weights, upstream))
+def _this_thread() -> AbstractContextManager[Any]:
+    """Autograd works in this thread: another one would get a workspace of its own from cuBLAS, 32 MiB on a Hopper."""
+    return torch.autograd.set_multithreading_enabled(False)
 
 
 def _take(held: MicroBatch, micro: MicroBatch) -> None:
