@@ -9,7 +9,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
-from quickalign.core.errors import ModelError
+from quickalign.core.errors import ModelError, first_line
 from quickalign.train import trained
 from quickalign.train.device import find_device
 from quickalign.train.model import load_base
@@ -37,7 +37,7 @@ def merged(model: nn.Module) -> PreTrainedModel:
         try:
             whole: PreTrainedModel = model.merge_and_unload(safe_merge=True)
         except ValueError as error:
-            raise ModelError(f"The adapter cannot be merged: {str(error).splitlines()[0]}") from None
+            raise ModelError(f"The adapter cannot be merged: {first_line(error)}") from None
         return whole
     assert isinstance(model, PreTrainedModel)
     return model

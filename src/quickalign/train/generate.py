@@ -5,7 +5,7 @@ What was trained is loaded as it was trained; `quickalign.train.trained` says ho
 
 from transformers import AutoTokenizer
 
-from quickalign.core.errors import ModelError
+from quickalign.core.errors import ModelError, first_line
 from quickalign.hub import source as hub
 from quickalign.train import trained
 from quickalign.train.answer import Generator
@@ -41,7 +41,7 @@ def load_for_generation(
     try:
         tokenizer = AutoTokenizer.from_pretrained(found.tokenizer)
     except (OSError, ValueError) as error:
-        raise ModelError(f"The tokenizer in {found.tokenizer} cannot be loaded: {_first_line(error)}") from None
+        raise ModelError(f"The tokenizer in {found.tokenizer} cannot be loaded: {first_line(error)}") from None
     encoder = trained.encoder_of(tokenizer, found.manifest, system_prompt)
     model = load_base(
         found.weights,
@@ -53,7 +53,3 @@ def load_for_generation(
         return Generator(model, encoder, name=source, base=None, precision=precision)
     tuned = trained.with_adapter(model, found.adapter)
     return Generator(tuned, encoder, name=source, base=found.base, precision=precision)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quickalign.core.errors import ModelError
+from quickalign.core.errors import ModelError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import file_sha256
@@ -77,7 +77,7 @@ def read(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(file.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}.", "Export the run again.") from None
+        raise ModelError(f"{file} is damaged: {first_line(error)}.", "Export the run again.") from None
 
 
 def check_unchanged(folder: Path, manifest: Manifest) -> None:

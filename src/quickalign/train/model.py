@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.errors import ModelError, OptionError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.lora import use_fast_lora
@@ -63,7 +63,7 @@ def load_base(
     try:
         model = AutoModelForCausalLM.from_pretrained(path, **settings)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"The model in {path} cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"The model in {path} cannot be loaded: {first_line(error)}") from error
     model.config.use_cache = False
     keep_differentiable(model)
     return model
@@ -221,8 +221,3 @@ def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> Bits
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.errors import ModelError, OptionError, first_line
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT, Hyperparameters
 from quickalign.hub import source as hub
 from quickalign.train import manifest as manifests
@@ -130,8 +130,4 @@ def with_adapter(model: nn.Module, adapter: Path) -> PeftModel:
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"The adapter in {adapter} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"The adapter in {adapter} cannot be loaded: {first_line(error)}") from error

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from quickalign.core.errors import first_line
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch
 from quickalign.train.scoring.packed import PackedScorer, moved
 from quickalign.train.scoring.reference import base_alone
@@ -86,8 +87,7 @@ class GraphScorer:
     def _give_up(self, error: RuntimeError) -> None:
         self._record = None
         self._passes.clear()
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        self._tell(reason)
+        self._tell(first_line(error))
 
     def _recorded(self, record: Record, micro: MicroBatch, *, adapter: bool, trains: bool) -> Replay | TrainedReplay:
         held = moved(micro)
