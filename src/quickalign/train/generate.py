@@ -3,9 +3,7 @@
 What was trained is loaded as it was trained; `quickalign.train.trained` says how it is found.
 """
 
-from transformers import AutoTokenizer
-
-from quickalign.core.errors import ModelError, first_line
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.train import trained
 from quickalign.train.answer import Generator
@@ -38,11 +36,7 @@ def load_for_generation(
     found = trained.find(source, revision, progress)
     device = find_device()
     precision = trained.precision_of(found.manifest, device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(found.tokenizer)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The tokenizer in {found.tokenizer} cannot be loaded: {first_line(error)}") from None
-    encoder = trained.encoder_of(tokenizer, found.manifest, system_prompt)
+    encoder = trained.encoder_of(load_tokenizer(found.tokenizer), found.manifest, system_prompt)
     model = load_base(
         found.weights,
         dtype=DTYPES[precision],

@@ -55,9 +55,13 @@ def find(source: str, revision: str | None = None, progress: hub.Progress | None
     if not manifests.is_adapter(folder):
         return Found(folder, folder, None, None, manifest)
     base = manifests.base_of(folder)
-    # An adapter of another trainer may come without a tokenizer; then its base's is the one it was trained with.
-    tokenizer = folder if (folder / "tokenizer_config.json").is_file() else base.path
-    return Found(base.path, tokenizer, folder, base.name, manifest)
+    return Found(base.path, tokenizer_folder(folder, base.path), folder, base.name, manifest)
+
+
+def tokenizer_folder(adapter: Path, base: Path) -> Path:
+    """The folder with the tokenizer that an adapter was trained with: its own, or where another trainer left none, that
+    of its base."""
+    return adapter if (adapter / "tokenizer_config.json").is_file() else base
 
 
 def trained_folder(path: Path) -> Path | None:
