@@ -16,7 +16,7 @@ from quickalign.train.loop import Loop, Setup
 from quickalign.train.manifest import BaseReference, Manifest
 from quickalign.train.model import make_policy
 from quickalign.train.objective import Objective
-from quickalign.train.observer import Evaluation, Silent, StepMetrics
+from quickalign.train.observer import Evaluation, Observer, StepMetrics
 from quickalign.train.plan import Plan
 from quickalign.train.scoring.base import EncodedRow, Scorer
 from quickalign.train.scoring.plain import PlainScorer
@@ -25,7 +25,7 @@ from tests.support.runs import PAD
 
 
 @dataclass
-class Recorder(Silent):
+class Recorder(Observer):
     """Keeps what a loop reports."""
 
     steps: list[StepMetrics] = field(default_factory=list)

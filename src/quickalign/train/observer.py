@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quickalign.data.report import DataReport
@@ -73,8 +73,9 @@ class RunResult:
     results: dict[str, Any] | None = None
 
 
-class Observer(Protocol):
-    """Receives what happens, in order. Every method may be called from the training thread only."""
+class Observer:
+    """Receives what happens, in order and in the training thread. As it is, it does nothing: others override what they
+    care for."""
 
     def phase(self, name: str, detail: str = "") -> None:
         """A new phase begins, such as `data`, `model`, `plan`, `train`, `evaluate`, `samples`, `report`."""
@@ -110,38 +111,63 @@ class Observer(Protocol):
         """The run is finished."""
 
 
-class Silent:
-    """An observer that does nothing; a base for those that care for some events only."""
+class Observers(Observer):
+    """Passes everything on to each of `observers`, in order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
     def phase(self, name: str, detail: str = "") -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.phase(name, detail)
 
     def progress(self, name: str, done: int, total: int | None) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.progress(name, done, total)
 
     def data_report(self, report: DataReport) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.data_report(report)
 
     def plan(self, plan: Plan) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.plan(plan)
 
     def step(self, metrics: StepMetrics, total_steps: int) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.step(metrics, total_steps)
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.evaluation(evaluation)
 
     def samples(self, samples: tuple[SampleAnswer, ...]) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.samples(samples)
 
     def warning(self, message: str) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.warning(message)
 
     def note(self, message: str) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.note(message)
 
     def saved(self, step: int, folder: Path) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.saved(step, folder)
 
     def done(self, result: RunResult) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.done(result)

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import GenerationConfig
 from transformers.utils.logging import set_verbosity_error
 
-from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.errors import ModelError, OptionError, first_line
 from quickalign.core.hyperparameters import Precision
 from quickalign.serve.engine import EngineInfo, Load, ReferenceAnswer
 from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
@@ -116,8 +116,7 @@ def with_adapter(base: nn.Module, adapter: Path) -> PeftModel:
     try:
         return PeftModel.from_pretrained(base, str(adapter)).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"The adapter in {adapter} cannot be loaded: {first}") from error
+        raise ModelError(f"The adapter in {adapter} cannot be loaded: {first_line(error)}") from error
 
 
 def check_layers(config: Any, name: str) -> None:
