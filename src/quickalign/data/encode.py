@@ -36,6 +36,11 @@ class EncodedPair:
     chosen: IntArray
     rejected: IntArray
 
+    @property
+    def answers(self) -> tuple[IntArray, ...]:
+        """Chosen and rejected."""
+        return self.chosen, self.rejected
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
@@ -44,6 +49,11 @@ class EncodedSample:
     row: int
     prompt: IntArray
     response: IntArray
+
+    @property
+    def answers(self) -> tuple[IntArray, ...]:
+        """The response alone."""
+        return (self.response,)
 
 
 Encoded = EncodedPair | EncodedSample
@@ -183,12 +193,12 @@ class Encoder:
             (conversation, prompt, answer)
             for record, conversation, prompt in zip(records, conversations, prompts, strict=True)
             if isinstance(prompt, str)
-            for answer in _answers(record)
+            for answer in record.answers
         ]
         columns = tuple(zip(*wanted, strict=True)) or ((), (), ())
         added = iter(self.template.answers(*columns))
         return [
-            _rendered(record, conversation, prompt, [next(added) for _ in _answers(record)])
+            _rendered(record, conversation, prompt, [next(added) for _ in record.answers])
             if isinstance(prompt, str)
             else prompt
             for record, conversation, prompt in zip(records, conversations, prompts, strict=True)
@@ -263,24 +273,20 @@ class Encoder:
         return lost > 0 and self.end_id in ids and self.end_id not in ids[-len(self._end) : len(ids) - lost]
 
 
-def _answers(record: Record) -> tuple[str, ...]:
-    return (record.chosen, record.rejected) if isinstance(record, PreferenceRecord) else (record.response,)
-
-
 def _rendered(
     record: Record, conversation: Conversation, prompt: str, added: list[str | RowProblem]
 ) -> _Rendered | RowProblem:
     texts = tuple(text for text in added if isinstance(text, str))
     if len(texts) < len(added):
         return next(text for text in added if isinstance(text, RowProblem))
-    changed = any(answer.strip() not in text for answer, text in zip(_answers(record), texts, strict=True))
+    changed = any(answer.strip() not in text for answer, text in zip(record.answers, texts, strict=True))
     return _Rendered(record, conversation, prompt, texts, changed)
 
 
 def _joined(record: Record) -> _Rendered | RowProblem:
     if record.raw_prompt is None:
         return _no_plain_form(record.prompt)
-    return _Rendered(record, None, record.raw_prompt, tuple(record.raw_lead + text for text in _answers(record)))
+    return _Rendered(record, None, record.raw_prompt, tuple(record.raw_lead + text for text in record.answers))
 
 
 def _no_plain_form(messages: Conversation) -> RowProblem:

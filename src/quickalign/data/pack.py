@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quickalign.data.encode import Encoded, EncodedPair, IntArray
+from quickalign.data.encode import Encoded, IntArray
 from quickalign.data.prefix_tree import Beginnings, lay_out
 
 
@@ -41,11 +41,6 @@ class PackedSequence:
     sources: IntArray
     targets: IntArray
     lengths: IntArray
-
-
-def answers_of(row: Encoded) -> tuple[IntArray, ...]:
-    """The token ids of a row's answers: chosen and rejected, or the response alone."""
-    return (row.chosen, row.rejected) if isinstance(row, EncodedPair) else (row.response,)
 
 
 def pack(rows: Sequence[Encoded], token_budget: int) -> list[PackedSequence]:
@@ -90,7 +85,7 @@ def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Group]:
     groups: list[_Group] = []
     open_groups: dict[bytes, _Group] = {}
     for position, row in enumerate(rows):
-        added = sum(len(answer) - 1 for answer in answers_of(row))
+        added = sum(len(answer) - 1 for answer in row.answers)
         key = row.prompt.tobytes()
         group = open_groups.get(key)
         if group is None or group.length + added > token_budget:
@@ -103,7 +98,7 @@ def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Group]:
 
 
 def _sequence(rows: Sequence[Encoded], content: Sequence[int]) -> PackedSequence:
-    answers = [(rows[position].prompt, answer) for position in content for answer in answers_of(rows[position])]
+    answers = [(rows[position].prompt, answer) for position in content for answer in rows[position].answers]
     tree = lay_out([np.concatenate([prompt, answer[:-1]]) for prompt, answer in answers])
     # What follows a token is predicted from it, so the first token of an answer needs one before it.
     scored = [

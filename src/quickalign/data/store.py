@@ -94,7 +94,7 @@ class StoreWriter:
 
     def add(self, examples: Sequence[Encoded]) -> None:
         """Append `examples`, all of the writer's kind."""
-        segments = [_segments(example) for example in examples]
+        segments = [(example.prompt, *example.answers) for example in examples]
         if not segments:
             return
         tokens = np.concatenate([part for parts in segments for part in parts]).astype(_INT32, copy=False).tobytes()
@@ -122,12 +122,6 @@ def write_store(folder: Path, kind: Kind) -> Iterator[StoreWriter]:
             writer = StoreWriter(kind, tokens, lengths, rows)
             yield writer
         (temporary / _ABOUT).write_text(json.dumps(writer.about()) + "\n")
-
-
-def _segments(example: Encoded) -> tuple[IntArray, ...]:
-    if isinstance(example, EncodedPair):
-        return example.prompt, example.chosen, example.rejected
-    return example.prompt, example.response
 
 
 def _load(path: Path, dtype: "np.dtype[_Number]") -> "npt.NDArray[_Number]":

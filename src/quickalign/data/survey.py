@@ -8,7 +8,7 @@ from quickalign.data import advice
 from quickalign.data.encode import Encoded, EncodedRow, Encoder
 from quickalign.data.feed import Feed
 from quickalign.data.problem import RowProblem
-from quickalign.data.records import PreferenceRecord, Record
+from quickalign.data.records import Record
 from quickalign.data.report import BadRow, DataReport, RowView, SpecialTokens, TokenFacts
 from quickalign.data.row_view import view
 from quickalign.data.statistics import RowStatistics
@@ -131,5 +131,4 @@ def _batched(feed: Feed, statistics: RowStatistics) -> Iterator[list[Sequence[Re
 
 
 def _characters(record: Record) -> int:
-    answers = (record.chosen, record.rejected) if isinstance(record, PreferenceRecord) else (record.response,)
-    return sum(len(message.content) for message in record.prompt) + sum(map(len, answers))
+    return sum(len(message.content) for message in record.prompt) + sum(map(len, record.answers))

@@ -15,7 +15,6 @@ from torch import nn
 
 from quickalign.core.errors import RunError
 from quickalign.data.encode import IntArray
-from quickalign.data.pack import answers_of
 from quickalign.evaluate.statistics import Floats
 from quickalign.evaluate.subject import Loaded, Subject, identity
 from quickalign.train.scoring.base import EncodedRow
@@ -59,7 +58,7 @@ def score(subject: Subject, loaded: Loaded, rows: Sequence[EncodedRow], progress
         theirs = identity(subject.base, subject.precision)
         with loaded.as_base() as other:
             base = score_rows(other, cache, theirs, rows, lambda done, total: progress("score the base", done, total))
-    tokens = np.array([[len(answer) for answer in answers_of(row)] for row in rows], dtype=np.float64)
+    tokens = np.array([[len(answer) for answer in row.answers] for row in rows], dtype=np.float64)
     return Scores(model, base, tokens)
 
 
@@ -76,7 +75,7 @@ def score_rows(
         RunError: an answer has no finite probability.
     """
     device = next(model.parameters()).device
-    longest = max(len(row.prompt) + max(map(len, answers_of(row))) for row in rows)
+    longest = max(len(row.prompt) + max(map(len, row.answers)) for row in rows)
     scorer, _ = choose_scorer(
         model,
         token_budget=max(TOKEN_BUDGET, longest),
@@ -88,7 +87,7 @@ def score_rows(
     records = cache.open({**own, "scoring": f"evaluate/{type(scorer).__name__}/{device.type}"})
     with torch.no_grad():
         precompute(model, scorer, records, rows, rows_per_batch=ROWS_AT_ONCE, progress=progress, write=cache.has_room())
-    return np.array([[_stored(records, row, answer) for answer in answers_of(row)] for row in rows])
+    return np.array([[_stored(records, row, answer) for answer in row.answers] for row in rows])
 
 
 def _stored(records: RecordFile, row: EncodedRow, answer: IntArray) -> float:

@@ -12,7 +12,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from quickalign.data.pack import answers_of
 from quickalign.evaluate.scores import TOKEN_BUDGET
 from quickalign.evaluate.statistics import Floats
 from quickalign.train.decode import decode
@@ -90,7 +89,7 @@ def behave(
 ) -> Behaviour:
     """Score `rows` and answer the prompts of the first of them, greedily."""
     device = next(model.parameters()).device
-    longest = max(len(row.prompt) + max(map(len, answers_of(row))) for row in rows)
+    longest = max(len(row.prompt) + max(map(len, row.answers)) for row in rows)
     scorer, _ = choose_scorer(
         model,
         token_budget=max(TOKEN_BUDGET, longest),
@@ -111,7 +110,7 @@ def behave(
     answers = tuple(one.ids for one in made)
     return Behaviour(
         logps=np.stack([found[index] for index in range(len(rows))]),
-        tokens=np.array([[len(answer) for answer in answers_of(row)] for row in rows], dtype=np.float64),
+        tokens=np.array([[len(answer) for answer in row.answers] for row in rows], dtype=np.float64),
         answers=answers,
         tokens_per_second=sum(map(len, answers)) / seconds if asked else None,
         bytes=size,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.pack import answers_of
 from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
 from quickalign.train.scoring.reference import base_alone
 
@@ -39,7 +38,7 @@ class PlainScorer:
         return micro.per_answer(logps[micro.which, micro.targets])
 
     def _pad(self, rows: Sequence[EncodedRow], start: int) -> MicroBatch:
-        answers = [answers_of(row) for row in rows]
+        answers = [row.answers for row in rows]
         count = len(answers[0])
         whole = [
             np.concatenate([row.prompt, texts[column]])
