@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import ModelError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
@@ -113,10 +114,7 @@ def hash_of(file: Path) -> str:
     """SHA-256 (hex) of a file, which of weights is remembered; empty where there is none."""
     if not file.is_file():
         return ""
-    if file.suffix == WEIGHTS:
-        return file_sha256(file)
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(file) if file.suffix == WEIGHTS else sha256_of(file)
 
 
 def _remembered(folder: Path) -> str:
