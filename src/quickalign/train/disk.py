@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quickalign.core.spec import RunSpec
 from quickalign.hub.shape import ModelShape
-from quickalign.train.checkpoint import folder_of
+from quickalign.train.checkpoint import checkpoints_folder
 from quickalign.train.demand import adapter_parameters
 from quickalign.train.settle import Settled
 
@@ -35,5 +35,5 @@ def free_bytes(output: Path) -> int:
     there = output.expanduser().absolute()
     while not there.exists():
         there = there.parent
-    earlier = sum(file.stat().st_size for file in folder_of(output).rglob("*") if file.is_file())
+    earlier = sum(file.stat().st_size for file in checkpoints_folder(output).rglob("*") if file.is_file())
     return shutil.disk_usage(there).free + earlier

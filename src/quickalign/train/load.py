@@ -10,7 +10,7 @@ import torch
 import quickalign
 from quickalign.core.hyperparameters import Quantization
 from quickalign.train import resume
-from quickalign.train.checkpoint import checkpoints, load_weights
+from quickalign.train.checkpoint import list_checkpoints, load_weights
 from quickalign.train.device import reset_peak, resolve_precision
 from quickalign.train.distributed import Processes
 from quickalign.train.loop import Setup
@@ -61,7 +61,7 @@ def whole_again(setup: Setup, prepared: Prepared) -> Setup:
     if setup.spec.strategy == "ddp" or not setup.processes.is_main:
         return setup
     policy = _load_policy(prepared, setup.processes)
-    load_weights(policy, checkpoints(setup.spec.output)[-1])
+    load_weights(policy, list_checkpoints(setup.spec.output)[-1])
     if isinstance(setup.objective.scorer, PackedScorer):
         use_packed_attention(causal_model(policy.model))
     return replace(setup, policy=policy)

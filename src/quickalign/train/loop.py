@@ -224,7 +224,7 @@ class Loop:
                 keep=self._parameters.save_total_limit,
             )
         self._processes.barrier()
-        return checkpoints.folder_of(setup.spec.output) / f"step-{step:08d}"
+        return checkpoints.step_folder(setup.spec.output, step)
 
     def _restore(self, start: Checkpoint) -> None:
         self._weights.load_state(self._optimizer, checkpoints.load_optimizer(start))
