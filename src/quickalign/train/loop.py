@@ -191,9 +191,7 @@ class Loop:
         setup = self._setup
         if not setup.validation:
             return
-        found = evaluate(
-            setup.policy, self._weights, setup.objective, setup.validation, self._processes, self._parameters, step
-        )
+        found = evaluate(setup.policy, self._weights, setup.objective, setup.validation, self._processes, step)
         if log:
             log.evaluation(found)
         self._observer.evaluation(found)
