@@ -20,7 +20,7 @@ from quickalign.train import trained
 from quickalign.train.answer import adapter_off
 from quickalign.train.device import ComputePrecision, find_device, resolve_precision
 from quickalign.train.manifest import weights_sha256
-from quickalign.train.model import DTYPES, load_base
+from quickalign.train.model import DTYPES, load_adapter, load_base
 from quickalign.train.prompts import PromptEncoder
 from quickalign.train.trained import Found
 
@@ -174,7 +174,7 @@ def _load(found: Found, precision: ComputePrecision) -> nn.Module:
     quantization = found.manifest.quantization if found.manifest else "none"
     device = find_device().torch_device
     base: nn.Module = load_base(found.weights, dtype=DTYPES[precision], quantization=quantization, device=device)
-    model = base if found.adapter is None else trained.with_adapter(base, found.adapter)
+    model = base if found.adapter is None else load_adapter(base, found.adapter)
     return model.eval()
 
 

@@ -8,7 +8,7 @@ from quickalign.hub import source as hub
 from quickalign.train import trained
 from quickalign.train.answer import Generator
 from quickalign.train.device import find_device
-from quickalign.train.model import DTYPES, load_base
+from quickalign.train.model import DTYPES, load_adapter, load_base
 
 
 def load_for_generation(
@@ -45,5 +45,5 @@ def load_for_generation(
     )
     if found.adapter is None:
         return Generator(model, encoder, name=source, base=None, precision=precision)
-    tuned = trained.with_adapter(model, found.adapter)
+    tuned = load_adapter(model, found.adapter)
     return Generator(tuned, encoder, name=source, base=found.base, precision=precision)

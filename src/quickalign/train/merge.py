@@ -13,8 +13,8 @@ import torch
 from quickalign.core import atomic, paths
 from quickalign.data.tokenizer import load_tokenizer
 from quickalign.train.manifest import base_of, weights_sha256
-from quickalign.train.model import load_base
-from quickalign.train.trained import tokenizer_folder, with_adapter
+from quickalign.train.model import load_adapter, load_base
+from quickalign.train.trained import tokenizer_folder
 
 
 def merged_base(adapter: Path) -> Path:
@@ -28,7 +28,7 @@ def merged_base(adapter: Path) -> Path:
     if target.exists():
         return target
     tokenizer = load_tokenizer(tokenizer_folder(adapter, base.path))
-    model = with_adapter(load_base(base.path, dtype=torch.float32), adapter)
+    model = load_adapter(load_base(base.path, dtype=torch.float32), adapter)
     with atomic.folder(target) as folder:
         model.merge_and_unload().save_pretrained(folder)
         tokenizer.save_pretrained(folder)

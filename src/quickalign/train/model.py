@@ -1,7 +1,8 @@
 """Loading a base model in the asked-for precision and quantisation, and putting a LoRA adapter on it."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
@@ -120,15 +122,34 @@ def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel
     use_fast_lora(config)
     torch.manual_seed(parameters.seed)
     try:
-        with warnings.catch_warnings():
-            # PEFT asks transformers by an older name whether activations are recomputed
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        with _old_name_unsaid():
             model: PeftModel = get_peft_model(base, config)
     except ValueError as error:
         raise _no_layer(base, f"target_modules={parameters.target_modules!r} names what takes no LoRA.") from error
     if parameters.use_dora:
         _measure_magnitudes(model)
     return model
+
+
+def load_adapter(model: nn.Module, folder: Path) -> PeftModel:
+    """Put the adapter in `folder`, in PEFT's layout, on `model`; the whole is in evaluation mode.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    try:
+        with _old_name_unsaid():
+            return PeftModel.from_pretrained(model, str(folder)).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"The adapter in {folder} cannot be loaded: {first_line(error)}") from error
+
+
+@contextmanager
+def _old_name_unsaid() -> Iterator[None]:
+    """PEFT asks transformers by an older name whether activations are recomputed, and the user cannot help it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
 
 
 def _check_targets(base: PreTrainedModel, names: str | Collection[str] | None, asked: str) -> None:

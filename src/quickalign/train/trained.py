@@ -4,16 +4,12 @@ The manifest `quickalign.json` names the base and its fingerprint, how the base 
 rendered. A base that is not the one trained on is refused.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft import PeftModel
-from safetensors import SafetensorError
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from quickalign.core.errors import ModelError, OptionError, first_line
+from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT, Hyperparameters
 from quickalign.hub import source as hub
 from quickalign.train import manifest as manifests
@@ -120,18 +116,3 @@ def system_prompt_of(tokenizer: PreTrainedTokenizerBase, manifest: Manifest | No
     trained = manifest.system_prompt if manifest else DEFAULT_SYSTEM_PROMPT
     wanted = trained if system_prompt is None else system_prompt
     return wanted if chat else ""
-
-
-def with_adapter(model: nn.Module, adapter: Path) -> PeftModel:
-    """Put the adapter in folder `adapter` on `model`.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    try:
-        with warnings.catch_warnings():
-            # PEFT asks transformers by an older name whether activations are recomputed
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"The adapter in {adapter} cannot be loaded: {first_line(error)}") from error
