@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from quickalign.core import atomic, paths
+from quickalign.core.checksums import sha256_of
 from quickalign.data.tokenizer import load_tokenizer
 from quickalign.train.manifest import base_of, weights_sha256
 from quickalign.train.model import load_adapter, load_base
@@ -24,7 +25,8 @@ def merged_base(adapter: Path) -> Path:
         ModelError: the adapter cannot be loaded; or its base is not to be had, or not the one that it was trained on.
     """
     base = base_of(adapter)
-    target = paths.home() / "merged" / f"{weights_sha256(adapter)[:24]}-{base.fingerprint[:24]}"
+    content = (weights_sha256(adapter)[:24], sha256_of(adapter / "adapter_config.json")[:8], base.fingerprint[:24])
+    target = paths.home() / "merged" / "-".join(content)
     if target.exists():
         return target
     tokenizer = load_tokenizer(tokenizer_folder(adapter, base.path))

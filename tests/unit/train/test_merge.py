@@ -1,5 +1,6 @@
 """An adapter as the base of a run: merged by hand in fp32, or refused with a sentence."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_an_adapter_without_a_tokenizer_is_merged_with_that_of_its_base(adapter:
     )
     assert ids == expected
     assert merged_base(adapter) == folder
+
+
+def test_the_same_weights_with_another_scale_are_merged_anew(adapter: Path) -> None:
+    merged = {}
+    for alpha in (6, 12):
+        file = adapter / "adapter_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"lora_alpha": alpha}))
+        merged[alpha] = load_file(merged_base(adapter) / "model.safetensors")[f"{LAYER}.weight"]
+    before = load_file(BASE / "model.safetensors")[f"{LAYER}.weight"].float()
+    torch.testing.assert_close(merged[12] - before, 2 * (merged[6] - before), rtol=1e-3, atol=1e-6)
 
 
 def test_a_damaged_adapter_or_tokenizer_is_a_sentence(adapter: Path) -> None:
