@@ -53,7 +53,7 @@ class GraphScorer:
         self._record: Record | None = record
         self._tell = tell
         self._gradients = Gradients([weight for weight in model.parameters() if weight.requires_grad])
-        self._turns = Turns()
+        self._counter = PassCounter()
         self._known: set[tuple[bool, bool]] = set()
         self._passes: OrderedDict[tuple[int, ...], Replay | TrainedReplay] = OrderedDict()
 
@@ -103,11 +103,11 @@ class GraphScorer:
                 _differentiate(found, self._gradients.weights, torch.zeros_like(found))
             del found
         if trains:
-            return TrainedReplay(score, held, self._turns, record, self._gradients)
-        return Replay(score, held, self._turns, record)
+            return TrainedReplay(score, held, self._counter, record, self._gradients)
+        return Replay(score, held, self._counter, record)
 
 
-class Turns:
+class PassCounter:
     """How many recorded passes have run: only the last one can go backward."""
 
     last = 0
@@ -145,15 +145,15 @@ class Gradients:
 class Replay:
     """A recorded pass without gradients; `score` reads the tensors of `held`."""
 
-    def __init__(self, score: Callable[[], Tensor], held: MicroBatch, turns: Turns, record: Record) -> None:
+    def __init__(self, score: Callable[[], Tensor], held: MicroBatch, counter: PassCounter, record: Record) -> None:
         self._score = score
         self._held = held
-        self._turns = turns
+        self._counter = counter
         self._again = record(self._run)
 
     def __call__(self, micro: MicroBatch) -> Tensor:
         """The log-probs of the scored tokens of `micro`, a micro-batch of the recorded size."""
-        self._turns.next()
+        self._counter.next()
         _take(self._held, micro)
         self._again()
         return self._found.clone()
@@ -166,11 +166,11 @@ class TrainedReplay:
     """A recorded forward pass and its backward pass, which adds to `gradients`."""
 
     def __init__(
-        self, score: Callable[[], Tensor], held: MicroBatch, turns: Turns, record: Record, gradients: Gradients
+        self, score: Callable[[], Tensor], held: MicroBatch, counter: PassCounter, record: Record, gradients: Gradients
     ) -> None:
         self._score = score
         self._held = held
-        self._turns = turns
+        self._counter = counter
         self._gradients = gradients
         self._start = torch.zeros((), device=held.targets.device, requires_grad=True)
         gradients.attach()
@@ -185,7 +185,7 @@ class TrainedReplay:
     def forward(self, micro: MicroBatch) -> tuple[Tensor, int]:
         """The log-probs, and which pass this was."""
         self._gradients.attach()
-        number = self._turns.next()
+        number = self._counter.next()
         _take(self._held, micro)
         self._forward_again()
         return self._found.detach().clone(), number
@@ -196,7 +196,7 @@ class TrainedReplay:
         Raises:
             RuntimeError: another one ran since.
         """
-        if number != self._turns.last:
+        if number != self._counter.last:
             message = "Only the last pass that was replayed can go backward: others have used its memory since."
             raise RuntimeError(message)
         self._upstream.copy_(upstream)

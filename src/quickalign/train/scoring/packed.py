@@ -53,7 +53,7 @@ class PackedScorer:
         base = causal_model(model)
         inputs = {**micro.inputs, "packed_layout": for_a_pass(micro.inputs["packed_layout"])}
         hidden: Tensor = decoder_of(base)(**inputs, use_cache=False).last_hidden_state
-        scored = hidden.flatten(0, 1)[micro.positions]
+        scored = hidden.flatten(0, 1)[micro.places]
         return token_logps(head_of(base), scored, micro.which, micro.targets)
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
@@ -69,7 +69,7 @@ class PackedScorer:
             answers=sequence.lengths.shape[1],
             tokens=len(sequence.ids),
             inputs=_inputs(parts, runs),
-            positions=parts[2],
+            places=parts[2],
             which=parts[3],
             targets=parts[4],
             lengths=to_device(sequence.lengths, self._device),
@@ -92,7 +92,7 @@ def moved(micro: MicroBatch) -> MicroBatch:
     parts = tuple(_view(storage, part) for part in micro.parts)
     inputs = _inputs(parts, micro.inputs["packed_layout"].runs)
     return replace(
-        micro, inputs=inputs, positions=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
+        micro, inputs=inputs, places=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
     )
 
 

@@ -33,7 +33,7 @@ class PlainScorer:
             with base_alone(model):
                 return self.logps(model, micro)
         logits: Tensor = model(**micro.inputs, use_cache=False).logits
-        scored = logits.flatten(0, 1)[micro.positions]
+        scored = logits.flatten(0, 1)[micro.places]
         logps = scored.to(torch.promote_types(scored.dtype, torch.float32)).log_softmax(-1)
         return micro.per_answer(logps[micro.which, micro.targets])
 
@@ -65,7 +65,7 @@ class PlainScorer:
             answers=count,
             tokens=int(widths.sum()),
             inputs={name: to_device(array, self._device) for name, array in inputs.items()},
-            positions=to_device(places, self._device),
+            places=to_device(places, self._device),
             which=to_device(which, self._device),
             targets=to_device(np.concatenate(targets), self._device),
             lengths=to_device(np.reshape(lengths, (len(rows), count)), self._device),
