@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
+from quickalign.data.encode import EncodedRow
 from quickalign.train.distributed import Processes
 from quickalign.train.loop import Loop, Setup
 from quickalign.train.manifest import BaseReference, Manifest
@@ -18,7 +19,7 @@ from quickalign.train.model import make_policy
 from quickalign.train.objective import Objective
 from quickalign.train.observer import Evaluation, Observer, StepMetrics
 from quickalign.train.plan import Plan
-from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.plain import PlainScorer
 from quickalign.train.scoring.reference import LiveReference
 from tests.support.runs import PAD

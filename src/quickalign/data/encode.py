@@ -56,7 +56,8 @@ class EncodedSample:
         return (self.response,)
 
 
-Encoded = EncodedPair | EncodedSample
+EncodedRow = EncodedPair | EncodedSample
+"""A row to train on or to measure, as token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,10 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedRow:
+class EncodedRecord:
     """One encoded record with what happened to it."""
 
-    example: Encoded
+    example: EncodedRow
     facts: Facts
 
 
@@ -164,7 +165,7 @@ class Encoder:
         """
         return self._with_begin(self.tokens.ids([self.prompt_text(messages)])[0])
 
-    def encode(self, records: Sequence[Record]) -> list[EncodedRow | RowProblem]:
+    def encode(self, records: Sequence[Record]) -> list[EncodedRecord | RowProblem]:
         """Encode a batch of records, in order; a record that cannot be encoded becomes a `RowProblem`."""
         rendered = self._render_chat(records) if self.template else [_joined(record) for record in records]
         good = [item for item in rendered if isinstance(item, _Rendered)]
@@ -204,7 +205,7 @@ class Encoder:
             for record, conversation, prompt in zip(records, conversations, prompts, strict=True)
         ]
 
-    def _finish(self, item: _Rendered, prompt: list[int], answers: list[list[int]]) -> EncodedRow | RowProblem:
+    def _finish(self, item: _Rendered, prompt: list[int], answers: list[list[int]]) -> EncodedRecord | RowProblem:
         rendered, prompt = prompt, self._with_begin(prompt)
         if item.messages is None:
             answers = [ids if ids[-1:] == self._end else ids + self._end for ids in answers]
@@ -230,7 +231,7 @@ class Encoder:
             doubled_end=doubled_end,
             answer_changed=item.changed,
         )
-        return EncodedRow(_example(item.record, cut, [ids[:space] for ids in single]), facts)
+        return EncodedRecord(_example(item.record, cut, [ids[:space] for ids in single]), facts)
 
     def _no_space(self, prompt: int) -> RowProblem:
         kept = "system message and template marks" if self.template else "last token"
@@ -297,7 +298,7 @@ def _no_plain_form(messages: Conversation) -> RowProblem:
     )
 
 
-def _example(record: Record, prompt: list[int], answers: list[list[int]]) -> Encoded:
+def _example(record: Record, prompt: list[int], answers: list[list[int]]) -> EncodedRow:
     arrays = [np.asarray(ids, dtype=np.int32) for ids in (prompt, *answers)]
     if isinstance(record, PreferenceRecord):
         return EncodedPair(record.row, *arrays)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import nn
 
+from quickalign.data.encode import EncodedRow
 from quickalign.train.answer import answer_ids
 from quickalign.train.prompts import PromptEncoder
-from quickalign.train.scoring.base import EncodedRow
 
 PROMPTS_AT_ONCE = 16
 

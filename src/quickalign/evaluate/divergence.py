@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from quickalign.data.encode import EncodedRow
 from quickalign.evaluate.scores import Progress
 from quickalign.evaluate.statistics import Floats
 from quickalign.evaluate.subject import Loaded
-from quickalign.train.scoring.base import EncodedRow, to_device
+from quickalign.train.scoring.base import to_device
 from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
 
 _TOKENS_AT_ONCE = 128

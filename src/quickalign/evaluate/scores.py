@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from quickalign.core.errors import RunError
-from quickalign.data.encode import IntArray
+from quickalign.data.encode import EncodedRow, IntArray
 from quickalign.evaluate.statistics import Floats
 from quickalign.evaluate.subject import Loaded, Subject, identity
-from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.cache import ReferenceCache
 from quickalign.train.scoring.cached import precompute
 from quickalign.train.scoring.choose import choose_scorer

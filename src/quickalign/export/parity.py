@@ -12,10 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from quickalign.data.encode import EncodedRow
 from quickalign.evaluate.scores import scorer_for
 from quickalign.evaluate.statistics import Floats
 from quickalign.train.decode import decode
-from quickalign.train.scoring.base import EncodedRow
 
 
 @dataclass(frozen=True, slots=True)

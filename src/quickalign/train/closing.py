@@ -17,12 +17,12 @@ import torch
 from peft import PeftModel
 
 from quickalign.core import paths
+from quickalign.data.encode import EncodedRow
 from quickalign.data.prepare import DataRequest, prepare
 from quickalign.train.answer import adapter_off
 from quickalign.train.loop import Setup
 from quickalign.train.model import autocast
 from quickalign.train.observer import Evaluation, Observer
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.scoring.reference import evaluating
 
 SECONDS = 10.0

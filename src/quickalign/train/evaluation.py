@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from quickalign.data.encode import EncodedRow
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.objective import SUMS, Objective
 from quickalign.train.observer import Evaluation
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.scoring.reference import evaluating
 from quickalign.train.weights import Weights
 

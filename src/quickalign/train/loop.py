@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import Interrupted
 from quickalign.core.spec import RunSpec
+from quickalign.data.encode import EncodedRow
 from quickalign.train import checkpoint as checkpoints
 from quickalign.train.checkpoint import Checkpoint
 from quickalign.train.device import peak_memory
@@ -28,7 +29,6 @@ from quickalign.train.optimizer import make_optimizer
 from quickalign.train.order import BatchOrder
 from quickalign.train.plan import Plan, with_speed
 from quickalign.train.schedule import learning_rate
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.signals import StopRequest, never, stop_request
 from quickalign.train.stepper import Stepper, StepSums
 from quickalign.train.weights import Weights, WholeWeights

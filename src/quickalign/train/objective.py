@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.data.encode import EncodedPair
+from quickalign.data.encode import EncodedPair, EncodedRow
 from quickalign.train.losses import PairLogps, preference_losses
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, Scorer
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, Scorer
 from quickalign.train.scoring.reference import LiveReference, Reference
 
 # What `Scores.sums` holds, in this order; each is a sum over rows, except `answer_tokens` and `tokens`.

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from quickalign.core.errors import RunError
 from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.data.encode import EncodedRow
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.objective import SUMS, Objective
 from quickalign.train.optimizer import set_learning_rate
-from quickalign.train.scoring.base import EncodedRow, MicroBatch
+from quickalign.train.scoring.base import MicroBatch
 from quickalign.train.weights import Weights
 
 # How far the log-ratios may be from 0 before the first update, relative to the log-prob: rounding, never a wrong model.

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quickalign.data.encode import Encoded, EncodedPair, EncodedSample
+from quickalign.data.encode import EncodedPair, EncodedRow, EncodedSample
 from quickalign.data.pack import PackedSequence, pack
 
 ids = st.lists(st.integers(0, 5), min_size=1, max_size=9)
@@ -24,7 +24,7 @@ def context(sequence: PackedSequence, source: int) -> list[Any]:
     return sequence.ids[: source + 1][sequence.reach[: source + 1] > source].tolist()
 
 
-def expected_contexts(row: Encoded) -> list[tuple[list[int], int]]:
+def expected_contexts(row: EncodedRow) -> list[tuple[list[int], int]]:
     """For every scored token of a row's answers: all ids before it, and its own."""
     found = []
     for answer in row.answers:

@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.data.encode import EncodedRow, Encoder
+from quickalign.data.encode import EncodedRecord, Encoder
 from quickalign.data.records import Message, PreferenceRecord
 from quickalign.hub.source import resolve
 from quickalign.train import manifest as manifests
@@ -55,7 +55,7 @@ def test_a_prompt_has_the_ids_that_training_gives_it(chat: bool) -> None:
         byte_tokenizer(), seq_length=512, apply_chat_template=chat, system_prompt="Be kind" if chat else ""
     )
     (row,) = trained.encode([record])
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     own = encoder(apply_chat_template=chat, system_prompt="Be kind" if chat else "")
     assert own.encode(USER) == own.encode(prompt) == row.example.prompt.tolist()
 

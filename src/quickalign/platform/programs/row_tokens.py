@@ -55,12 +55,12 @@ def _records(request: dict[str, Any]) -> Iterator[Any]:
 
 
 def _row(full: Any, short: Any, tokenizer: Any) -> RowTokens | None:
-    from quickalign.data.encode import EncodedPair, EncodedRow  # noqa: PLC0415
+    from quickalign.data.encode import EncodedPair, EncodedRecord  # noqa: PLC0415
 
-    if not isinstance(full, EncodedRow):
+    if not isinstance(full, EncodedRecord):
         return None
     whole = full.example
-    kept = short.example if isinstance(short, EncodedRow) else None
+    kept = short.example if isinstance(short, EncodedRecord) else None
     answer, other = ("chosen", "rejected") if isinstance(whole, EncodedPair) else ("response", None)
 
     def pieces(name: str) -> tuple[TokenPiece, ...]:

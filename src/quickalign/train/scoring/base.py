@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.encode import Encoded, IntArray
-
-EncodedRow: TypeAlias = Encoded
+from quickalign.data.encode import EncodedRow, IntArray
 
 # Kernels read from such addresses at full width, and are compiled anew for others.
 _ALIGNMENT = 16

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from quickalign.core.errors import RunError
-from quickalign.train.scoring.base import EncodedRow, MicroBatch, Scorer
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import MicroBatch, Scorer
 from quickalign.train.scoring.records import Digest, RecordFile, digest_of
 from quickalign.train.scoring.reference import Reference, evaluating
 

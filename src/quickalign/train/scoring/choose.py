@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from quickalign.core.errors import first_line
-from quickalign.data.encode import EncodedPair
+from quickalign.data.encode import EncodedPair, EncodedRow
 from quickalign.train.scoring.attention import use_packed_attention
-from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.graphs import CudaRecord, GraphScorer
 from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.own_attention import leave_own_attention, use_own_attention

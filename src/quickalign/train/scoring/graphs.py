@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickalign.core.errors import first_line
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch
 from quickalign.train.scoring.packed import PackedScorer, moved
 from quickalign.train.scoring.reference import base_alone
 

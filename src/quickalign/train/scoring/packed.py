@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.encode import IntArray
+from quickalign.data.encode import EncodedRow, IntArray
 from quickalign.data.pack import PackedSequence, pack
 from quickalign.train.device import DeviceKind
 from quickalign.train.scoring.attention import AttentionKind, attention_kind, for_a_pass, make_layout
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device, to_device_together
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, to_device, to_device_together
 from quickalign.train.scoring.blocks import Run, cut_runs
 from quickalign.train.scoring.flex import mask_parts
 from quickalign.train.scoring.head import token_logps

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, to_device
 from quickalign.train.scoring.reference import base_alone
 
 
