@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks.dpo_report import environment
 from benchmarks.generated_pairs import write_pairs
 from quickalign.core import paths
+from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
 from quickalign.hub.cards import find_card
 from scripts.make_random_model import TINY_MODEL, TOKENIZER_FILES, config_of, write_model
 
@@ -79,16 +80,12 @@ def measure_data(pairs: int, folder: Path) -> DataResult:
 
 def work_on_data(file: Path, store: Path) -> None:
     """The worker of `measure_data`: prints seconds and peak as JSON."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - workers only
+    from quickalign.data.prepare import DataRequest, prepare  # noqa: PLC0415 - workers only
+    from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
 
-    from quickalign.core.spec import parse  # noqa: PLC0415
-    from quickalign.data.prepare import DataRequest, prepare  # noqa: PLC0415
-
-    values = {"model": TINY_MODEL, "train": str(file), "output": str(store)}
-    spec = parse(json.dumps(values | {"hyperparameters": {"training_strategy": "dpo"}}))
-    tokenizer = AutoTokenizer.from_pretrained(paths.assets() / TINY_MODEL)
+    tokenizer = load_tokenizer(paths.assets() / TINY_MODEL)
     began = time.perf_counter()
-    prepare(DataRequest.from_spec(spec), tokenizer, store)
+    prepare(DataRequest(str(file), strategy="dpo", system_prompt=DEFAULT_SYSTEM_PROMPT), tokenizer, store)
     seconds = time.perf_counter() - began
     print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
