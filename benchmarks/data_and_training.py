@@ -1,8 +1,8 @@
 """Speed of the data path, speed and memory of training, and how well the planner predicts the memory.
 
-    python -m benchmarks.part1                        # 100,000 pairs; the embedded model and Qwen2-0.5B's true shape
-    python -m benchmarks.part1 --pairs 1000000 --only data
-    python -m benchmarks.part1 --only training --shapes tiny --seq-lengths 128 512
+    python -m benchmarks.data_and_training          # 100,000 pairs; the embedded model and Qwen2-0.5B's true shape
+    python -m benchmarks.data_and_training --pairs 1000000 --only data
+    python -m benchmarks.data_and_training --only training --shapes tiny --seq-lengths 128 512
 
 Every measurement runs in a process of its own. Training runs are whole runs, sample answers and report included, and
 their peak is that of the process; the pairs/s are those of the last of a few steps. Results are printed, and written as
@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.dpo_report import environment
+from benchmarks.dpo_report import RESULTS, environment
 from benchmarks.generated_pairs import write_pairs
 from quickalign.core import paths
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
@@ -37,7 +37,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "qlora-8bit": {"load_in_8bit": True},
     "full": {"lora_dim": 0},
 }
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def measure_training(
 
 def _in_process(*arguments: str) -> str:
     """Standard output of this module run anew."""
-    command = [sys.executable, "-m", "benchmarks.part1", *arguments]
+    command = [sys.executable, "-m", "benchmarks.data_and_training", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -181,7 +180,7 @@ def main() -> None:
             report["training"] = [asdict(result) for result in results]
             console.print(_training_table(results))
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"part1-{report['machine']['date'].replace(':', '')[:15]}.json"
+    file = RESULTS / f"data-and-training-{report['machine']['date'].replace(':', '')[:15]}.json"
     file.write_text(json.dumps(report, indent=1) + "\n")
     console.print(f"Written to {os.path.relpath(file)}")
 
