@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """One optimiser step: one line of `metrics.jsonl`. Preference fields are None for sft."""
+    """One optimiser step: one line of `metrics.jsonl`.
+
+    Losses, rewards and log-probabilities are means over the rows of the optimiser batch (sft's loss: over its answer
+    tokens), in nats; a reward is beta times a log-ratio. Rates are of all processes together, the peak is that of the
+    main one since it began to load the model. What needs pairs is None for sft.
+    """
 
     step: int
     epoch: float
@@ -33,7 +38,7 @@ class StepMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The validation data measured at one step; ties in the accuracy count one half."""
+    """The validation data measured at one step, as in `StepMetrics`; ties in the accuracy count one half."""
 
     step: int
     loss: float
@@ -56,7 +61,15 @@ class SampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run leaves. `results` are the figures of the closing evaluation."""
+    """What a finished run leaves.
+
+    Attributes:
+        adapter: the folder of the trained weights, an adapter's or a whole model's.
+        resumed_from: the step that the last part of the run went on from; 0 where there was one part.
+        final: the last step.
+        seconds: of all parts.
+        results: figures of the closing evaluation.
+    """
 
     output: Path
     adapter: Path
