@@ -31,7 +31,9 @@ SECONDS = 10.0
 _ROWS_AT_ONCE = 8
 
 
-def close(setup: Setup, first: Evaluation | None, last: Evaluation | None, observer: Observer) -> dict[str, Any] | None:
+def closing_evaluation(
+    setup: Setup, first: Evaluation | None, last: Evaluation | None, observer: Observer
+) -> dict[str, Any] | None:
     """The figures of the trained model and of its base; None where they are switched off or could not be had."""
     if setup.spec.closing_rows == 0:
         return None
