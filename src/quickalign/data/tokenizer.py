@@ -16,5 +16,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # damaged files make the libraries raise of every kind, a plain Exception among them
-        raise ModelError(f"The tokenizer in {folder} cannot be loaded: {first_line(error)}") from error
+        raise ModelError(
+            f"The tokenizer in {folder} cannot be loaded: {first_line(error).rstrip('.')}.",
+            "Fetch the model's files again.",
+        ) from error
     return tokenizer
