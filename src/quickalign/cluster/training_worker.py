@@ -46,11 +46,11 @@ def work(config: dict[str, Any]) -> None:
 def _run_and_tell(spec: specs.RunSpec, link: TrainingLink) -> None:
     from quickalign.train.journal import Journal
     from quickalign.train.lines import Lines
+    from quickalign.train.observer import Observers
     from quickalign.train.run import run
-    from quickalign.train.several import Several
 
     with link.lines() as stream:
-        observer = Several(Lines(stream), Journal(spec.output))
+        observer = Observers(Lines(stream), Journal(spec.output))
         starts = link.begin()
         if starts > 1:
             observer.warning(f"Workers were lost; this is start {starts} of all, from the last checkpoint on.")

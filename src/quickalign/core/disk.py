@@ -1,4 +1,4 @@
-"""A full disk, said in a sentence."""
+"""How much room a disk has, and a full one said in a sentence."""
 
 import errno
 import shutil
@@ -29,17 +29,21 @@ def explained(place: Path) -> Iterator[None]:
         ) from error
 
 
+def free_bytes(place: Path) -> int:
+    """Bytes free on the disk where `place` is or will be."""
+    there = place.expanduser().absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
 def demand(place: Path, wanted: int) -> None:
     """Check that `wanted` bytes are free where `place` is or will be.
 
     Raises:
         StorageError: they are not.
     """
-    there = place.expanduser().absolute()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
-    if free < wanted:
+    if (free := free_bytes(place)) < wanted:
         raise StorageError(
             f"{place} will take about {wanted / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free.",
             "Free some space, or name another folder.",

@@ -105,3 +105,8 @@ class Interrupted(QuickalignError):  # noqa: N818 - not a failure: the user aske
     """The user stopped the run; its state is saved and the remedy says how to go on."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library's `error` says, as a part of a sentence; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

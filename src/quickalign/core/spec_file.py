@@ -15,7 +15,16 @@ def load(kind: type[Spec], path: Path) -> Spec:
     """Read a specification of this kind.
 
     Raises:
-        OptionError: the file cannot be read, is no JSON, or holds a value that cannot be.
+        OptionError: the file cannot be read, is no JSON object, or holds a value that cannot be.
+    """
+    return parse(kind, read(path), str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The values in the file of a specification, unchecked.
+
+    Raises:
+        OptionError: the file cannot be read, or is no JSON object.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -25,7 +34,7 @@ def load(kind: type[Spec], path: Path) -> Spec:
         raise OptionError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(values, dict):
         raise OptionError(f"{path} must hold a JSON object, not {type(values).__name__}.")
-    return parse(kind, values, str(path))
+    return values
 
 
 def parse(kind: type[Spec], values: dict[str, Any], name: str = "") -> Spec:

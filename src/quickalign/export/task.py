@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quickalign.core.errors import ModelError
-from quickalign.evaluate.subject import load_tokenizer
+from quickalign.data.encode import EncodedRow
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export.rows import parity_rows
 from quickalign.export.spec import LIMITS, ExportSpec
 from quickalign.hub.shape import read_shape
@@ -14,7 +15,6 @@ from quickalign.train import manifest as manifests
 from quickalign.train import trained
 from quickalign.train.manifest import Manifest
 from quickalign.train.prompts import PromptEncoder
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.trained import Found
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}

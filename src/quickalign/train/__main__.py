@@ -46,8 +46,8 @@ def _run(spec: RunSpec) -> int:
     with uncollected():  # a wrong spec is told before torch is loaded
         from quickalign.train.journal import Journal  # noqa: PLC0415
         from quickalign.train.lines import Lines  # noqa: PLC0415
+        from quickalign.train.observer import Observers  # noqa: PLC0415
         from quickalign.train.run import run  # noqa: PLC0415
-        from quickalign.train.several import Several  # noqa: PLC0415
 
     lines = Lines(sys.stdout)
     if int(os.environ.get("RANK", "0")) > 0:  # of the processes of a run only the main one speaks and writes
@@ -55,7 +55,7 @@ def _run(spec: RunSpec) -> int:
         return 0
     journal = Journal(spec.output)
     try:
-        run(spec, Several(lines, journal))
+        run(spec, Observers(lines, journal))
     except QuickalignError as error:
         journal.failed(error)
         raise

@@ -4,7 +4,7 @@ Every term is a tensor that autograd saves in transformers' decoder layers (RMS 
 feed-forward), counted once where several operations share it; checked against `saved_tensors_hooks`.
 """
 
-from quickalign.train.demand import Demand, projections
+from quickalign.train.demand import Demand
 from quickalign.train.scoring.sizes import tile_size
 
 _TRAINED_SLICE = 256
@@ -148,7 +148,7 @@ def _layer_copies(demand: Demand) -> int:
     """
     width = demand.compute_bytes
     if demand.full:
-        weights = sum(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+        weights = sum(inputs * outputs for inputs, outputs in demand.shape.projections.values())
         return weights * width if width < 4 else 0
     if demand.parameters.use_dora:
         return 0
@@ -167,5 +167,5 @@ def _head_copy(demand: Demand) -> int:
 
 def _unpacked_bytes(demand: Demand) -> int:
     """The largest quantised matrix in the compute precision; 8 bits take a copy to scale it."""
-    largest = max(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+    largest = max(inputs * outputs for inputs, outputs in demand.shape.projections.values())
     return {"none": 0, "4bit": 1, "8bit": 2}[demand.parameters.quantization] * largest * demand.compute_bytes

@@ -37,8 +37,16 @@ GPU_SMALL_BUDGET = 4096
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes, into
-    how many pieces each layer's weights are cut, and with how many tokens all prompts begin alike."""
+    """What a run meets, whatever its options.
+
+    Attributes:
+        shape: of the base model.
+        lengths: [rows, 2 or 3] tokens of the prompt and of each answer.
+        device: where one process trains.
+        world_size: processes of the run.
+        pieces: into how many pieces over the processes each layer's weights are cut; 1 holds them whole.
+        beginning: tokens that all prompts have in common from their start.
+    """
 
     shape: ModelShape
     lengths: np.ndarray
@@ -49,7 +57,12 @@ class Situation:
 
 
 class Candidate:
-    """Settings that were tried, with what they need."""
+    """Settings that were tried, with what they need.
+
+    Attributes:
+        token_budget: tokens per packed micro-batch; 0 for padded rows.
+        parts: predicted bytes at the peak by part; `peak` is their sum.
+    """
 
     def __init__(self, token_budget: int, demand: Demand, work: Work) -> None:
         self.token_budget = token_budget

@@ -14,13 +14,13 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import atomic
 from quickalign.core.spec import RunSpec
+from quickalign.data.encode import EncodedRow
 from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.data.prepare import DataRequest, check_choices, prepare, split
 from quickalign.data.report import DataReport
 from quickalign.data.store import TokenStore
 from quickalign.train.distributed import Processes
 from quickalign.train.observer import Observer
-from quickalign.train.scoring.base import EncodedRow
 
 TRAIN, VALIDATION = "train", "validation"
 

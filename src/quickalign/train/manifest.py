@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quickalign.core.errors import ModelError
+from quickalign.core.checksums import sha256_of
+from quickalign.core.errors import ModelError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import file_sha256
@@ -77,7 +78,7 @@ def read(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(file.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}.", "Export the run again.") from None
+        raise ModelError(f"{file} is damaged: {first_line(error)}.", "Export the run again.") from None
 
 
 def check_unchanged(folder: Path, manifest: Manifest) -> None:
@@ -113,10 +114,7 @@ def hash_of(file: Path) -> str:
     """SHA-256 (hex) of a file, which of weights is remembered; empty where there is none."""
     if not file.is_file():
         return ""
-    if file.suffix == WEIGHTS:
-        return file_sha256(file)
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(file) if file.suffix == WEIGHTS else sha256_of(file)
 
 
 def _remembered(folder: Path) -> str:

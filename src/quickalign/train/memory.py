@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from quickalign.core.hyperparameters import Quantization
 from quickalign.hub.shape import DTYPE_BYTES
 from quickalign.train.activations import head_bytes, kept_bytes, mask_bytes, working_bytes
-from quickalign.train.demand import Demand, projections
+from quickalign.train.demand import Demand
 from quickalign.train.scoring.reordered import LEAST
 
 # Measured on Linux, x86-64: Python with all libraries loaded and used once, tokenizer, data and metrics open.
@@ -47,7 +47,7 @@ def base_bytes(demand: Demand) -> int:
     if demand.parameters.quantization == "none":
         return demand.compute_bytes * shape.parameters
     stored = 0
-    for inputs, outputs in projections(shape).values():
+    for inputs, outputs in shape.projections.values():
         weights = inputs * outputs
         if demand.parameters.quantization == "8bit":
             stored += weights + 4 * outputs
@@ -112,7 +112,7 @@ def _put_together(demand: Demand) -> int:
 def _loading(demand: Demand) -> dict[str, int]:
     """The base, and the largest matrix on its way to it, once as stored and once in fp32."""
     parts = {"runtime": _weights(demand)["runtime"], "base weights": base_bytes(demand)}
-    largest = max(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+    largest = max(inputs * outputs for inputs, outputs in demand.shape.projections.values())
     largest = max(largest, demand.shape.vocab * demand.shape.hidden)
     return parts | {"conversion": largest * (4 + DTYPE_BYTES[demand.shape.dtype])}
 

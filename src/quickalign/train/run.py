@@ -31,7 +31,7 @@ from quickalign.train.distributed import Processes
 from quickalign.train.finish import Finish, read_result
 from quickalign.train.load import identity, load, whole_again
 from quickalign.train.loop import Loop
-from quickalign.train.observer import Observer, RunResult, Silent
+from quickalign.train.observer import Observer, RunResult
 from quickalign.train.plan import Plan, ensure_fits
 from quickalign.train.prepare import Prepared, check_context, prepare_run
 from quickalign.train.signals import never
@@ -48,7 +48,7 @@ def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None
     check_distribution(spec.strategy, spec.hyperparameters, workers)
     check_together(spec, spec.hyperparameters)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
-        prepared = prepare_run(spec, Path(folder), observer or Silent(), processes, workers)
+        prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers)
         check_context(prepared)
         return prepared.plan, prepared.data.report
 
@@ -71,11 +71,11 @@ def run(
     """
     processes = Processes()
     if not processes.is_main:
-        return _run(spec, Silent(), processes, stop)
+        return _run(spec, Observer(), processes, stop)
     storage.make_folder(spec.output)
     try:
         with disk.explained(spec.output), FileLock(spec.output / ".lock").acquire(timeout=patience):
-            return _run(spec, observer or Silent(), processes, stop)
+            return _run(spec, observer or Observer(), processes, stop)
     except Timeout:
         raise OptionError(
             f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."

@@ -4,13 +4,9 @@ The manifest `quickalign.json` names the base and its fingerprint, how the base 
 rendered. A base that is not the one trained on is refused.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft import PeftModel
-from safetensors import SafetensorError
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import ModelError, OptionError
@@ -55,9 +51,13 @@ def find(source: str, revision: str | None = None, progress: hub.Progress | None
     if not manifests.is_adapter(folder):
         return Found(folder, folder, None, None, manifest)
     base = manifests.base_of(folder)
-    # An adapter of another trainer may come without a tokenizer; then its base's is the one it was trained with.
-    tokenizer = folder if (folder / "tokenizer_config.json").is_file() else base.path
-    return Found(base.path, tokenizer, folder, base.name, manifest)
+    return Found(base.path, tokenizer_folder(folder, base.path), folder, base.name, manifest)
+
+
+def tokenizer_folder(adapter: Path, base: Path) -> Path:
+    """The folder with the tokenizer that an adapter was trained with: its own, or where another trainer left none, that
+    of its base."""
+    return adapter if (adapter / "tokenizer_config.json").is_file() else base
 
 
 def trained_folder(path: Path) -> Path | None:
@@ -116,22 +116,3 @@ def system_prompt_of(tokenizer: PreTrainedTokenizerBase, manifest: Manifest | No
     trained = manifest.system_prompt if manifest else DEFAULT_SYSTEM_PROMPT
     wanted = trained if system_prompt is None else system_prompt
     return wanted if chat else ""
-
-
-def with_adapter(model: nn.Module, adapter: Path) -> PeftModel:
-    """Put the adapter in folder `adapter` on `model`.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    try:
-        with warnings.catch_warnings():
-            # PEFT asks transformers by an older name whether activations are recomputed
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"The adapter in {adapter} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

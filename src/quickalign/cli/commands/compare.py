@@ -78,9 +78,9 @@ def compare(
     with messages().status("Starting", spinner="dots"):
         from quickalign.evaluate.compare.run import compare as make
     if json:
-        from quickalign.train.observer import Silent
+        from quickalign.train.observer import Observer
 
-        write_json(make(spec, Silent()))
+        write_json(make(spec, Observer()))
         return
     from quickalign.cli.draw.comparison import comparison_view
     from quickalign.cli.watch.observer import ConsoleObserver

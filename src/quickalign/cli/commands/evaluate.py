@@ -204,9 +204,9 @@ def run(spec: EvaluationSpec, *, as_json: bool) -> None:
     with messages().status("Starting", spinner="dots"):
         from quickalign.evaluate.run import demand_limits, evaluate
     if as_json:
-        from quickalign.train.observer import Silent
+        from quickalign.train.observer import Observer
 
-        report = evaluate(spec, Silent())
+        report = evaluate(spec, Observer())
         write_json(report)
     else:
         from quickalign.cli.draw.evaluation import evaluation_view

@@ -103,9 +103,9 @@ def _run_here(spec: ExportSpec, *, as_json: bool) -> None:
     with messages().status("Starting", spinner="dots"):
         from quickalign.export.run import export as make_export
     if as_json:
-        from quickalign.train.observer import Silent
+        from quickalign.train.observer import Observer
 
-        write_json(make_export(spec, Silent()))
+        write_json(make_export(spec, Observer()))
         return
     from quickalign.cli.draw.exported import exported_view
     from quickalign.cli.watch.observer import ConsoleObserver

@@ -99,6 +99,6 @@ def _memory(model: str, parameters: Hyperparameters) -> int:
     if card is None:
         return 0
     try:
-        return int(card.needs[parameters.method] * 1e9)  # type: ignore[index]
+        return int(card.needs[parameters.method] * 1e9)
     except (ModelError, KeyError):
         return 0

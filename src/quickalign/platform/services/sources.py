@@ -1,6 +1,5 @@
 """What a revision serves, resolved and frozen when it is made: which folders, with the hash of every file in them."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import ConflictError, ModelError, NotFoundError, QuickalignError
 from quickalign.core.wire.jobs import JobState
 from quickalign.core.wire.services import Source
@@ -227,7 +227,7 @@ class _Hashes:
         state = file.stat()
         path, size, modified = str(file), state.st_size, state.st_mtime_ns
         return self._known.get((path, size, modified)) or FrozenFile(
-            path=path, sha256=_sha256(file), size=size, modified=modified
+            path=path, sha256=sha256_of(file), size=size, modified=modified
         )
 
 
@@ -242,11 +242,6 @@ def _is_as(file: FrozenFile) -> bool:
         state = path.stat()
         if (state.st_size, state.st_mtime_ns) == (file.size, file.modified):
             return True
-        return state.st_size == file.size and _sha256(path) == file.sha256
+        return state.st_size == file.size and sha256_of(path) == file.sha256
     except OSError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

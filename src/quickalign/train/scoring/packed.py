@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.encode import IntArray
+from quickalign.data.encode import EncodedRow, IntArray
 from quickalign.data.pack import PackedSequence, pack
 from quickalign.train.device import DeviceKind
 from quickalign.train.scoring.attention import AttentionKind, attention_kind, for_a_pass, make_layout
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device, to_device_together
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, to_device, to_device_together
 from quickalign.train.scoring.blocks import Run, cut_runs
 from quickalign.train.scoring.flex import mask_parts
 from quickalign.train.scoring.head import token_logps
@@ -53,7 +53,7 @@ class PackedScorer:
         base = causal_model(model)
         inputs = {**micro.inputs, "packed_layout": for_a_pass(micro.inputs["packed_layout"])}
         hidden: Tensor = decoder_of(base)(**inputs, use_cache=False).last_hidden_state
-        scored = hidden.flatten(0, 1)[micro.positions]
+        scored = hidden.flatten(0, 1)[micro.places]
         return token_logps(head_of(base), scored, micro.which, micro.targets)
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
@@ -69,7 +69,7 @@ class PackedScorer:
             answers=sequence.lengths.shape[1],
             tokens=len(sequence.ids),
             inputs=_inputs(parts, runs),
-            positions=parts[2],
+            places=parts[2],
             which=parts[3],
             targets=parts[4],
             lengths=to_device(sequence.lengths, self._device),
@@ -92,7 +92,7 @@ def moved(micro: MicroBatch) -> MicroBatch:
     parts = tuple(_view(storage, part) for part in micro.parts)
     inputs = _inputs(parts, micro.inputs["packed_layout"].runs)
     return replace(
-        micro, inputs=inputs, positions=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
+        micro, inputs=inputs, places=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
     )
 
 

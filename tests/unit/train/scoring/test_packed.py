@@ -92,7 +92,7 @@ def test_a_cpu_is_given_multiples_of_four_and_what_fills_them_is_seen_by_nobody(
     assert any(len(sequence.ids) % 4 for budget in (30, 1000) for sequence in pack(rows, budget))
     for budget in (30, 1000):
         for sequence, micro in zip(pack(rows, budget), packed(budget).cut(rows), strict=True):
-            ids, places = micro.inputs["input_ids"], micro.positions
+            ids, places = micro.inputs["input_ids"], micro.places
             assert ids.shape[1] % 4 == 0
             assert micro.tokens == len(sequence.ids)
             assert ids[0, : micro.tokens].tolist() == sequence.ids.tolist()
