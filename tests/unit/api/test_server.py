@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import stat
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from quickalign.api import logs, server
+from quickalign.api.__main__ import main
 from quickalign.core.errors import OptionError, UnavailableError
 from quickalign.platform import Config
 
@@ -35,6 +37,25 @@ def test_the_first_token_is_kept_for_its_owner_only(platform, tmp_path):
     other, fresh = server.first_token(platform, file)
     assert fresh
     assert platform.tokens.verify(other)
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "used"),
+    [
+        ("postgresql://ann:hidden@host/db", (), "postgresql://ann:hidden@host/db"),
+        ("postgresql://ann:hidden@host/db", ("--database-url", "postgresql://host/other"), "postgresql://host/other"),
+        ("", (), None),
+    ],
+)
+def test_the_environment_names_the_database_and_no_program_of_the_server_sees_it(
+    tmp_path, monkeypatch, variable, option, used
+):
+    found = []
+    monkeypatch.setattr(server, "run", lambda home, config, **options: found.append(options["database_url"]))
+    monkeypatch.setenv("QUICKALIGN_DATABASE_URL", variable)
+    assert main(["--home", str(tmp_path), *option]) == 0
+    assert found == [used]
+    assert "QUICKALIGN_DATABASE_URL" not in os.environ
 
 
 def test_a_taken_port_is_a_sentence():
