@@ -93,6 +93,10 @@ class Home:
             raise unwritable(self.root, error) from None
         return content.decode("ascii", "replace").strip()
 
+    def is_used(self) -> bool:
+        """Whether anything lies here that a database knows."""
+        return any(True for place in ("blobs/*/*", "jobs/*", "services/*") for _ in self.root.glob(place))
+
     def make(self) -> None:
         """Create the folders, readable by their owner only.
 
