@@ -25,6 +25,7 @@ from quickalign.core.wire.jobs import (
 from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
+from quickalign.platform.db import paging
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import AttemptRow, EventRow, InputRow, JobRow, KeyRow
 from quickalign.platform.devices import Device
@@ -121,7 +122,7 @@ class Jobs:
             model: only those of this model.
             text: only those whose name, id or model contains it.
             metadata: only those with all of these labels.
-            after: the id of the last job of the page before.
+            after: the `next` of the page before, or the id of its last job.
         """
         wanted = max(1, min(limit, _MAX_PAGE))
         query = select(JobRow).order_by(JobRow.number.desc()).limit(wanted + 1)
@@ -138,10 +139,10 @@ class Jobs:
             query = query.where(has_label(self._database.kind, key, value))
         with self._database.read() as session:
             if after is not None:
-                query = query.where(JobRow.number < _row(session, after).number)
+                query = query.where(JobRow.number < paging.place(session, after, _row))
             rows = session.scalars(query).all()
             items = to_jobs(session, rows[:wanted], self._view(session, rows[:wanted]))
-        return Page(items=items, next=items[-1].id if len(rows) > wanted else None)
+        return Page(items=items, next=paging.following(rows[wanted - 1]) if len(rows) > wanted else None)
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job for good; one that runs saves a checkpoint first. Asking twice changes nothing.
