@@ -166,6 +166,20 @@ def test_a_run_whose_rows_turned_out_not_to_be_packable_goes_on(tmp_path, unpack
     assert run_spec(spec)[0].adapter_sha256 == whole.adapter_sha256
 
 
+def test_a_run_that_began_with_what_is_refused_by_now_goes_on(tmp_path, monkeypatch):
+    spec = make_spec(tmp_path, "run", target_modules="q_proj,no_such_layer")
+    spec = spec.model_copy(update={"safe_rlhf_preference": "safer"})
+    asked = itertools.count()
+    with monkeypatch.context() as older, pytest.raises(Interrupted):
+        older.setattr("quickalign.data.prepare.check_choices", lambda *_: None)
+        older.setattr("quickalign.train.model._check_targets", lambda *_: None)
+        run(spec, stop=lambda: next(asked) == 1)
+    allowed = make_spec(tmp_path, "whole", target_modules="q_proj")
+    assert run_spec(spec)[0].adapter_sha256 == run_spec(allowed)[0].adapter_sha256
+    with pytest.raises(OptionError, match="safe_rlhf_preference=safer has no effect"):
+        run(spec.model_copy(update={"output": tmp_path / "another"}))
+
+
 def test_a_token_budget_for_rows_that_turn_out_not_to_be_packable_is_refused(tmp_path, unpackable):
     with pytest.raises(OptionError, match=r"token_budget=300 has no effect on padded rows.*rotary"):
         run(make_spec(tmp_path, "run", model=unpackable, token_budget=300))

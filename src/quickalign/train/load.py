@@ -81,6 +81,7 @@ def _load_policy(prepared: Prepared, processes: Processes) -> Policy:
         precision=precision,
         checkpointing=plan.gradient_checkpointing,
         reordered=plan.reordered_weights,
+        begins=prepared.begins,
     )
 
 

@@ -91,7 +91,8 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable
     begins = checkpoint is None  # one that began before something was refused goes on
     if begins:
         check_together(spec, parameters)
-    prepared = prepare_run(spec, spec.output / "data", observer, processes, processes.world_size)
+    data = spec.output / "data"
+    prepared = prepare_run(spec, data, observer, processes, processes.world_size, begins=begins)
     if begins:
         check_context(prepared)
     ensure_fits(prepared.plan)
