@@ -11,6 +11,7 @@ from quickalign.core import paths
 from quickalign.core.errors import FullDiskError, Interrupted, OptionError
 from quickalign.platform.jobs.outcome import is_failure
 from quickalign.train import checkpoint
+from quickalign.train.device import named_device
 from quickalign.train.generate import load_for_generation
 from quickalign.train.run import plan, run
 from tests.support.specs import LN_2, make_spec, run_spec
@@ -117,6 +118,16 @@ def test_plan_leaves_nothing_behind(tmp_path):
     assert made.steps == 3
     assert made.fits
     assert not spec.output.exists()
+
+
+def test_a_plan_may_be_for_a_gpu_of_another_machine(tmp_path):
+    spec = make_spec(tmp_path, "run", optimizer="paged_adamw_8bit", cuda_graphs="on", precision="auto")
+    with pytest.raises(OptionError, match="paged_adamw_8bit"):
+        plan(spec, device=named_device("cpu"))
+    made, _ = plan(spec, device=named_device("cuda:16000000000"))
+    assert (made.device_kind, made.available_bytes, made.cuda_graphs) == ("cuda", 16 * 10**9, True)
+    small, _ = plan(make_spec(tmp_path, "run"), device=named_device("cpu:1000000"))
+    assert not small.fits
 
 
 def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """What this machine computes with: the device, its memory, and the precision that it really has."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +57,20 @@ def find_device() -> Device:
     if torch.cuda.is_available():
         return _cuda(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return find_cpu()
+
+
+def named_device(text: str) -> Device:
+    """The device that `text` names: `cuda` or `cpu` for this machine's, with `:BYTES` for one of another machine.
+
+    Of that no more is known than its memory: a GPU is taken for one that has bf16, a processor for one like here.
+    """
+    kind, _, memory = text.partition(":")
+    if not memory:
+        return find_device() if kind == "cuda" else find_cpu()
+    room = int(memory)
+    if kind == "cpu":
+        return replace(find_cpu(), total_bytes=room, available_bytes=room)
+    return Device("cuda", 0, "the cluster's largest GPU", room, room, bf16=True, cores=_cores())
 
 
 def find_cpu() -> Device:

@@ -35,9 +35,16 @@ class Prepared:
 
 
 def prepare_run(
-    spec: RunSpec, folder: Path, observer: Observer, processes: Processes, workers: int, *, begins: bool = True
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer,
+    processes: Processes,
+    workers: int,
+    *,
+    begins: bool = True,
+    device: Device | None = None,
 ) -> Prepared:
-    """Find the model, encode the data into `folder`, and plan for so many `workers`.
+    """Find the model, encode the data into `folder`, and plan for so many `workers`, each on `device` or the one here.
 
     A run that does not begin but goes on is not refused for an option without effect: it may be older than that rule.
 
@@ -48,7 +55,7 @@ def prepare_run(
     source = _find_model(spec, observer, processes)
     tokenizer = load_tokenizer(source.path)
     data = prepare_data(spec, tokenizer, folder, observer, processes, begins=begins)
-    device = find_device()
+    device = device or find_device()
     shape = read_shape(source.path)
     observer.phase("plan")
     rows = data.train
