@@ -134,7 +134,7 @@ class Platform:
         self.multipart = MultipartUploads(home.multipart, self.objects, config.max_upload_bytes, clock)
         self.tokens = Tokens(database, clock)
         self.votes = Votes(home.root / VOTES_FILE, self.files, clock)
-        self._estimates = Estimates(config, inputs, devices)
+        self._estimates = Estimates(home, config, inputs, devices)
         self._system = System(home, database, devices, queue, self.jobs, clock())
         self._watch = self._watching(queue) if self._lease else None
 

@@ -1,5 +1,8 @@
 """Estimates are made for what the job would run on, which is not always what the server runs on."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from quickalign.core.wire.jobs import EstimateRequest
@@ -28,7 +31,7 @@ def test_the_planner_is_told_what_the_job_would_run_on(tmp_path, monkeypatch, de
     asked = []
 
     def planned(module, request, seconds, *arguments):
-        asked.append(arguments)
+        asked.append((*arguments, json.loads(Path(arguments[1]).read_text())["output"]))
         return {"plan": {"predicted_peak_bytes": 5, "device_kind": named[:4].rstrip(":")}, "report": {}}
 
     monkeypatch.setattr(estimates, "run_program", planned)
@@ -37,5 +40,8 @@ def test_the_planner_is_told_what_the_job_would_run_on(tmp_path, monkeypatch, de
         made = platform.estimate(EstimateRequest(spec=stub_job(write_data(tmp_path)).spec, gpus=gpus))
     finally:
         platform.close()
-    assert asked[0][-1] == named
+    *_, device, output = asked[0]
+    assert device == named
+    assert Path(output).is_relative_to(tmp_path / "home"), "whose disk is to hold it"
+    assert not list((tmp_path / "home" / "jobs").iterdir())
     assert made.resources.gpus == named.startswith("cuda")
