@@ -111,6 +111,8 @@ SAID = (
     _("Name a file inside it."),
     _("%(path)s has the scheme %(scheme)s, which is not one that can be read."),
     _("Use a local path or %(schemes)s."),
+    _("A URI of the scheme %(scheme)s has credentials or an address where its bucket belongs."),
+    _("Write %(scheme)s://bucket/path/to/file: credentials and endpoints are taken from the environment alone."),
     _("Access to %(path)s was refused, and no credentials are set."),
     _("Access to %(path)s was refused."),
     _("%(endpoint)s cannot be reached for %(path)s."),
