@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quickalign.core import paths
+from quickalign.core import disk, paths
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.startup import uncollected
 
@@ -41,7 +41,8 @@ def _serve(given: argparse.Namespace, parts: "Callable[[], Sequence[Part]]") -> 
     if not 0 <= changes.get("port", 0) <= 65535:
         raise OptionError(f"There is no port {given.port}.", "Use 0 to 65535; 0 takes any free one.", field="port")
     config = configs.load(home).model_copy(update=changes)
-    server.run(home, config, database_url=url, insecure_http=given.insecure_http, parts=beside)
+    with disk.explained(home):
+        server.run(home, config, database_url=url, insecure_http=given.insecure_http, parts=beside)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -56,6 +57,15 @@ def test_the_environment_names_the_database_and_no_program_of_the_server_sees_it
     assert main(["--home", str(tmp_path), *option]) == 0
     assert found == [used]
     assert "QUICKALIGN_DATABASE_URL" not in os.environ
+
+
+def test_a_full_disk_ends_a_server_with_a_sentence(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(server, "run", full)
+    assert main(["--home", str(tmp_path)]) == 74
+    assert "error: A disk is full" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_a_sentence():
