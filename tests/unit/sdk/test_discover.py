@@ -102,7 +102,7 @@ def test_a_server_that_cannot_start_is_told_with_the_last_lines_it_said(home, tm
 def test_a_server_that_cannot_start_on_a_full_disk_is_told_so_though_its_log_has_no_room(home, tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, "sys.exit(74)")
     monkeypatch.setattr(discover.shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
-    with pytest.raises(StorageError, match=r"The disk that holds .*home is full, .*exit code 74"):
+    with pytest.raises(StorageError, match=r"The disk that holds .* is full, .*exit code 74"):
         discover.start(home)
 
 
