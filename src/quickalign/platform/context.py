@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from quickalign.core.wire.jobs import Estimate, EstimateRequest
 from quickalign.core.wire.system import SystemInfo
 from quickalign.platform import config as configs
+from quickalign.platform import moved
 from quickalign.platform.access_keys import AccessKeys
 from quickalign.platform.config import Config
 from quickalign.platform.db.changes import Topic
@@ -200,6 +201,7 @@ class Platform:
             probe=probe,
         )
         try:
+            moved.settle(database, places)
             platform._check_place()
             platform.files.blobs.remove_stale(nothing_arrives=True)
             platform.files.sweep()
