@@ -82,7 +82,7 @@ class Platform:
         blobs = Blobs(home, is_shared=database.is_shared)
         self.files = Files(database, blobs, config, clock)
         inputs = Inputs(home, config, blobs, self.files.content)
-        queue, usage = Queue(devices, clock), Usage(home)
+        queue, usage = Queue(devices, clock, config.retry_seconds_max), Usage(home)
         self.reconciler = Reconciler(
             home=home,
             config=config,
