@@ -277,7 +277,7 @@ class Platform:
             if time.monotonic() - self._swept >= _SWEEP_SECONDS:
                 self._swept = time.monotonic()
                 self.files.sweep()
-        for leftover in self.home.trash.iterdir():
+        for leftover in self.home.leftovers():
             shutil.rmtree(leftover, ignore_errors=True)
         self.files.blobs.remove_stale()
         self.multipart.remove_stale()

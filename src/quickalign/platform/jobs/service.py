@@ -209,7 +209,7 @@ class Jobs:
             self._delete(job_id)
 
     def _delete(self, job_id: str) -> None:
-        aside = self._home.trash / f"{job_id}-{ids.new('x')}"
+        aside: Path | None = None
         with self._database.write() as session:
             row = moves.find(session, job_id)  # locked: nobody resumes it meanwhile
             self._usage.check_unused(session, job_id)
@@ -221,14 +221,15 @@ class Jobs:
             digests = session.scalars(select(InputRow.sha256).where(InputRow.job == row.number, InputRow.blob)).all()
             folder = self._home.job(job_id)
             if folder.exists():
-                folder.rename(aside)
+                aside = self._home.set_aside(folder, f"{job_id}-{ids.new('x')}")
             reach("job.delete.moved")
             session.execute(delete(KeyRow).where(KeyRow.made == job_id))
             for table in (EventRow, AttemptRow, InputRow):
                 session.execute(delete(table).where(table.job == row.number))
             session.execute(delete(JobRow).where(JobRow.number == row.number))
         reach("job.delete.rows")
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
         self._files.collect(*(digest for digest in digests if digest))
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
