@@ -128,6 +128,21 @@ def make_folder(path: Path) -> None:
         raise StorageError(f"The folder {path} cannot be written to: {reason}.", "Name another folder.")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a local folder that could not be made or written to, before the work whose results are to go there.
+
+    Raises:
+        StorageError: as of `make_folder`.
+    """
+    there = path
+    while not os.path.exists(there):  # noqa: PTH110 - what may not be looked at counts as not there
+        there = there.parent
+    if not there.is_dir():
+        raise StorageError(f"The folder {path} cannot be written to: {there} is a file.", "Name another folder.")
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        raise StorageError(f"The folder {path} cannot be written to: permission denied.", "Name another folder.")
+
+
 def write_file(local: Path, uri: str) -> None:
     """Copy the local file to `uri`, replacing what is there; a reader sees the old file or the whole new one.
 
