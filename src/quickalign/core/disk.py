@@ -21,7 +21,7 @@ def explained(place: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         raise FullDiskError(
             f"A disk is full: that of {place}, of the home folder, or of temporary files.",
@@ -50,7 +50,8 @@ def demand(place: Path, wanted: int) -> None:
         )
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
+    """Whether the error is that of a full disk, or of a quota that is used up."""
     if isinstance(error, OSError):
         return error.errno in _FULL
     # the writer of safetensors files tells the system's error in words only

@@ -74,6 +74,20 @@ def try_triton(device: Device) -> Device:
     return replace(device, no_triton=triton_obstacle(device.torch_device)) if device.kind == "cuda" else device
 
 
+def named_device(text: str) -> Device:
+    """The device that `text` names: `cuda` or `cpu` for this machine's, with `:BYTES` for one of another machine.
+
+    Of that no more is known than its memory: a GPU is taken for one that has bf16, a processor for one like here.
+    """
+    kind, _, memory = text.partition(":")
+    if not memory:
+        return find_device() if kind == "cuda" else find_cpu()
+    room = int(memory)
+    if kind == "cpu":
+        return replace(find_cpu(), total_bytes=room, available_bytes=room)
+    return Device("cuda", 0, "the cluster's largest GPU", room, room, bf16=True, cores=_cores())
+
+
 def find_cpu() -> Device:
     """The CPU, also beside a CUDA device; bounds the kernel caches as `find_device` does."""
     bound_kernel_caches()

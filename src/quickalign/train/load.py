@@ -79,6 +79,7 @@ def _load_policy(prepared: Prepared, processes: Processes) -> Policy:
         precision=plan.precision,
         checkpointing=plan.gradient_checkpointing,
         reordered=plan.reordered_weights,
+        begins=prepared.begins,
     )
 
 

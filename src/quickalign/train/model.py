@@ -78,8 +78,12 @@ def make_policy(
     precision: str,
     checkpointing: bool = False,
     reordered: bool = False,
+    begins: bool = True,
 ) -> Policy:
-    """Turn a loaded base into the model in training: add the adapter, or make all weights trainable."""
+    """Turn a loaded base into the model in training: add the adapter, or make all weights trainable.
+
+    The layers of the adapter's choice are checked of a run that `begins`; one that goes on has begun with them.
+    """
     base_bytes = stored_bytes(base)
     switch_dropout_off(base)
     if checkpointing:
@@ -90,7 +94,7 @@ def make_policy(
         base.train()
         autocast = None if precision in {"fp32", "fp64"} else DTYPES[precision]
         return Policy(base, _trainable(base), base_bytes, adapter=False, autocast=autocast)
-    model = add_adapter(base, parameters)
+    model = add_adapter(base, parameters, checks=begins)
     fuse(model)
     if reordered:
         reorder(model)
@@ -111,14 +115,17 @@ def switch_dropout_off(base: PreTrainedModel) -> None:
             own[name] = 0.0
 
 
-def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel:
+def add_adapter(base: PreTrainedModel, parameters: Hyperparameters, *, checks: bool = True) -> PeftModel:
     """Put a fresh LoRA adapter on `base`: A random from the option seed, B zero, both fp32.
+
+    Whether each of its target modules is possible, and not only one of them, is looked at where it `checks`.
 
     Raises:
         OptionError: target_modules names no layer of the model, or one that no adapter could be merged into.
     """
     config = lora_config(parameters)
-    _check_targets(base, config.target_modules, parameters.target_modules)
+    if checks:
+        _check_targets(base, config.target_modules, parameters.target_modules)
     use_fast_lora(config)
     torch.manual_seed(parameters.seed)
     try:

@@ -27,6 +27,7 @@ from quickalign.core.spec import RunSpec, dump
 from quickalign.data.report import DataReport
 from quickalign.train import resume
 from quickalign.train.checkpoint import Checkpoint
+from quickalign.train.device import Device
 from quickalign.train.distributed import Processes
 from quickalign.train.finish import Finish, read_result
 from quickalign.train.load import identity, load, whole_again
@@ -37,8 +38,12 @@ from quickalign.train.prepare import Prepared, check_context, prepare_run
 from quickalign.train.signals import never
 
 
-def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None) -> tuple[Plan, DataReport]:
-    """What `run(spec)` would need and do in `workers` processes; loads no weights and leaves nothing behind.
+def plan(
+    spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None, device: Device | None = None
+) -> tuple[Plan, DataReport]:
+    """What `run(spec)` would need and do in `workers` processes, each on a `device` that may be another machine's.
+
+    It loads no weights and leaves nothing behind.
 
     Raises:
         QuickalignError: for the same reasons as `run`, except that a plan that does not fit is returned.
@@ -48,7 +53,7 @@ def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None
     check_distribution(spec.strategy, spec.hyperparameters, workers)
     check_together(spec, spec.hyperparameters)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
-        prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers)
+        prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers, device=device)
         check_context(prepared)
         return prepared.plan, prepared.data.report
 
@@ -91,7 +96,8 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable
     begins = checkpoint is None  # one that began before something was refused goes on
     if begins:
         check_together(spec, parameters)
-    prepared = prepare_run(spec, spec.output / "data", observer, processes, processes.world_size)
+    data = spec.output / "data"
+    prepared = prepare_run(spec, data, observer, processes, processes.world_size, begins=begins)
     if begins:
         check_context(prepared)
     ensure_fits(prepared.plan)
