@@ -29,6 +29,10 @@ WHOLE = json.dumps(
 ).encode()
 
 
+MADE = 1_750_000_000.5
+"""When every service was made."""
+
+
 class FakeEndpoints:
     """`platform.services.endpoints` in memory."""
 
@@ -51,7 +55,8 @@ class FakeEndpoints:
         self.on_touch = lambda service: None
 
     def add(self, name: str, *replicas: Upstream, token: str | None = None, **more: Any) -> Route:
-        values = {"state": ServiceState.RUNNING, "reason": None, "limits": Limits(), "model_names": (name,)} | more
+        values = {"state": ServiceState.RUNNING, "reason": None, "limits": Limits(), "model_names": (name,)}
+        values |= {"created_at": MADE} | more
         route = Route(service_id=f"service-{name}", name=name, replicas=replicas, **values)
         self.routes[route.service_id] = route
         self.tokens[route.service_id] = {"service": token or f"qs-{name}"}

@@ -43,6 +43,12 @@ class Served:
         return self.manifest.quantization if self.manifest else "none"
 
     @property
+    def saved_at(self) -> int:
+        """When its weights were saved, as Unix time."""
+        files = (self.adapter or self.weights).glob(f"*{manifests.WEIGHTS}")
+        return int(max((file.stat().st_mtime for file in files), default=0))
+
+    @property
     def trained_precision(self) -> str | None:
         """What training computed in."""
         return self.manifest.precision if self.manifest else None

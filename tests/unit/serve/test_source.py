@@ -1,6 +1,7 @@
 """What is served is what was trained: a folder that was changed since is refused before anything is loaded."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,14 @@ def uses(folder: Path, base: Path, kind: str) -> list[Callable[[], object]]:
         lambda: trained.find(str(folder)),
     ]
     return ways + ([lambda: find(ServeSpec(model=str(base), adapter=folder))] if kind == "adapter" else [])
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_a_model_was_made_when_its_weights_were_saved(tmp_path: Path, base: Path, kind: str) -> None:
+    folder = save(tmp_path / kind, base, kind)
+    for file in folder.iterdir():
+        os.utime(file, (5, 1_700_000_000.5 if file.suffix == ".safetensors" else 1_800_000_000))
+    assert find(ServeSpec(model=str(folder))).saved_at == 1_700_000_000
 
 
 @pytest.mark.parametrize("change", CHANGES)

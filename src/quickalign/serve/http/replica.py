@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,13 +29,13 @@ B = TypeVar("B", ChatBody, CompletionBody)
 
 @dataclass(frozen=True)
 class Replica:
-    """One model behind the routes. `default` stands for its name in requests."""
+    """One model behind the routes, whose weights were saved at `created`. `default` stands for its name in requests."""
 
     engine: Engine
     prompts: Prompts
     name: str
     metrics: Metrics
-    created: int = field(default_factory=lambda: int(time.time()))
+    created: int
     # Templates and tokenizers are not made for two threads, and a long prompt must not hold the event loop up.
     _encoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="encoder"))
 
