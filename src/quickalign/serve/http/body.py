@@ -12,6 +12,8 @@ MOST_CHOICES = 128
 _MOST_STOPS = 16
 _LONGEST_STOP = 1000
 _INT64 = 1 << 63
+_LEAST_REPETITION = 0.01
+"""Logits divided by less, and then by a small temperature, are no numbers any more in fp32."""
 
 _NOTHING: tuple[Any, ...] = (None, [], {})
 _WITHOUT_EFFECT = {"user", "metadata", "safety_identifier", "prompt_cache_key"}
@@ -61,7 +63,7 @@ class _Body(BaseModel):
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=_LEAST_REPETITION, le=10)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     ignore_eos: bool | None = None
     return_token_ids: bool | None = None

@@ -1,0 +1,61 @@
+"""What a request's parameters may be, and the generations that they become."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from quickalign.serve.engine import EngineInfo, Generation
+from quickalign.serve.engines.vllm.messages import LEAST_TEMPERATURE
+from quickalign.serve.http.body import ChatBody, parse
+from quickalign.serve.http.errors import ApiError
+from quickalign.serve.http.requests import make_generations
+from quickalign.serve.sampling import Sampler
+
+INFO = EngineInfo("transformers", "cpu", "fp32", 512, 160, (1,), 8, "none", 0)
+ASK = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+
+
+def generation(info: EngineInfo = INFO, **values: Any) -> Generation:
+    body = parse(ChatBody, json.dumps(ASK | values).encode())
+    [one] = make_generations(body, [[1, 2, 3]], info, frozenset())
+    return one
+
+
+def refused(info: EngineInfo = INFO, **values: Any) -> str:
+    with pytest.raises(ApiError) as error:
+        generation(info, **values)
+    assert (error.value.status, error.value.param) == (400, next(iter(values)))
+    return error.value.message
+
+
+@pytest.mark.parametrize("penalty", [1e-300, 1e-40, 0.0099, 0, 10.1])
+def test_a_repetition_penalty_that_cannot_be_computed_is_refused(penalty: float) -> None:
+    refused(repetition_penalty=penalty)
+
+
+@pytest.mark.parametrize("temperature", [0, 1e-300, 2])
+@pytest.mark.parametrize("penalty", [0.01, 10])
+def test_extremes_take_the_token_that_exact_numbers_take(penalty: float, temperature: float) -> None:
+    """Drawn from with `top_k=1`: the likeliest, as Python's own numbers have it, of logits as large as fp16 has them."""
+    logits = [-6e4, 3.0, 5.9e4, 6e4, 5.0]
+    how = generation(repetition_penalty=penalty, temperature=temperature, top_k=1).sampling
+    seen = [0, 2]
+    exact = [x if i not in seen else x / penalty if x > 0 else x * penalty for i, x in enumerate(logits)]
+    assert Sampler(how, seen, 0).choose(torch.tensor(logits)).token == exact.index(max(exact))
+
+
+def test_a_temperature_that_the_engine_does_not_draw_with_is_refused() -> None:
+    vllm = replace(INFO, engine="vllm", least_temperature=LEAST_TEMPERATURE)
+    assert "engine=vllm" in refused(vllm, temperature=0.001)
+    assert generation(vllm, temperature=0.01).sampling.temperature == 0.01
+    assert generation(vllm, temperature=0).sampling.temperature == 0
+    assert generation(temperature=0.001).sampling.temperature == 0.001
+
+
+@pytest.mark.parametrize("name", ["05", "+5", "5.0", "", "160", "-1", "\N{SUPERSCRIPT FIVE}", "1" * 5000])
+def test_a_bias_names_a_token_in_one_way(name: str) -> None:
+    refused(logit_bias={name: 1})
+    assert generation(logit_bias={"5": 1, "0": 2}).sampling.bias == ((5, 1), (0, 2))
