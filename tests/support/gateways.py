@@ -12,10 +12,10 @@ from typing import Any
 
 import uvicorn
 
-from quickalign.api.protocol import BoundedHttp
 from quickalign.core.wire.jobs import Reason
 from quickalign.core.wire.services import Limits, ServiceMetrics, ServiceState
 from quickalign.platform.services.routes import Route, Upstream
+from quickalign.serve.http.protocol import BoundedHttp
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}\n\n'
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'

@@ -1,10 +1,11 @@
-"""HTTP/1.1 as httptools reads it, with bounds on what it keeps of a request besides the body; it has none itself."""
+"""HTTP as httptools reads it, with bounds on what it keeps of a request besides the body, and answers to HTTP/1.0."""
 
 import asyncio
 from typing import Any
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 MAX_HEAD_BYTES = 64 << 10
@@ -17,6 +18,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     Addresses and headers are counted when they are complete. The parser also holds what is not complete yet: a header,
     or what may stand beside a chunk's length. So the bytes that came since it last handed something on are counted too.
+
+    HTTP/1.0 knows no chunks: there an answer whose length is not told beforehand ends with its connection.
     """
 
     def __init__(
@@ -51,6 +54,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._count(len(name) + len(value) + len(": \r\n"))
         super().on_header(name, value)
 
+    def on_headers_complete(self) -> None:
+        """See `httptools`."""
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before and self.scope["http_version"] == "1.0":  # its task begins after this
+            self.cycle.send = _UntilClose(self.cycle)  # type: ignore[method-assign]
+
     def on_body(self, body: bytes) -> None:
         """See `httptools`."""
         self._held = 0
@@ -65,3 +75,20 @@ class BoundedHttp(HttpToolsProtocol):
         self._head += size
         if self._head > MAX_HEAD_BYTES:
             raise ValueError(_TOO_LONG)  # to the parser, which stops with an error of its own
+
+
+class _UntilClose:
+    """Sends an answer to an HTTP/1.0 request. uvicorn would send it in chunks."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._send = cycle, cycle.send
+        self._told = False
+
+    async def __call__(self, message: ASGISendEvent) -> None:
+        """See ASGI."""
+        if message["type"] == "http.response.start":
+            self._told = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            self._cycle.chunked_encoding = None if self._told else False
+        elif message["type"] == "http.response.body" and not self._told:
+            self._cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
