@@ -9,7 +9,7 @@ import torch
 
 from quickalign.serve.engine import EngineInfo, Generation
 from quickalign.serve.engines.vllm.messages import LEAST_TEMPERATURE
-from quickalign.serve.http.body import ChatBody, parse
+from quickalign.serve.http.body import ChatBody, CompletionBody, parse
 from quickalign.serve.http.errors import ApiError
 from quickalign.serve.http.requests import make_generations
 from quickalign.serve.sampling import Sampler
@@ -29,6 +29,46 @@ def refused(info: EngineInfo = INFO, **values: Any) -> str:
         generation(info, **values)
     assert (error.value.status, error.value.param) == (400, next(iter(values)))
     return error.value.message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"web_search_options": {}},
+        {"guided_json": {}},
+        {"response_format": {}},
+        {"tools": [{}]},
+        {"tool_choice": "required"},
+        {"parallel_tool_calls": 1},
+        {"Temperature": 1},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+    ],
+)
+def test_what_would_be_ignored_is_refused(values: dict[str, Any]) -> None:
+    assert "not supported" in refused(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"tools": []},
+        {"tool_choice": "none"},
+        {"parallel_tool_calls": False},
+        {"response_format": {"type": "text"}},
+        {"chat_template_kwargs": {}},
+        {"web_search_options": None},
+        {"stream": True, "stream_options": {"include_obfuscation": False}},
+    ],
+)
+def test_what_happens_anyway_may_be_said(values: dict[str, Any]) -> None:
+    assert generation(**values).prompt == (1, 2, 3)
+
+
+@pytest.mark.parametrize("prompt", [None, 5, {}, True])
+def test_a_prompt_of_another_type_is_named_as_it_is_asked(prompt: Any) -> None:
+    with pytest.raises(ApiError, match="prompt: must be a text, a list of texts, or token ids") as error:
+        parse(CompletionBody, json.dumps({"model": "m", "prompt": prompt}).encode())
+    assert error.value.param == "prompt"
 
 
 @pytest.mark.parametrize("penalty", [1e-300, 1e-40, 0.0099, 0, 10.1])
