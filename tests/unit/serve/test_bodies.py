@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 import torch
+from starlette.testclient import TestClient
 
-from quickalign.serve.engine import EngineInfo, Generation
+from quickalign.serve.engine import EngineBusyError, EngineInfo, Generation
 from quickalign.serve.engines.vllm.messages import LEAST_TEMPERATURE
+from quickalign.serve.http.app import make_app
 from quickalign.serve.http.body import ChatBody, CompletionBody, parse
 from quickalign.serve.http.errors import ApiError
+from quickalign.serve.http.replica import Replica
 from quickalign.serve.http.requests import make_generations
 from quickalign.serve.sampling import Sampler
 
@@ -22,6 +26,10 @@ def generation(info: EngineInfo = INFO, **values: Any) -> Generation:
     body = parse(ChatBody, json.dumps(ASK | values).encode())
     [one] = make_generations(body, [[1, 2, 3]], info, frozenset())
     return one
+
+
+def busy(generations: Any) -> NoReturn:
+    raise EngineBusyError("All are at work.", 1)
 
 
 def refused(info: EngineInfo = INFO, **values: Any) -> str:
@@ -99,3 +107,21 @@ def test_a_temperature_that_the_engine_does_not_draw_with_is_refused() -> None:
 def test_a_bias_names_a_token_in_one_way(name: str) -> None:
     refused(logit_bias={name: 1})
     assert generation(logit_bias={"5": 1, "0": 2}).sampling.bias == ((5, 1), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "n", "status"),
+    [(["a"] * 9, 1, 400), ([[5]] * 3, 3, 400), (["a"] * 100_000, 1, 400), (["a"] * 8, 1, 429)],
+)
+def test_what_is_never_taken_at_once_is_refused_before_it_is_read(prompt: list[Any], n: int, status: int) -> None:
+    """429 tells clients to ask again, and they do."""
+    read: list[str] = []
+    prompts = SimpleNamespace(text=lambda text: read.append(text) or [1], end_tokens=frozenset, tokenizer=None)
+    engine = SimpleNamespace(info=INFO, capacity=8, submit=busy)
+    uncounted = SimpleNamespace(request=lambda path, status: None)
+    replica = Replica(engine, prompts, "m", uncounted, 0)  # type: ignore[arg-type]
+    app = make_app(replica, tokens=(), host="127.0.0.1")
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        answer = client.post("/v1/completions", json={"model": "m", "prompt": prompt, "n": n})
+    assert answer.status_code == status, answer.text
+    assert bool(read) is (status == 429)

@@ -26,6 +26,7 @@ async def complete_text(replica: Replica, request: Request) -> Response:
     arrived = time.monotonic()
     body = await replica.read(request, CompletionBody)
     given = read_prompts(body.prompt, replica.engine.info.vocabulary)
+    replica.check_count(len(given), body.n or 1)
     prompts = await _encoded(replica, given)
     answers = replica.answer(body, prompts, arrived)
     maker = _Maker(replica, body, given, prompts, answers)

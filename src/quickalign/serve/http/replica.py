@@ -16,7 +16,7 @@ from quickalign.serve.engine import Engine
 from quickalign.serve.http.answers import Answers
 from quickalign.serve.http.body import Body, ChatBody, CompletionBody, parse
 from quickalign.serve.http.door import MOST_BYTES
-from quickalign.serve.http.errors import ApiError
+from quickalign.serve.http.errors import ApiError, bad_value
 from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.http.requests import make_generations
 from quickalign.serve.http.respond import ClientGoneError
@@ -72,6 +72,20 @@ class Replica:
                 f"There is no model {name[:100]!r} here; this replica serves {self.name!r}.",
                 code="model_not_found",
                 param="model",
+            )
+
+    def check_count(self, prompts: int, choices: int) -> None:
+        """Refuse more answers in one request than are ever taken at once, before any prompt is looked at.
+
+        Raises:
+            ApiError: 400. Later they would be told to ask again, which could never help.
+        """
+        most = self.engine.capacity
+        if prompts * choices > most:
+            raise bad_value(
+                f"{prompts} prompts with n={choices} are {prompts * choices} answers, and {most} is the most that this "
+                "replica takes at once; send fewer prompts in a request.",
+                "prompt",
             )
 
     async def encode(self, work: Callable[[], T]) -> T:
