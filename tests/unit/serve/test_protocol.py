@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+import threading
+from contextlib import suppress
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 
+from quickalign.serve.http import protocol
 from quickalign.serve.http.protocol import MAX_HEAD_BYTES
 from quickalign.serve.listening import Server, bind
 from tests.support.gateways import running
@@ -147,6 +150,42 @@ def test_a_replica_has_the_bound_too():
 
     with bind("127.0.0.1", 0) as listener:
         assert b"longer than 65536 bytes" in asyncio.run(asked())
+
+
+@pytest.mark.parametrize("sent", [b"", GET, b"\r\n"])
+def test_a_head_that_does_not_come_ends_the_connection(address, monkeypatch, sent):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.01)
+    with socket.create_connection(address, timeout=10) as wire, suppress(ConnectionError):
+        wire.sendall(sent)
+        assert wire.recv(65536) == b""
+
+
+@pytest.mark.parametrize("sent", [GET, b"\r\n"])
+def test_nor_does_a_connection_wait_for_its_second_head(address, monkeypatch, sent):
+    with socket.create_connection(address, timeout=10) as wire:
+        wire.sendall(GET + b"\r\n")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n0 9"):
+            answer += wire.recv(65536)
+        monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.01)
+        wire.sendall(sent)
+        assert wire.recv(65536) == b""
+
+
+def test_an_answer_may_take_longer_than_a_head(monkeypatch):
+    async def late(scope, receive, send):
+        await asyncio.get_running_loop().run_in_executor(None, asked.wait, 10)
+        await _count(scope, receive, send)
+
+    asked = threading.Event()
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 1.0)
+    with running(late) as url:
+        place = (urlsplit(url).hostname, urlsplit(url).port)
+        with socket.create_connection(place, 10) as wire, socket.create_connection(place, 10) as other:
+            wire.sendall(GET + b"\r\n")
+            assert other.recv(1) == b"", "its head never came"
+            asked.set()
+            assert wire.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_every_request_of_a_connection_has_the_bound_for_itself(address):

@@ -10,6 +10,8 @@ from uvicorn.server import ServerState
 
 MAX_HEAD_BYTES = 64 << 10
 """The most that a request's address and its headers, and trailers, may have together."""
+HEAD_SECONDS = 60.0
+"""How long a head may take to come, from the connection's beginning or from the request's first byte."""
 _TOO_LONG = f"The head of the request is longer than {MAX_HEAD_BYTES} bytes."
 
 
@@ -18,6 +20,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     Addresses and headers are counted when they are complete. The parser also holds what is not complete yet: a header,
     or what may stand beside a chunk's length. So the bytes that came since it last handed something on are counted too.
+
+    Where a head does not come, the connection is closed: many of them would shut others out, and take no token.
 
     HTTP/1.0 knows no chunks: there an answer whose length is not told beforehand ends with its connection.
     """
@@ -31,11 +35,24 @@ class BoundedHttp(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head = self._held = 0
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._head_is_here()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         self._held += len(data)
         super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait_for_head()
         if self._held > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(_TOO_LONG)
 
@@ -56,6 +73,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See `httptools`."""
+        self._head_is_here()
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before and self.scope["http_version"] == "1.0":  # its task begins after this
@@ -69,6 +87,15 @@ class BoundedHttp(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """See `HttpToolsProtocol`, which does not know why."""
         super().send_400_response(_TOO_LONG if self._head > MAX_HEAD_BYTES else msg)
+
+    def _wait_for_head(self) -> None:
+        if self._waiting is None and not self.transport.is_closing():
+            self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_is_here(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _count(self, size: int) -> None:
         self._held = 0
