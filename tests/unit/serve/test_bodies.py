@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import httpx
 import pytest
 import torch
 from starlette.testclient import TestClient
@@ -19,7 +20,7 @@ from quickalign.serve.http.requests import make_generations
 from quickalign.serve.sampling import Sampler
 
 INFO = EngineInfo("transformers", "cpu", "fp32", 512, 160, (1,), 8, "none", 0)
-ASK = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 
 def generation(info: EngineInfo = INFO, **values: Any) -> Generation:
@@ -109,19 +110,36 @@ def test_a_bias_names_a_token_in_one_way(name: str) -> None:
     assert generation(logit_bias={"5": 1, "0": 2}).sampling.bias == ((5, 1), (0, 2))
 
 
+def asked(path: str, **body: Any) -> tuple[httpx.Response, list[Any]]:
+    """The answer of a replica whose engine is busy, and what was encoded before."""
+    read: list[Any] = []
+
+    def encode(given: Any) -> list[int]:
+        read.append(given)
+        return [1]
+
+    prompts = SimpleNamespace(text=encode, chat=encode, end_tokens=frozenset, tokenizer=None)
+    engine = SimpleNamespace(info=INFO, capacity=8, submit=busy)
+    uncounted = SimpleNamespace(request=lambda path, status: None)
+    replica = Replica(engine, prompts, "m", uncounted, 0)  # type: ignore[arg-type]
+    app = make_app(replica, tokens=(), host="127.0.0.1")
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        return client.post(path, json={"model": "m"} | body), read
+
+
 @pytest.mark.parametrize(
     ("prompt", "n", "status"),
     [(["a"] * 9, 1, 400), ([[5]] * 3, 3, 400), (["a"] * 100_000, 1, 400), (["a"] * 8, 1, 429)],
 )
 def test_what_is_never_taken_at_once_is_refused_before_it_is_read(prompt: list[Any], n: int, status: int) -> None:
     """429 tells clients to ask again, and they do."""
-    read: list[str] = []
-    prompts = SimpleNamespace(text=lambda text: read.append(text) or [1], end_tokens=frozenset, tokenizer=None)
-    engine = SimpleNamespace(info=INFO, capacity=8, submit=busy)
-    uncounted = SimpleNamespace(request=lambda path, status: None)
-    replica = Replica(engine, prompts, "m", uncounted, 0)  # type: ignore[arg-type]
-    app = make_app(replica, tokens=(), host="127.0.0.1")
-    with TestClient(app, base_url="http://127.0.0.1") as client:
-        answer = client.post("/v1/completions", json={"model": "m", "prompt": prompt, "n": n})
+    answer, read = asked("/v1/completions", prompt=prompt, n=n)
     assert answer.status_code == status, answer.text
     assert bool(read) is (status == 429)
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, "rate_limit_exceeded"), (1, "context_length_exceeded")])
+def test_a_chat_of_more_messages_than_tokens_is_refused_before_it_is_read(more: int, code: str) -> None:
+    answer, read = asked("/v1/chat/completions", messages=ASK["messages"] * (INFO.context + more))
+    assert answer.json()["error"]["code"] == code
+    assert bool(read) is (more == 0)

@@ -88,6 +88,20 @@ class Replica:
                 "prompt",
             )
 
+    def check_messages(self, count: int) -> None:
+        """Refuse a chat that has no room even with a token a message; tens of thousands take minutes to encode.
+
+        Raises:
+            ApiError: 400.
+        """
+        context = self.engine.info.context
+        if count > context:
+            raise bad_value(
+                f"This model's context is {context} tokens, and the chat has {count} messages; shorten it.",
+                "messages",
+                "context_length_exceeded",
+            )
+
     async def encode(self, work: Callable[[], T]) -> T:
         """Do work with the tokenizer, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._encoder, work)
