@@ -411,6 +411,8 @@ SAID = (
     _("Name a job that trains or exports."),
     _("%(path)s is not what it was when %(name)s was made."),
     _("Bring the file back, or update the service to what is there now."),
+    _("%(path)s was not there when %(name)s was made."),
+    _("Take the file out of the folder, or update the service to what is there now."),
     _("The replica %(name)s cannot be made ready: %(reason)s."),
     # tokens, votes, changes
     _("%(name)s cannot be a token's name."),

@@ -21,7 +21,7 @@ from quickalign.evaluate.answers import Asked, Written
 from quickalign.evaluate.measure import Measured
 from quickalign.evaluate.subject import Subject, manifest_folder
 from quickalign.evaluate.texts import facts_of
-from quickalign.train.manifest import weights_sha256
+from quickalign.train.manifest import added_files, weights_sha256
 
 PROBES = ("Hello", "Could you please help me with something?", "请介绍一下你自己。")
 WORSE_THAN_BASE = 1.0
@@ -138,10 +138,12 @@ def _of_weights(subject: Subject) -> Iterator[Check]:
         return
     told = {**manifest.files, **manifest.beside}
     changed = [
-        file for file, wanted in told.items() if not (folder / file).is_file() or sha256_of(folder / file) != wanted
+        f"{file} is not as it was saved."
+        for file, wanted in told.items()
+        if not (folder / file).is_file() or sha256_of(folder / file) != wanted
     ]
-    seen = f"{changed[0]} is not as it was exported." if changed else "The SHA-256 is that of the manifest."
-    yield Check(name=name, passed=not changed, seen=seen)
+    changed += [f"{file} was added, and loading reads it." for file in added_files(folder, manifest)]
+    yield Check(name=name, passed=not changed, seen=changed[0] if changed else "The SHA-256 is that of the manifest.")
 
 
 def _encoder(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> Encoder:

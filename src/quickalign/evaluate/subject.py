@@ -83,11 +83,13 @@ def find_subject(
 ) -> Subject:
     """Find the model that `source` names and, unless it is wanted `alone`, its base, and load its tokenizer.
 
+    What is measured against its base is checked (`checks`), so it may have been changed since its training.
+
     Raises:
-        ModelError: it, or the base that was asked for, cannot be found.
+        ModelError: it, or the base that was asked for, cannot be found, or was changed since its training.
         OptionError: an option that has no effect on it.
     """
-    found = trained.find(source, None, progress)
+    found = trained.find(source, None, progress, as_it_is=not alone)
     other, name, note = (None, "", "") if alone else _find_base(found, base, progress)
     device = find_device()
     chosen = trained.precision_of(found.manifest, device) if precision == "auto" else None

@@ -72,7 +72,6 @@ def prepare(spec: ExportSpec) -> Task:
         )
     if manifest.files:
         raise ModelError(f"{spec.model} is an export already.", "Name the run that it was made from.")
-    manifests.check_unchanged(found.adapter or found.weights, manifest)
     tokenizer = load_tokenizer(found.tokenizer)
     return Task(
         spec=spec,

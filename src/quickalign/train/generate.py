@@ -30,7 +30,8 @@ def load_for_generation(
         progress: told of downloads.
 
     Raises:
-        ModelError: nothing that can be loaded is there, or the adapter was trained on another base.
+        ModelError: nothing that can be loaded is there, it was changed since its training, or an adapter was trained
+            on another base.
         OptionError: an option that has no effect on this source.
     """
     found = trained.find(source, revision, progress)

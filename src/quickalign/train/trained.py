@@ -34,11 +34,24 @@ class Found:
     manifest: Manifest | None
 
 
-def find(source: str, revision: str | None = None, progress: hub.Progress | None = None) -> Found:
+def find(
+    source: str,
+    revision: str | None = None,
+    progress: hub.Progress | None = None,
+    *,
+    as_it_is: bool = False,
+) -> Found:
     """Find what `source` names, and fetch it where it is not on this machine.
 
+    Args:
+        source: a model's name or folder, an adapter's folder, or a run's folder.
+        revision: of a model that is not a folder.
+        progress: told of downloads.
+        as_it_is: also where it was changed since its training, for who says so himself.
+
     Raises:
-        ModelError: nothing that can be loaded is there, or the adapter was trained on another base.
+        ModelError: nothing that can be loaded is there, it was changed since its training, or an adapter was trained
+            on another base.
         OptionError: a revision of a folder.
     """
     folder = trained_folder(Path(source).expanduser())
@@ -47,7 +60,7 @@ def find(source: str, revision: str | None = None, progress: hub.Progress | None
         return Found(found.path, found.path, None, None, None)
     if revision is not None:
         raise OptionError(f"revision={revision!r} has no effect on the folder {source}.", "Leave revision out.")
-    manifest = manifests.read(folder)
+    manifest = manifests.read(folder) if as_it_is else manifests.read_unchanged(folder)
     if not manifests.is_adapter(folder):
         return Found(folder, folder, None, None, manifest)
     base = manifests.base_of(folder)

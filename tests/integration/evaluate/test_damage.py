@@ -60,10 +60,15 @@ def shuffle_layers(folder: Path) -> None:
     save_file(turned, file, metadata={"format": "pt"})
 
 
-def other_template(folder: Path) -> None:
+def other_template(folder: Path, name: str = "chat_template.jinja") -> None:
     template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>\n{% endfor %}"
     template += "{% if add_generation_prompt %}assistant: {% endif %}"
-    (folder / "chat_template.jinja").write_text(template)
+    (folder / name).write_text(template)
+
+
+def added_template(folder: Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    other_template(folder, "additional_chat_templates/default.jinja")
 
 
 def doubled_begin(folder: Path) -> None:
@@ -85,7 +90,12 @@ def test_a_sound_export_passes_every_check(exported: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "seen"),
-    [(shuffle_layers, "likelihood"), (other_template, "chat template"), (doubled_begin, "begin token")],
+    [
+        (shuffle_layers, "likelihood"),
+        (other_template, "chat template"),
+        (added_template, "chat template"),
+        (doubled_begin, "begin token"),
+    ],
 )
 def test_damage_is_caught(
     exported: Path, tmp_path: Path, damage: Callable[[Path], None], seen: str, monkeypatch: pytest.MonkeyPatch

@@ -96,6 +96,12 @@ def test_a_chat_without_a_template_is_refused() -> None:
         plain.encode("")
 
 
+def test_what_was_changed_since_its_training_does_not_answer(tmp_path: Path, base: Path) -> None:
+    adapter = make_adapter(tmp_path / "adapter", base, beside={"tokenizer.json": "of another content"})
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not what was trained"):
+        load_for_generation(str(adapter))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"max_new_tokens": 0}, "max_new_tokens=0"), ({"temperature": -1.0}, "temperature=-1.0")],

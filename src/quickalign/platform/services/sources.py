@@ -14,6 +14,7 @@ from quickalign.core.wire.jobs import JobState
 from quickalign.core.wire.services import Source
 from quickalign.hub.cards import card_or_none, find_card
 from quickalign.hub.folder import read_json
+from quickalign.hub.loading import files_read
 from quickalign.hub.source import resolve
 from quickalign.platform.db.tables import JobRow
 from quickalign.platform.home import Home
@@ -69,6 +70,14 @@ class Frozen(BaseModel):
                 raise ModelError(
                     f"{file.path} is not what it was when {what} was made.",
                     "Bring the file back, or update the service to what is there now.",
+                )
+        known = {file.path for file in self.files}
+        for folder in filter(None, (self.model_path, self.adapter_path)):
+            added = sorted({str(Path(folder) / name) for name in files_read(Path(folder))} - known)
+            if added:
+                raise ModelError(
+                    f"{added[0]} was not there when {what} was made.",
+                    "Take the file out of the folder, or update the service to what is there now.",
                 )
 
 
@@ -233,7 +242,7 @@ class _Hashes:
 
 def _served_files(folder: Path) -> Iterable[Path]:
     files = (file for file in folder.iterdir() if file.suffix in _SERVED and not file.name.startswith("."))
-    return sorted(file for file in files if file.is_file())
+    return sorted({*(file for file in files if file.is_file()), *(folder / name for name in files_read(folder))})
 
 
 def _is_as(file: FrozenFile) -> bool:

@@ -70,6 +70,16 @@ def test_a_file_that_was_only_touched_is_the_same(stage):
         found.verify("it")
 
 
+def test_a_file_that_loading_would_read_is_not_added_to_what_was_frozen(stage):
+    found = freeze(stage, model=str(stage.model))
+    (stage.model / "notes.txt").write_text("says nothing")
+    found.verify("it")
+    (stage.model / "special_tokens_map.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"special_tokens_map\.json was not there when it was made"):
+        found.verify("it")
+    freeze(stage, model=str(stage.model)).verify("it")
+
+
 def test_memory_grows_with_precision_and_answers(lone):
     source = freeze(lone, model="qwen2-tiny-instruct")
 
