@@ -15,7 +15,8 @@ from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
 from quickalign.core import options
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.evaluations import EvaluateRequest
-from quickalign.core.wire.jobs import EvaluationCreate, JobCreate, JobState, TrainRequest
+from quickalign.core.wire.exports import ExportRequest
+from quickalign.core.wire.jobs import EvaluationCreate, ExportCreate, JobCreate, JobState, TrainRequest
 from quickalign.platform.jobs import moves
 from tests.doubles.jupyter_server import TOKEN, Jupyter, serve
 from tests.support.forms import form_fields
@@ -466,3 +467,15 @@ def test_a_job_that_evaluates_shows_what_it_found(browser, platform, tmp_path):
     assert browser.get(f"/console/jobs/{job.id}/news?event=0").status_code == 200
     assert job.id not in browser.get("/console/services/new").text
     assert browser.get(f"/console/train?clone={job.id}").status_code == 422
+
+
+def test_a_job_that_exports_shows_what_it_made(browser, platform, finished):
+    job = platform.jobs.create(ExportCreate(spec=ExportRequest(model=finished), name="To take away"))
+    parity = {"after": {"bytes": 10, "perplexity": 1.5}, "before": {"perplexity": 1.25}}
+    with platform._database.write() as session:
+        row = moves.find(session, job.id)
+        row.state, row.results = "succeeded", {"bytes": 10, "parity": parity}
+    page = browser.get(f"/console/jobs/{job.id}").text
+    for shown in ("To take away", "export", "perplexity", "1.25", "1.5"):
+        assert shown in page
+    assert browser.get(f"/console/jobs/{job.id}/news?event=0").status_code == 200
