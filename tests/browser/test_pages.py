@@ -163,3 +163,18 @@ def test_a_list_that_renews_itself_keeps_what_one_does_in_it(window, furnished):
     page.wait_for_selector("#job-rows:not([data-old])")
     assert page.is_checked(f"#pick-{furnished['job']}")
     assert page.evaluate("document.activeElement.id") == f"pick-{furnished['job']}"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_press_that_ends_the_typing_counts(window, width):
+    """What is told of the data, once it is named, must not move the button away from under the press."""
+    watched = window(width=width)
+    page = watched.open("/train")
+    page.fill("#train-data", "file-none")
+    expect(page.locator("#estimate .note")).to_contain_text("file-none")
+    page.locator("#submit").hover()
+    page.mouse.down()
+    # as a finger does, which stays for a moment
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.mouse.up()
+    expect(page.locator("#refusal .note")).to_contain_text("file-none")
