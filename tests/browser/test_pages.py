@@ -32,7 +32,8 @@ def furnished(server):
         ).json()
         options = {"training_strategy": "dpo", "load_in_4bit": False, "max_steps": 1}
         spec = {"model": "qwen2-tiny-instruct", "train": file["id"], "hyperparameters": options}
-        made = client.post("/api/v1/jobs", json={"name": NASTY, "spec": spec}).json()["id"]
+        name = f"{NASTY} {'一个很长的名字' * 9}"
+        made = client.post("/api/v1/jobs", json={"name": name, "spec": spec}).json()["id"]
         client.post(f"/api/v1/jobs/{made}/cancel")
         assert client.get(f"/api/v1/jobs/{made}").json()["state"] in ("cancelled", "cancelling")
     output = home / "jobs" / made / "output"
@@ -58,6 +59,7 @@ def test_no_page_shuts_anybody_out(window, furnished, dark, language):
     watched = window(language, dark=dark)
     found = {}
     paths = [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}", f"/train?data={furnished['file']}"]
+    paths.append(f"/compare?job={furnished['job']}")
     for path in paths:
         page = watched.open(path)
         for part in WAITED.get(path.rpartition("/")[0], ()):
@@ -70,8 +72,11 @@ def test_no_page_shuts_anybody_out(window, furnished, dark, language):
 def test_no_page_is_wider_than_a_telephone(window, furnished):
     watched = window(width=375)
     wide = {}
-    for path in [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}"]:
+    compared = f"/compare?job={furnished['job']}"
+    for path in [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}", compared]:
         page = watched.open(path)
+        if path == compared:
+            page.wait_for_selector(".u-legend")
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > 375:
             wide[path] = width

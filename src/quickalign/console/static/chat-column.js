@@ -31,8 +31,17 @@ export class Column {
 
   draw() {
     this.box.setAttribute("aria-label", this.title);
-    this.box.replaceChildren(...this.messages.map((message) => this.bubble(message)));
+    const said = this.messages.map((message) => this.bubble(message));
+    this.box.replaceChildren(...(said.length ? said : [this.silence()]));
     this.down();
+  }
+
+  /** Whose column it is, before anybody has spoken in it. */
+  silence() {
+    const silent = document.createElement("p");
+    silent.className = "silent";
+    silent.textContent = this.title;
+    return silent;
   }
 
   bubble(message) {
