@@ -51,7 +51,7 @@ class OneService:
 
     def __init__(self, url: str) -> None:
         replica = Upstream("replica", 1, url, TOKEN, 1000)
-        self._route = Route("service", "one", ServiceState.RUNNING, None, Limits(), (replica,), ("one",))
+        self._route = Route("service", "one", ServiceState.RUNNING, None, Limits(), (replica,), ("one",), 0.0)
         self.open_requests = lambda replica_id: 0
         self.metrics = lambda service_id: ServiceMetrics(requests=0, errors=0, open_requests=0, tokens_out=0)
 

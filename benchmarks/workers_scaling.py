@@ -22,10 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dpo_report import environment
+from benchmarks.dpo_report import RESULTS, environment
 from benchmarks.generated_pairs import write_pairs
 
-RESULTS = Path(__file__).parent / "results"
 ROWS_PER_STEP = 16
 WARM_UP = 3
 CORES = (0, 1)

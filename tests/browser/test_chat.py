@@ -30,10 +30,16 @@ def services(server):
 
 
 @pytest.fixture
-def chat(window, server, services):
+def language():
+    return "en"
+
+
+@pytest.fixture
+def chat(window, server, services, language):
     """The page, with both services chosen, which answer with their name and the number of what they were told."""
-    page = window().page
-    page.votes = []
+    watched = window(language)
+    page = watched.page
+    page.votes, page.problems = [], watched.problems
 
     def answer(route):
         name = route.request.url.partition("/services/")[2].partition("/")[0]
@@ -239,3 +245,30 @@ def test_sampling_that_is_no_number_is_told(chat):
     expect(chat.locator("[data-status]")).to_have_text("Temperature: a number is needed")
     expect(chat.locator("[data-message]")).to_have_value("Hello")
     assert said(chat) == {"one": [], "two": []}
+
+
+FAILURES = {
+    "refused": (
+        {"status": 400, "json": {"error": {"message": "temperature: Input should be less than or equal to 2."}}},
+        "temperature：应小于或等于 2。",
+    ),
+    "in the middle": (
+        {
+            "content_type": "text/event-stream",
+            "body": 'data: {"error": {"message": "The replica that was answering is gone. Send the request again."}}\n\n',
+        },
+        "正在应答的副本不在了。请重新发送请求。",
+    ),
+    "gone": (None, "服务器没有应答。请确认它在运行，然后重试。"),
+}
+
+
+@pytest.mark.parametrize("language", ["zh"])
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_failure_is_told_in_the_language_of_the_page(chat, how):
+    answer, expected = FAILURES[how]
+    chat.route("**/services/one/v1/**", lambda route: route.fulfill(**answer) if answer else route.abort("failed"))
+    chat.uncheck('[value="two"]')
+    send(chat, "你好")
+    expect(chat.locator(".bubble.failed")).to_have_text(expected)
+    chat.problems.clear()  # which are what was to happen

@@ -32,7 +32,8 @@ def furnished(server):
         ).json()
         options = {"training_strategy": "dpo", "load_in_4bit": False, "max_steps": 1}
         spec = {"model": "qwen2-tiny-instruct", "train": file["id"], "hyperparameters": options}
-        made = client.post("/api/v1/jobs", json={"name": NASTY, "spec": spec}).json()["id"]
+        name = f"{NASTY} {'一个很长的名字' * 9}"
+        made = client.post("/api/v1/jobs", json={"name": name, "spec": spec}).json()["id"]
         client.post(f"/api/v1/jobs/{made}/cancel")
         assert client.get(f"/api/v1/jobs/{made}").json()["state"] in ("cancelled", "cancelling")
     output = home / "jobs" / made / "output"
@@ -58,6 +59,7 @@ def test_no_page_shuts_anybody_out(window, furnished, dark, language):
     watched = window(language, dark=dark)
     found = {}
     paths = [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}", f"/train?data={furnished['file']}"]
+    paths.append(f"/compare?job={furnished['job']}")
     for path in paths:
         page = watched.open(path)
         for part in WAITED.get(path.rpartition("/")[0], ()):
@@ -70,8 +72,11 @@ def test_no_page_shuts_anybody_out(window, furnished, dark, language):
 def test_no_page_is_wider_than_a_telephone(window, furnished):
     watched = window(width=375)
     wide = {}
-    for path in [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}"]:
+    compared = f"/compare?job={furnished['job']}"
+    for path in [*PAGES, f"/jobs/{furnished['job']}", f"/datasets/{furnished['file']}", compared]:
         page = watched.open(path)
+        if path == compared:
+            page.wait_for_selector(".u-legend")
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > 375:
             wide[path] = width
@@ -163,3 +168,18 @@ def test_a_list_that_renews_itself_keeps_what_one_does_in_it(window, furnished):
     page.wait_for_selector("#job-rows:not([data-old])")
     assert page.is_checked(f"#pick-{furnished['job']}")
     assert page.evaluate("document.activeElement.id") == f"pick-{furnished['job']}"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_press_that_ends_the_typing_counts(window, width):
+    """What is told of the data, once it is named, must not move the button away from under the press."""
+    watched = window(width=width)
+    page = watched.open("/train")
+    page.fill("#train-data", "file-none")
+    expect(page.locator("#estimate .note")).to_contain_text("file-none")
+    page.locator("#submit").hover()
+    page.mouse.down()
+    # as a finger does, which stays for a moment
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.mouse.up()
+    expect(page.locator("#refusal .note")).to_contain_text("file-none")

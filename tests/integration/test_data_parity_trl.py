@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quickalign.data.encode import EncodedPair, EncodedRow, Encoder
+from quickalign.data.encode import EncodedPair, EncodedRecord, Encoder
 from quickalign.data.records import Message, PreferenceRecord
 from tests.support import tokenizers as toys
 
@@ -35,7 +35,7 @@ def our_ids(records: list[PreferenceRecord], tokenizer, **options) -> list[dict[
     encoded = Encoder(tokenizer, seq_length=100_000, **options).encode(records)
     found = []
     for row in encoded:
-        assert isinstance(row, EncodedRow)
+        assert isinstance(row, EncodedRecord)
         assert isinstance(row.example, EncodedPair)
         found.append({n: getattr(row.example, n).tolist() for n in ("prompt", "chosen", "rejected")})
     return found

@@ -46,7 +46,7 @@ def setup_of(kind, folder):
 
 
 def last(folder):
-    found = checkpoints.checkpoints(folder)[-1]
+    found = checkpoints.list_checkpoints(folder)[-1]
     assert found.step == TOTAL
     return weights_sha256(next(path for path in found.folder.iterdir() if path.is_dir()))
 
@@ -60,7 +60,7 @@ def test_killed_at_any_step_and_resumed_gives_the_same_bytes(tmp_path, kind):
         folder = tmp_path / f"cut-{step}"
         with pytest.raises(Killed):
             Loop(setup_of(kind, folder), KillAt(step)).run(None)
-        found = checkpoints.checkpoints(folder)
+        found = checkpoints.list_checkpoints(folder)
         start = found[-1] if found else None
         assert (start.step if start else 0) == (step - 1) // 2 * 2
         Loop(setup_of(kind, folder), Recorder()).run(start)
@@ -80,11 +80,11 @@ def test_a_signal_lets_the_step_finish_saves_and_says_how_to_go_on(tmp_path):
         Loop(setup_of("lora", tmp_path), recorder).run(None)
     done = recorder.steps[-1].step
     assert f"after step {done}" in str(caught.value)
-    assert checkpoints.checkpoints(tmp_path)[-1].step == done
+    assert checkpoints.list_checkpoints(tmp_path)[-1].step == done
     assert caught.value.exit_code == 130
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     Loop(setup_of("lora", tmp_path), Recorder()).run(None)
-    assert [found.step for found in checkpoints.checkpoints(tmp_path)] == [10, 12]
+    assert [found.step for found in checkpoints.list_checkpoints(tmp_path)] == [10, 12]

@@ -11,6 +11,7 @@ from quickalign.core import paths
 from quickalign.core.errors import FullDiskError, Interrupted, OptionError
 from quickalign.platform.jobs.outcome import is_failure
 from quickalign.train import checkpoint
+from quickalign.train.device import named_device
 from quickalign.train.generate import load_for_generation
 from quickalign.train.run import plan, run
 from tests.support.specs import LN_2, make_spec, run_spec
@@ -119,6 +120,16 @@ def test_plan_leaves_nothing_behind(tmp_path):
     assert not spec.output.exists()
 
 
+def test_a_plan_may_be_for_a_gpu_of_another_machine(tmp_path):
+    spec = make_spec(tmp_path, "run", optimizer="paged_adamw_8bit", cuda_graphs="on", precision="auto")
+    with pytest.raises(OptionError, match="paged_adamw_8bit"):
+        plan(spec, device=named_device("cpu"))
+    made, _ = plan(spec, device=named_device("cuda:16000000000"))
+    assert (made.device_kind, made.available_bytes, made.cuda_graphs) == ("cuda", 16 * 10**9, True)
+    small, _ = plan(make_spec(tmp_path, "run"), device=named_device("cpu:1000000"))
+    assert not small.fits
+
+
 def test_a_disk_that_fills_up_is_a_sentence_and_the_run_goes_on(tmp_path, monkeypatch):
     whole, _ = run_spec(make_spec(tmp_path, "whole", save_steps=1))
     spec, save = make_spec(tmp_path, "run", save_steps=1), checkpoint.save
@@ -164,6 +175,20 @@ def test_a_run_whose_rows_turned_out_not_to_be_packable_goes_on(tmp_path, unpack
     with pytest.raises(Interrupted):
         run(spec, stop=lambda: next(asked) == 1)
     assert run_spec(spec)[0].adapter_sha256 == whole.adapter_sha256
+
+
+def test_a_run_that_began_with_what_is_refused_by_now_goes_on(tmp_path, monkeypatch):
+    spec = make_spec(tmp_path, "run", target_modules="q_proj,no_such_layer")
+    spec = spec.model_copy(update={"safe_rlhf_preference": "safer"})
+    asked = itertools.count()
+    with monkeypatch.context() as older, pytest.raises(Interrupted):
+        older.setattr("quickalign.data.prepare.check_choices", lambda *_: None)
+        older.setattr("quickalign.train.model._check_targets", lambda *_: None)
+        run(spec, stop=lambda: next(asked) == 1)
+    allowed = make_spec(tmp_path, "whole", target_modules="q_proj")
+    assert run_spec(spec)[0].adapter_sha256 == run_spec(allowed)[0].adapter_sha256
+    with pytest.raises(OptionError, match="safe_rlhf_preference=safer has no effect"):
+        run(spec.model_copy(update={"output": tmp_path / "another"}))
 
 
 def test_a_token_budget_for_rows_that_turn_out_not_to_be_packable_is_refused(tmp_path, unpackable):

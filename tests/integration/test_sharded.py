@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from quickalign.core.spec import RunSpec
-from quickalign.train.checkpoint import checkpoints
+from quickalign.train.checkpoint import list_checkpoints
 from quickalign.train.finish import read_result
 from quickalign.train.manifest import weights_sha256
 from quickalign.train.metrics import read_evaluations, read_steps
@@ -90,10 +90,10 @@ def test_two_processes_equal_one_and_go_on(tmp_path, monkeypatch, kind):
     two = read_result(spec.output)
     assert two is not None
     assert two.samples == one.samples
-    assert two.adapter_sha256 == weights_sha256(checkpoints(spec.output)[-1].folder / two.adapter.name)
+    assert two.adapter_sha256 == weights_sha256(list_checkpoints(spec.output)[-1].folder / two.adapter.name)
     if kind == "lora":
         return
-    shutil.rmtree(checkpoints(spec.output)[-1].folder)
+    shutil.rmtree(list_checkpoints(spec.output)[-1].folder)
     (spec.output / "result.json").unlink()
     assert launch(spec).returncode == 0
     again = read_result(spec.output)

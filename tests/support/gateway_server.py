@@ -11,8 +11,8 @@ import uvicorn
 
 from quickalign.api import logs
 from quickalign.api.app import make_app
-from quickalign.api.protocol import BoundedHttp
 from quickalign.platform.services.routes import Upstream
+from quickalign.serve.http.protocol import BoundedHttp
 from tests.support.gateways import FakeEndpoints
 from tests.support.platforms import open_stub
 

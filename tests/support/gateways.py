@@ -12,10 +12,10 @@ from typing import Any
 
 import uvicorn
 
-from quickalign.api.protocol import BoundedHttp
 from quickalign.core.wire.jobs import Reason
 from quickalign.core.wire.services import Limits, ServiceMetrics, ServiceState
 from quickalign.platform.services.routes import Route, Upstream
+from quickalign.serve.http.protocol import BoundedHttp
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}\n\n'
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
@@ -27,6 +27,10 @@ WHOLE = json.dumps(
     },
     separators=(",", ":"),
 ).encode()
+
+
+MADE = 1_750_000_000.5
+"""When every service was made."""
 
 
 class FakeEndpoints:
@@ -51,7 +55,8 @@ class FakeEndpoints:
         self.on_touch = lambda service: None
 
     def add(self, name: str, *replicas: Upstream, token: str | None = None, **more: Any) -> Route:
-        values = {"state": ServiceState.RUNNING, "reason": None, "limits": Limits(), "model_names": (name,)} | more
+        values = {"state": ServiceState.RUNNING, "reason": None, "limits": Limits(), "model_names": (name,)}
+        values |= {"created_at": MADE} | more
         route = Route(service_id=f"service-{name}", name=name, replicas=replicas, **values)
         self.routes[route.service_id] = route
         self.tokens[route.service_id] = {"service": token or f"qs-{name}"}

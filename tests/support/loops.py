@@ -11,21 +11,22 @@ from transformers import PreTrainedModel
 
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
+from quickalign.data.encode import EncodedRow
 from quickalign.train.distributed import Processes
 from quickalign.train.loop import Loop, Setup
 from quickalign.train.manifest import BaseReference, Manifest
 from quickalign.train.model import make_policy
 from quickalign.train.objective import Objective
-from quickalign.train.observer import Evaluation, Silent, StepMetrics
+from quickalign.train.observer import Evaluation, Observer, StepMetrics
 from quickalign.train.plan import Plan
-from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.plain import PlainScorer
 from quickalign.train.scoring.reference import LiveReference
 from tests.support.runs import PAD
 
 
 @dataclass
-class Recorder(Silent):
+class Recorder(Observer):
     """Keeps what a loop reports."""
 
     steps: list[StepMetrics] = field(default_factory=list)

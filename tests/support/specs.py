@@ -55,7 +55,7 @@ def make_spec(folder: Path, name: str, *, model: str = "qwen2-tiny-instruct", **
         "hyperparameters": hyperparameters,
         **top,
     }
-    return specs.parse(json.dumps(values))
+    return specs.parse(values)
 
 
 def run_spec(spec: RunSpec) -> tuple[RunResult, Recorder]:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from quickalign.api.logs import request_id
 from quickalign.api.openai import errors as openai_errors
-from quickalign.core import errors
+from quickalign.core import disk, errors
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.base import Problem
 from quickalign.core.wire.jobs import Kind
@@ -58,6 +58,11 @@ def of_error(error: QuickalignError) -> Problem:
         # A storage error about a part of the request is the caller's; any other is about the server's own disk.
         status = 422 if isinstance(error, errors.StorageError) and error.field else 503
     return problem(status, code_of(error), error.message, error.remedy, error.field, error.value)
+
+
+def full_disk() -> errors.StorageError:
+    """What a request is told that finds no room."""
+    return errors.StorageError("A disk of the server is full.", "Let the operator make room; nothing was lost.")
 
 
 def problem(
@@ -110,7 +115,12 @@ def install(app: FastAPI) -> None:
 
 
 def internal(path: str, error: Exception) -> Response:
-    """The answer to a request that failed for a reason nobody foresaw; the log gets the traceback."""
+    """The answer to a request that failed for a reason nobody foresaw; the log gets the traceback.
+
+    A full disk may be met anywhere, and is foreseen.
+    """
+    if disk.is_full(error):
+        return respond(path, of_error(full_disk()))
     _LOG.error("unexpected error", exc_info=error, extra={"fields": {"path": path}})
     found = problem(
         500,

@@ -24,12 +24,12 @@ from quickalign.api import logs
 from quickalign.api.app import make_app
 from quickalign.api.gateway.gateway import Gateway
 from quickalign.api.parts import Part
-from quickalign.api.protocol import BoundedHttp
 from quickalign.api.streams import Streams
 from quickalign.core import atomic
 from quickalign.core.errors import OptionError, StorageError, UnavailableError
 from quickalign.core.scheduling import answer_soon
 from quickalign.platform import Config, Platform
+from quickalign.serve.http.protocol import BoundedHttp
 
 _GRACE_SECONDS = 10
 _ANSWER_SECONDS = 8

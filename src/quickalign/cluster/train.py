@@ -20,6 +20,7 @@ from types import FrameType
 
 from quickalign.cluster.training_group import Share, connect, disconnect, fit, room_for
 from quickalign.cluster.training_link import Tail, TrainingLink
+from quickalign.core import disk
 from quickalign.core import spec as specs
 from quickalign.core.distribution import check_distribution
 from quickalign.core.errors import Interrupted
@@ -149,7 +150,8 @@ def _drive(asked: argparse.Namespace) -> int:
     check_distribution(spec.strategy, spec.hyperparameters, asked.workers)
     connect(asked.address)
     share = Share(asked.cpus, asked.gpus, asked.memory)
-    return Driver(asked.spec, spec.output, asked.workers, share).drive()
+    with disk.explained(spec.output):
+        return Driver(asked.spec, spec.output, asked.workers, share).drive()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ FOLDER/TOKEN/
   lines                 what the main worker says
   stop                  the driver's wish that the run is saved and stopped
   failure.json          why the run cannot go on, by the first worker that found out
+  reserve               room for that where the disk is full
 
 All of it works without the cluster's head: a worker ends itself when its driver is gone or was replaced.
 """
@@ -31,6 +32,7 @@ SILENT_SECONDS = 30.0
 
 ORPHANED = 75
 _LOOK_SECONDS = 1.0
+_RESERVE_BYTES = 64 << 10
 # What belongs to a machine or to Ray, and is not taken from one to another.
 _OWN = ("RAY_", "CUDA_", "NVIDIA_", "LD_", "PYTHON", "OMP_", "HOSTNAME", "PWD", "SHLVL", "_")
 # What a worker takes even where it has something else.
@@ -63,12 +65,15 @@ class TrainingLink:
         file = self.folder / "environment.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(environment), encoding="utf-8")
+        (self.folder / "reserve").write_bytes(os.urandom(_RESERVE_BYTES))  # no disk can make less of it
+        (self.folder / "beat").touch()
         self.beat()
         atomic.write_text(self._current, self._token)
 
     def beat(self) -> None:
-        """Show that the driver lives."""
-        (self.folder / "beat").write_text(str(time.time()), encoding="ascii")
+        """Show that the driver lives; over what is there, which takes no room of a full disk."""
+        with (self.folder / "beat").open("r+b") as stream:
+            stream.write(f"{time.time():.6f}".encode())
 
     def ask_to_stop(self) -> None:
         """Let the run save and stop after its current step."""
@@ -119,7 +124,11 @@ class TrainingLink:
         """Say why the run ends; what was said first stays."""
         if self.failure() is None:
             values = {"exit_code": error.exit_code, "message": str(error), "kind": type(error).__name__}
-            atomic.write_text(self.folder / "failure.json", json.dumps(values))
+            try:
+                atomic.write_text(self.folder / "failure.json", json.dumps(values))
+            except OSError:  # the disk is full, which may be what there is to say
+                (self.folder / "reserve").unlink(missing_ok=True)
+                atomic.write_text(self.folder / "failure.json", json.dumps(values))
 
     def watch(self) -> None:
         """End this process, from a thread, when its driver is gone or another one has taken its place."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quickalign.cluster.training_link import TrainingLink
+from quickalign.core import disk
 from quickalign.core import spec as specs
 from quickalign.core.errors import Interrupted, QuickalignError
 
@@ -28,12 +29,13 @@ def work(config: dict[str, Any]) -> None:
     os.chdir(config["folder"])
     spec = specs.load(Path(config["spec"]))
     try:
-        if os.environ["RANK"] == "0":
-            _run_and_tell(spec, link)
-        else:
-            from quickalign.train.run import run
+        with disk.explained(spec.output):
+            if os.environ["RANK"] == "0":
+                _run_and_tell(spec, link)
+            else:
+                from quickalign.train.run import run
 
-            run(spec, stop=link.is_stop_asked, patience=PATIENCE_SECONDS)
+                run(spec, stop=link.is_stop_asked, patience=PATIENCE_SECONDS)
     except QuickalignError as error:
         from quickalign.train.journal import leave_error
 
@@ -46,11 +48,11 @@ def work(config: dict[str, Any]) -> None:
 def _run_and_tell(spec: specs.RunSpec, link: TrainingLink) -> None:
     from quickalign.train.journal import Journal
     from quickalign.train.lines import Lines
+    from quickalign.train.observer import Observers
     from quickalign.train.run import run
-    from quickalign.train.several import Several
 
     with link.lines() as stream:
-        observer = Several(Lines(stream), Journal(spec.output))
+        observer = Observers(Lines(stream), Journal(spec.output))
         starts = link.begin()
         if starts > 1:
             observer.warning(f"Workers were lost; this is start {starts} of all, from the last checkpoint on.")

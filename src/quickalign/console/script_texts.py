@@ -22,6 +22,7 @@ TEXTS = (
     _("at most %(bound)s"),
     _("less than %(bound)s"),
     _("The whole file is read and checked…"),
+    _("The data is read and the run planned…"),
     _("Loss"),
     _("Rewards"),
     _("Reward accuracy"),

@@ -19,7 +19,8 @@ _VALUE = re.compile(r"%\((\w+)\)s")
 _WORDS_OF_OURS = frozenset(
     {
         "state", "action", "why", "meaning", "what", "kept", "found", "expected", "where", "how", "last", "message",
-        "accuracy", "before", "same", "stored", "count", "which", "change", "further", "foreign", "place",
+        "accuracy", "before", "same", "stored", "count", "which", "change", "further", "foreign", "place", "rows",
+        "problem",
     }
 )  # fmt: skip
 """Values that are themselves words of the platform; all others are the user's, and stay as they are."""
@@ -90,24 +91,19 @@ class Sentences:
     def _known(self, text: str) -> str | None:
         if found := self._texts.get(text.replace("%", "%%")):
             return found.replace("%%", "%")
+        parts = _BETWEEN_SENTENCES.split(text)
+        # ahead of patterns whose last value would take in the sentences behind it
+        if len(parts) > 1 and all(known := [self._known(part) for part in parts]):
+            return _joined(filter(None, known))
         for part, said, translated in self._patterns:
             # most patterns are no match, which is told at once by what they hold besides values
             if part in text and (match := _pattern(said).fullmatch(text)):
                 return translated % self._values(match.groupdict())
         if (match := _FIELD_FIRST.fullmatch(text)) and (why := self._known(match["why"])):
             return self._texts.get(AT_FIELD, AT_FIELD) % {"where": match["where"], "why": why}
-        return self._one_by_one(text)
-
-    def _one_by_one(self, text: str) -> str | None:
-        """Several sentences, of which those that are not known stay; None where none is known."""
-        parts = _BETWEEN_SENTENCES.split(text)
-        known = [self._known(part) for part in parts] if len(parts) > 1 else []
-        if not any(known):
-            return None
-        said = ""
-        for part, found in zip(parts, known, strict=True):
-            said += _gap(said) + (found or part)
-        return said
+        if len(parts) > 1 and any(known):
+            return _joined(found or part for part, found in zip(parts, known, strict=True))
+        return None
 
     def _values(self, values: Mapping[str, str]) -> dict[str, str]:
         found = {name: self._word(value) if name in _WORDS_OF_OURS else value for name, value in values.items()}
@@ -128,6 +124,13 @@ class Sentences:
 def sentences_of(tag: str) -> Sentences:
     """The sentences in the language with this tag."""
     return Sentences(words_of(tag))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    said = ""
+    for part in parts:
+        said += _gap(said) + part
+    return said
 
 
 def _gap(before: str) -> str:

@@ -1,21 +1,38 @@
-"""A job as text to copy: for the SDK, the command line and curl. All three make the very same job."""
+"""A job as text to copy: for the SDK, the command line and curl. All three make the very same job.
+
+A clone reads the copy of the data that its job has, which no name leads to, so its texts ask for a clone.
+"""
 
 import json
 import pprint
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
-from quickalign.core.wire.jobs import JobCreate, TrainRequest
+from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.wire.jobs import Job, JobCreate, TrainRequest
 
 _RECIPE_FIELDS = (
     "data_format", "safe_rlhf_preference", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows", "strategy",
 )  # fmt: skip
+_CLONE_OPTIONS = ("name", "output", "priority")
 _WIDTH = 96
 
 
 def all_of(request: JobCreate, endpoint: str) -> dict[str, str]:
     """The texts by the name of their tab."""
     return {"SDK": sdk(request), "CLI": cli(request), "curl": curl(request, endpoint)}
+
+
+def all_of_clone(job: Job, request: JobCreate, endpoint: str, cannot: str) -> dict[str, str]:
+    """The same for the clone of `job` that `request` describes; `cannot` comes before what the command line
+    does not change."""
+    changes = _changes(job, request)
+    return {
+        "SDK": _clone_sdk(job, changes),
+        "CLI": _clone_cli(job, changes, cannot),
+        "curl": _call(f"{endpoint.rstrip('/')}/api/v1/jobs/{job.id}/clone", changes),
+    }
 
 
 def sdk(request: JobCreate) -> str:
@@ -72,14 +89,64 @@ def cli(request: JobCreate) -> str:
 
 def curl(request: JobCreate, endpoint: str) -> str:
     """As a call of the API."""
-    body = json.dumps(request.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=2)
-    address = f"{endpoint.rstrip('/')}/api/v1/jobs"
+    return _call(f"{endpoint.rstrip('/')}/api/v1/jobs", request.model_dump(mode="json", exclude_defaults=True))
+
+
+def _call(address: str, body: Mapping[str, Any]) -> str:
     return (
         f"curl {_shell(address)} \\\n"
         '    -H "Authorization: Bearer $QUICKALIGN_TOKEN" \\\n'
         "    -H 'Content-Type: application/json' \\\n"
-        f"    -d {_shell(body)}\n"
+        f"    -d {_shell(json.dumps(body, ensure_ascii=False, indent=2))}\n"
     )
+
+
+def _changes(job: Job, request: JobCreate) -> dict[str, Any]:
+    """What differs from the job, as the API takes it: an option that is no longer set is null."""
+    before, after = job.training, request.spec
+    spec = {
+        name: value
+        for name, value in after.model_dump(mode="json", exclude={"hyperparameters"}).items()
+        if getattr(after, name) != getattr(before, name)
+    }
+    defaults = Hyperparameters().model_dump()
+    options = {
+        name: after.hyperparameters.get(name)
+        for name in (before.hyperparameters | after.hyperparameters)
+        if _option(before, name, defaults) != _option(after, name, defaults)
+    }
+    had = {name: getattr(job, name) for name in _CLONE_OPTIONS} | {"gpus": job.resources.gpus}
+    changes = {name: getattr(request, name) for name, value in had.items() if getattr(request, name) != value}
+    spec |= {"hyperparameters": options} if options else {}
+    return changes | ({"spec": spec} if spec else {})
+
+
+def _option(spec: TrainRequest, name: str, defaults: Mapping[str, Any]) -> Any:
+    return spec.hyperparameters.get(name, defaults[name])
+
+
+def _clone_sdk(job: Job, changes: Mapping[str, Any]) -> str:
+    given = [repr(job.id)] + ([pprint.pformat(changes, width=_WIDTH - 4, sort_dicts=False)] if changes else [])
+    text = "".join(f"    {one}".replace("\n", "\n    ") + ",\n" for one in given)
+    return (
+        "from quickalign.session import get_default_session\n\n"
+        f"job = get_default_session().jobs.clone(\n{text})\n"
+        "print(job.id)\n"
+    )
+
+
+def _clone_cli(job: Job, changes: Mapping[str, Any], cannot: str) -> str:
+    spec = dict(changes.get("spec", {}))
+    options = spec.pop("hyperparameters", {})
+    # an empty name or output stands for the job's own there
+    other = [name for name in changes if name != "spec" and (name not in _CLONE_OPTIONS or changes[name] is None)]
+    if spec or other:
+        return f"# {cannot} {', '.join([*spec, *other])}\n"
+    defaults = Hyperparameters().model_dump()
+    set_to = {name: defaults[name] if value is None else value for name, value in options.items()}
+    words = [f"--set {shlex.quote(f'{name}={_plain(value)}')}" for name, value in set_to.items()]
+    words.extend(f"--{name} {_shell(changes[name])}" for name in _CLONE_OPTIONS if name in changes)
+    return " \\\n    ".join([f"quickalign jobs clone {job.id}", *words]) + "\n"
 
 
 def _changed(spec: TrainRequest, names: tuple[str, ...]) -> dict[str, Any]:
@@ -102,6 +169,9 @@ def _python_arguments(arguments: dict[str, Any]) -> str:
 
 
 def _shell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return shlex.quote(str(value))
+    return shlex.quote(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    """A value as the command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

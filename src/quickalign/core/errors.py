@@ -115,3 +115,8 @@ def all_kinds() -> tuple[type[QuickalignError], ...]:
 def kind_of(exit_code: int) -> type[QuickalignError] | None:
     """The kind of error that a program told of by its exit code; None where no kind has that code."""
     return next((kind for kind in all_kinds() if kind.exit_code == exit_code), None)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library's `error` says, as a part of a sentence; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Strategy = Literal["sft", "dpo"]
 LossType = Literal["sigmoid", "ipo", "hinge", "robust", "simpo", "orpo", "dpop", "apo_zero", "apo_down"]
 Quantization = Literal["none", "4bit", "8bit"]
+Method = Literal["full", "lora", "qlora-8bit", "qlora-4bit"]
 Switch = Literal["auto", "on", "off"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
@@ -248,11 +249,12 @@ class Hyperparameters(BaseModel):
         return "4bit" if self.load_in_4bit else "none"
 
     @property
-    def method(self) -> str:
-        """The field's name for the combination: full, lora, qlora-4bit or qlora-8bit."""
+    def method(self) -> Method:
+        """The field's name for the combination of `lora_dim` and `quantization`."""
         if self.lora_dim == 0:
             return "full"
-        return "lora" if self.quantization == "none" else f"qlora-{self.quantization}"
+        adapter: dict[Quantization, Method] = {"none": "lora", "4bit": "qlora-4bit", "8bit": "qlora-8bit"}
+        return adapter[self.quantization]
 
     @property
     def reference_free(self) -> bool:

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+DATABASE_VARIABLE = "QUICKALIGN_DATABASE_URL"
+"""The variable that names the server's database where its option does not: others see options in the process list."""
+
 
 def home() -> Path:
     """The state folder: `QUICKALIGN_HOME`, or `~/.quickalign`."""

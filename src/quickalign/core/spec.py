@@ -1,14 +1,12 @@
 """What one training run is asked to do: a JSON file that reproduces it."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from quickalign.core import options
+from quickalign.core import options, spec_file
 from quickalign.core.distribution import Distribution
-from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 
 BadRows = Literal["error", "drop"]
@@ -58,34 +56,26 @@ def load(path: Path) -> RunSpec:
     """Read a spec file.
 
     Raises:
-        OptionError: the file cannot be read, is no JSON, or names an option that does not exist or cannot be honoured.
+        OptionError: the file cannot be read, is no JSON object, or names an option that does not exist or cannot be
+            honoured.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"The run specification {path} cannot be read: {error.strerror}.") from None
-    return parse(text, str(path))
+    return parse(spec_file.read(path), str(path))
 
 
-def parse(text: str, name: str = "spec") -> RunSpec:
-    """Validate the JSON `text` of a spec; `name` is used in errors."""
-    try:
-        values: Any = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise OptionError(f"{name} is not valid JSON: {error.msg} at line {error.lineno}.") from None
-    if not isinstance(values, dict):
-        raise OptionError(f"{name} must hold a JSON object, not {type(values).__name__}.")
-    values["hyperparameters"] = options.parse(values.get("hyperparameters") or {})
-    try:
-        return RunSpec.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise OptionError(f"{name}: {where}: {first['msg']}.") from None
+def parse(values: dict[str, Any], name: str = "") -> RunSpec:
+    """Validate the values of a spec; `name` says in errors where they come from.
+
+    Raises:
+        OptionError: an option that does not exist or cannot be honoured.
+    """
+    given = values.get("hyperparameters")
+    if given is None or isinstance(given, dict):
+        values = {**values, "hyperparameters": options.parse(given or {})}
+    return spec_file.parse(RunSpec, values, name)
 
 
 def dump(spec: RunSpec) -> str:
-    """The JSON of `spec`, which `parse` reads back as the same run.
+    """The JSON of `spec`, which `load` reads back as the same run.
 
     Every option is named in it, so the default of 4 bits is written as what it comes to: without an adapter, or with 8
     bits, it does not hold, and named beside them it would be refused.

@@ -27,9 +27,9 @@ def scheme_of(uri: str) -> str:
     """The lower-case scheme of `uri`, `file` for a plain path.
 
     Raises:
-        StorageError: the scheme is none of `SCHEMES`.
+        StorageError: the scheme is none of `SCHEMES`, or credentials stand where the bucket belongs.
     """
-    head, separator, _ = uri.partition("://")
+    head, separator, rest = uri.partition("://")
     if not separator or "/" in head:
         return "file"
     scheme = head.lower()
@@ -37,6 +37,12 @@ def scheme_of(uri: str) -> str:
         allowed = ", ".join(f"{name}://" for name in SCHEMES)
         raise StorageError(
             f"{uri!r} has the scheme {head!r}, which is not one that can be read.", f"Use a local path or {allowed}."
+        )
+    bucket = rest.partition("/")[0]
+    if scheme in ("s3", "oss") and not bucket.startswith("arn:") and ("@" in bucket or ":" in bucket):
+        raise StorageError(  # before anything keeps it; and it is not said again
+            f"A URI of the scheme {scheme} has credentials or an address where its bucket belongs.",
+            f"Write {scheme}://bucket/path/to/file: credentials and endpoints are taken from the environment alone.",
         )
     return scheme
 
@@ -120,6 +126,21 @@ def make_folder(path: Path) -> None:
         reason = (error.strerror or str(error)).lower()
     if reason:
         raise StorageError(f"The folder {path} cannot be written to: {reason}.", "Name another folder.")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a local folder that could not be made or written to, before the work whose results are to go there.
+
+    Raises:
+        StorageError: as of `make_folder`.
+    """
+    there = path
+    while not os.path.exists(there):  # noqa: PTH110 - what may not be looked at counts as not there
+        there = there.parent
+    if not there.is_dir():
+        raise StorageError(f"The folder {path} cannot be written to: {there} is a file.", "Name another folder.")
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        raise StorageError(f"The folder {path} cannot be written to: permission denied.", "Name another folder.")
 
 
 def write_file(local: Path, uri: str) -> None:

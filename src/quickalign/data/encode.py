@@ -36,6 +36,11 @@ class EncodedPair:
     chosen: IntArray
     rejected: IntArray
 
+    @property
+    def answers(self) -> tuple[IntArray, ...]:
+        """Chosen and rejected."""
+        return self.chosen, self.rejected
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
@@ -45,8 +50,14 @@ class EncodedSample:
     prompt: IntArray
     response: IntArray
 
+    @property
+    def answers(self) -> tuple[IntArray, ...]:
+        """The response alone."""
+        return (self.response,)
 
-Encoded = EncodedPair | EncodedSample
+
+EncodedRow = EncodedPair | EncodedSample
+"""A row to train on or to measure, as token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +76,10 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedRow:
+class EncodedRecord:
     """One encoded record with what happened to it."""
 
-    example: Encoded
+    example: EncodedRow
     facts: Facts
 
 
@@ -154,7 +165,7 @@ class Encoder:
         """
         return self._with_begin(self.tokens.ids([self.prompt_text(messages)])[0])
 
-    def encode(self, records: Sequence[Record]) -> list[EncodedRow | RowProblem]:
+    def encode(self, records: Sequence[Record]) -> list[EncodedRecord | RowProblem]:
         """Encode a batch of records, in order; a record that cannot be encoded becomes a `RowProblem`."""
         rendered = self._render_chat(records) if self.template else [_joined(record) for record in records]
         good = [item for item in rendered if isinstance(item, _Rendered)]
@@ -183,18 +194,18 @@ class Encoder:
             (conversation, prompt, answer)
             for record, conversation, prompt in zip(records, conversations, prompts, strict=True)
             if isinstance(prompt, str)
-            for answer in _answers(record)
+            for answer in record.answers
         ]
         columns = tuple(zip(*wanted, strict=True)) or ((), (), ())
         added = iter(self.template.answers(*columns))
         return [
-            _rendered(record, conversation, prompt, [next(added) for _ in _answers(record)])
+            _rendered(record, conversation, prompt, [next(added) for _ in record.answers])
             if isinstance(prompt, str)
             else prompt
             for record, conversation, prompt in zip(records, conversations, prompts, strict=True)
         ]
 
-    def _finish(self, item: _Rendered, prompt: list[int], answers: list[list[int]]) -> EncodedRow | RowProblem:
+    def _finish(self, item: _Rendered, prompt: list[int], answers: list[list[int]]) -> EncodedRecord | RowProblem:
         rendered, prompt = prompt, self._with_begin(prompt)
         if item.messages is None:
             answers = [ids if ids[-1:] == self._end else ids + self._end for ids in answers]
@@ -220,7 +231,7 @@ class Encoder:
             doubled_end=doubled_end,
             answer_changed=item.changed,
         )
-        return EncodedRow(_example(item.record, cut, [ids[:space] for ids in single]), facts)
+        return EncodedRecord(_example(item.record, cut, [ids[:space] for ids in single]), facts)
 
     def _no_space(self, prompt: int) -> RowProblem:
         kept = "system message and template marks" if self.template else "last token"
@@ -263,24 +274,20 @@ class Encoder:
         return lost > 0 and self.end_id in ids and self.end_id not in ids[-len(self._end) : len(ids) - lost]
 
 
-def _answers(record: Record) -> tuple[str, ...]:
-    return (record.chosen, record.rejected) if isinstance(record, PreferenceRecord) else (record.response,)
-
-
 def _rendered(
     record: Record, conversation: Conversation, prompt: str, added: list[str | RowProblem]
 ) -> _Rendered | RowProblem:
     texts = tuple(text for text in added if isinstance(text, str))
     if len(texts) < len(added):
         return next(text for text in added if isinstance(text, RowProblem))
-    changed = any(answer.strip() not in text for answer, text in zip(_answers(record), texts, strict=True))
+    changed = any(answer.strip() not in text for answer, text in zip(record.answers, texts, strict=True))
     return _Rendered(record, conversation, prompt, texts, changed)
 
 
 def _joined(record: Record) -> _Rendered | RowProblem:
     if record.raw_prompt is None:
         return _no_plain_form(record.prompt)
-    return _Rendered(record, None, record.raw_prompt, tuple(record.raw_lead + text for text in _answers(record)))
+    return _Rendered(record, None, record.raw_prompt, tuple(record.raw_lead + text for text in record.answers))
 
 
 def _no_plain_form(messages: Conversation) -> RowProblem:
@@ -291,7 +298,7 @@ def _no_plain_form(messages: Conversation) -> RowProblem:
     )
 
 
-def _example(record: Record, prompt: list[int], answers: list[list[int]]) -> Encoded:
+def _example(record: Record, prompt: list[int], answers: list[list[int]]) -> EncodedRow:
     arrays = [np.asarray(ids, dtype=np.int32) for ids in (prompt, *answers)]
     if isinstance(record, PreferenceRecord):
         return EncodedPair(record.row, *arrays)

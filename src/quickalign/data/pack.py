@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quickalign.data.encode import Encoded, EncodedPair, IntArray
+from quickalign.data.encode import EncodedRow, IntArray
 from quickalign.data.prefix_tree import Beginnings, lay_out
 
 
@@ -43,12 +43,7 @@ class PackedSequence:
     lengths: IntArray
 
 
-def answers_of(row: Encoded) -> tuple[IntArray, ...]:
-    """The token ids of a row's answers: chosen and rejected, or the response alone."""
-    return (row.chosen, row.rejected) if isinstance(row, EncodedPair) else (row.response,)
-
-
-def pack(rows: Sequence[Encoded], token_budget: int) -> list[PackedSequence]:
+def pack(rows: Sequence[EncodedRow], token_budget: int) -> list[PackedSequence]:
     """Cut `rows`, one optimiser batch, into sequences of at most `token_budget` tokens each.
 
     A row that is longer than the budget gets a sequence of its own. Rows of one prompt stay together where they fit;
@@ -85,12 +80,12 @@ class _Group:
     length: int
 
 
-def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Group]:
+def _groups(rows: Sequence[EncodedRow], token_budget: int) -> list[_Group]:
     """Gather rows by prompt; a prompt whose rows do not fit the budget together is repeated."""
     groups: list[_Group] = []
     open_groups: dict[bytes, _Group] = {}
     for position, row in enumerate(rows):
-        added = sum(len(answer) - 1 for answer in answers_of(row))
+        added = sum(len(answer) - 1 for answer in row.answers)
         key = row.prompt.tobytes()
         group = open_groups.get(key)
         if group is None or group.length + added > token_budget:
@@ -102,8 +97,8 @@ def _groups(rows: Sequence[Encoded], token_budget: int) -> list[_Group]:
     return groups
 
 
-def _sequence(rows: Sequence[Encoded], content: Sequence[int]) -> PackedSequence:
-    answers = [(rows[position].prompt, answer) for position in content for answer in answers_of(rows[position])]
+def _sequence(rows: Sequence[EncodedRow], content: Sequence[int]) -> PackedSequence:
+    answers = [(rows[position].prompt, answer) for position in content for answer in rows[position].answers]
     tree = lay_out([np.concatenate([prompt, answer[:-1]]) for prompt, answer in answers])
     # What follows a token is predicted from it, so the first token of an answer needs one before it.
     scored = [

@@ -32,6 +32,11 @@ class PreferenceRecord:
     language: str | None = None
     raw_lead: str = ""
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Chosen and rejected."""
+        return self.chosen, self.rejected
+
 
 @dataclass(frozen=True, slots=True)
 class SupervisedRecord:
@@ -44,6 +49,11 @@ class SupervisedRecord:
     category: str | None = None
     language: str | None = None
     raw_lead: str = ""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The response alone."""
+        return (self.response,)
 
 
 Record = PreferenceRecord | SupervisedRecord

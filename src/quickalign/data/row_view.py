@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
-from quickalign.data.encode import Encoded, EncodedPair, IntArray
+from quickalign.data.encode import EncodedPair, EncodedRow, IntArray
 from quickalign.data.report import Part, RowView, TokenView
 
 _SPACE_MARK = "▁"
@@ -12,7 +12,7 @@ SHOWN_TOKENS = 4096
 """How many tokens of a row are listed one by one."""
 
 
-def view(example: Encoded, tokenizer: PreTrainedTokenizerBase) -> RowView:
+def view(example: EncodedRow, tokenizer: PreTrainedTokenizerBase) -> RowView:
     """`example` as text and as tokens; what follows the prompt is what is scored."""
     prompt = _tokens(example.prompt, "prompt", tokenizer)
     answer = example.chosen if isinstance(example, EncodedPair) else example.response

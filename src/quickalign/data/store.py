@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from quickalign.core import atomic
 from quickalign.core.errors import DataError
-from quickalign.data.encode import Encoded, EncodedPair, IntArray
+from quickalign.data.encode import EncodedPair, EncodedRow, IntArray
 from quickalign.data.encode import EncodedSample as Sample
 from quickalign.data.report import Kind
 
@@ -29,7 +29,7 @@ _Number = TypeVar("_Number", np.int32, np.int64)
 _INT32, _INT64 = np.dtype("<i4"), np.dtype("<i8")
 
 
-class TokenStore(Sequence[Encoded]):
+class TokenStore(Sequence[EncodedRow]):
     """A folder of encoded rows as a sequence; `store[i]` is an `EncodedPair` or `EncodedSample`.
 
     `lengths` is int32 of shape [rows, 3] (prompt, chosen, rejected) or [rows, 2] (prompt, response), in tokens.
@@ -61,10 +61,10 @@ class TokenStore(Sequence[Encoded]):
         return len(self.lengths)
 
     @overload
-    def __getitem__(self, index: int) -> Encoded: ...
+    def __getitem__(self, index: int) -> EncodedRow: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Encoded]: ...
-    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+    def __getitem__(self, index: slice) -> list[EncodedRow]: ...
+    def __getitem__(self, index: int | slice) -> EncodedRow | list[EncodedRow]:
         if isinstance(index, slice):
             return [self._row(i) for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -76,7 +76,7 @@ class TokenStore(Sequence[Encoded]):
         start = index * self.lengths.shape[1]
         return self._tokens[self._starts[start] : self._starts[start + 1]]
 
-    def _row(self, index: int) -> Encoded:
+    def _row(self, index: int) -> EncodedRow:
         width = self.lengths.shape[1]
         bounds = self._starts[index * width : index * width + width + 1]
         parts = [np.array(self._tokens[a:b]) for a, b in pairwise(bounds)]
@@ -92,9 +92,9 @@ class StoreWriter:
         self._tokens, self._lengths, self._rows = tokens, lengths, rows
         self._tokens_hash, self._lengths_hash = hashlib.sha256(), hashlib.sha256()
 
-    def add(self, examples: Sequence[Encoded]) -> None:
+    def add(self, examples: Sequence[EncodedRow]) -> None:
         """Append `examples`, all of the writer's kind."""
-        segments = [_segments(example) for example in examples]
+        segments = [(example.prompt, *example.answers) for example in examples]
         if not segments:
             return
         tokens = np.concatenate([part for parts in segments for part in parts]).astype(_INT32, copy=False).tobytes()
@@ -122,12 +122,6 @@ def write_store(folder: Path, kind: Kind) -> Iterator[StoreWriter]:
             writer = StoreWriter(kind, tokens, lengths, rows)
             yield writer
         (temporary / _ABOUT).write_text(json.dumps(writer.about()) + "\n")
-
-
-def _segments(example: Encoded) -> tuple[IntArray, ...]:
-    if isinstance(example, EncodedPair):
-        return example.prompt, example.chosen, example.rejected
-    return example.prompt, example.response
 
 
 def _load(path: Path, dtype: "np.dtype[_Number]") -> "npt.NDArray[_Number]":

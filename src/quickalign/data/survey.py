@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from quickalign.data import advice
-from quickalign.data.encode import Encoded, EncodedRow, Encoder
+from quickalign.data.encode import EncodedRecord, EncodedRow, Encoder
 from quickalign.data.feed import Feed
 from quickalign.data.problem import RowProblem
-from quickalign.data.records import PreferenceRecord, Record
+from quickalign.data.records import Record
 from quickalign.data.report import BadRow, DataReport, RowView, SpecialTokens, TokenFacts
 from quickalign.data.row_view import view
 from quickalign.data.statistics import RowStatistics
@@ -27,7 +27,7 @@ class Survey:
         self._tokens = TokenStatistics(encoder.seq_length) if encoder else None
         self._first: RowView | None = None
 
-    def batches(self) -> Iterator[list[Encoded]]:
+    def batches(self) -> Iterator[list[EncodedRow]]:
         """Encoded examples in the file's order; the survey is complete when the iteration ends."""
         for batch in _batched(self._feed, self._rows):
             if self._encoder is None:
@@ -72,11 +72,11 @@ class Survey:
         if self._encoder:
             yield from advice.of_encoder(self._encoder)
 
-    def _encode(self, batch: list[Sequence[Record]], encoder: Encoder) -> list[Encoded]:
+    def _encode(self, batch: list[Sequence[Record]], encoder: Encoder) -> list[EncodedRow]:
         """Encode whole rows: a row of several examples is used with all of them or not at all."""
         assert self._tokens is not None
         encoded = iter(encoder.encode([record for records in batch for record in records]))
-        good: list[EncodedRow] = []
+        good: list[EncodedRecord] = []
         for records in batch:
             outcomes = [next(encoded) for _ in records]
             problem = next((item for item in outcomes if isinstance(item, RowProblem)), None)
@@ -84,7 +84,7 @@ class Survey:
                 self._rows.add_bad(problem.at(records[0].row))
                 continue
             self._rows.add(records)
-            good.extend(item for item in outcomes if isinstance(item, EncodedRow))
+            good.extend(item for item in outcomes if isinstance(item, EncodedRecord))
         self._tokens.add([item.facts for item in good])
         if self._first is None and good and self._tokenizer is not None:
             self._first = view(good[0].example, self._tokenizer)
@@ -131,5 +131,4 @@ def _batched(feed: Feed, statistics: RowStatistics) -> Iterator[list[Sequence[Re
 
 
 def _characters(record: Record) -> int:
-    answers = (record.chosen, record.rejected) if isinstance(record, PreferenceRecord) else (record.response,)
-    return sum(len(message.content) for message in record.prompt) + sum(map(len, answers))
+    return sum(len(message.content) for message in record.prompt) + sum(map(len, record.answers))

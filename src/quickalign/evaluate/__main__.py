@@ -1,5 +1,5 @@
 """`python -m quickalign.evaluate SPEC.json [FOLDER]`: one evaluation as a plain program, with plain lines on standard
-output. A server names the folder that it reads news and result from.
+output. A server names the folder that it reads events and result from.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from quickalign.core.program import run_program
 from quickalign.evaluate.spec import EvaluationSpec
 
 
-def _run(file: Path, news: Path | None = None) -> None:
+def _run(file: Path, journal: Path | None = None) -> None:
     spec = spec_file.load(EvaluationSpec, file)
     from quickalign.evaluate.results import results_of  # noqa: PLC0415 - a wrong spec is told before torch loads
     from quickalign.evaluate.run import demand_limits, evaluate  # noqa: PLC0415
-    from quickalign.train.news import telling  # noqa: PLC0415
+    from quickalign.train.task_observer import task_observer  # noqa: PLC0415
 
-    with telling(news) as (observer, leave):
+    with task_observer(journal) as (observer, save_result):
         report = evaluate(spec, observer)
         for figure in report.figures:
             found = figure.model
@@ -26,7 +26,8 @@ def _run(file: Path, news: Path | None = None) -> None:
         for task in report.tasks:
             sys.stdout.write(f"{task.name} {task.value:.6g}\n")
         sys.stdout.write(f"{report.verdict.sentence}\n")
-        leave({"summary": report.verdict.sentence.replace("\N{NO-BREAK SPACE}", " "), "results": results_of(report)})
+        summary = report.verdict.sentence.replace("\N{NO-BREAK SPACE}", " ")
+        save_result({"summary": summary, "results": results_of(report)})
         demand_limits(report)
 
 

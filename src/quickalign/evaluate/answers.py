@@ -10,10 +10,9 @@ from pathlib import Path
 
 from torch import nn
 
-from quickalign.data.pack import answers_of
+from quickalign.data.encode import EncodedRow
 from quickalign.train.answer import answer_ids
 from quickalign.train.prompts import PromptEncoder
-from quickalign.train.scoring.base import EncodedRow
 
 PROMPTS_AT_ONCE = 16
 
@@ -50,7 +49,7 @@ def choose(
             break
         ids = tuple(int(token) for token in row.prompt)
         if ids not in chosen:
-            answer = encoder.answer_text([int(token) for token in answers_of(row)[0]])
+            answer = encoder.answer_text([int(token) for token in row.answers[0]])
             chosen[ids] = Asked(encoder.show(ids), questions[row.row], ids, answer)
     return tuple(chosen.values())
 

@@ -6,22 +6,22 @@ compare with what must hold for any sound model.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerBase
 
+from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import OptionError
 from quickalign.data.encode import Encoder
 from quickalign.data.records import Message
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.evaluate.answers import Asked, Written
 from quickalign.evaluate.measure import Measured
-from quickalign.evaluate.subject import Subject, load_tokenizer, manifest_folder
+from quickalign.evaluate.subject import Subject, manifest_folder
 from quickalign.evaluate.texts import facts_of
-from quickalign.train.manifest import weights_sha256
+from quickalign.train.manifest import added_files, weights_sha256
 
 PROBES = ("Hello", "Could you please help me with something?", "请介绍一下你自己。")
 WORSE_THAN_BASE = 1.0
@@ -137,16 +137,13 @@ def _of_weights(subject: Subject) -> Iterator[Check]:
         yield Check(name=name, passed=False, seen="The weights are not those that were trained: their SHA-256 differs.")
         return
     told = {**manifest.files, **manifest.beside}
-    changed = [file for file, wanted in told.items() if _sha256(folder / file) != wanted]
-    seen = f"{changed[0]} is not as it was exported." if changed else "The SHA-256 is that of the manifest."
-    yield Check(name=name, passed=not changed, seen=seen)
-
-
-def _sha256(file: Path) -> str:
-    if not file.is_file():
-        return ""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    changed = [
+        f"{file} is not as it was saved."
+        for file, wanted in told.items()
+        if not (folder / file).is_file() or sha256_of(folder / file) != wanted
+    ]
+    changed += [f"{file} was added, and loading reads it." for file in added_files(folder, manifest)]
+    yield Check(name=name, passed=not changed, seen=changed[0] if changed else "The SHA-256 is that of the manifest.")
 
 
 def _encoder(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> Encoder:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.pack import answers_of
+from quickalign.data.encode import EncodedRow
 from quickalign.evaluate.scores import Progress
 from quickalign.evaluate.statistics import Floats
 from quickalign.evaluate.subject import Loaded
-from quickalign.train.scoring.base import EncodedRow, to_device
+from quickalign.train.scoring.base import to_device
 from quickalign.train.scoring.parts import causal_model, decoder_of, head_of
 
 _TOKENS_AT_ONCE = 128
@@ -33,7 +33,7 @@ def divergence(loaded: Loaded, rows: Sequence[EncodedRow], progress: Progress) -
 
 
 def _of_row(loaded: Loaded, row: EncodedRow) -> float:
-    answer = answers_of(row)[0]
+    answer = row.answers[0]
     ids = to_device(np.concatenate([row.prompt, answer]), loaded.device)
     first, last = len(row.prompt) - 1, len(ids) - 1
     own = _hidden(loaded.model, ids)[first:last]

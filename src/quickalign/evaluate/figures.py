@@ -113,7 +113,6 @@ FIGURES = (
         "The longest sequence of words shared with the row's own answer, as an F-measure.",
     ),
 )
-OF_ANSWERS = ("answer_tokens", "refusals", "repetition", "language_drift", "unfinished", *overlap.NAMES)
 BY_NAME = {figure.name: figure for figure in FIGURES}
 
 

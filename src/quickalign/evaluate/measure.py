@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from quickalign.core.errors import DataError
+from quickalign.data.encode import EncodedRow
 from quickalign.data.labels import labels
 from quickalign.data.prepare import DataRequest, prepare
 from quickalign.data.report import DataReport
@@ -19,7 +20,6 @@ from quickalign.evaluate.spec import EvaluationSpec
 from quickalign.evaluate.statistics import Floats, Integers
 from quickalign.evaluate.subject import Loaded, Subject, identity
 from quickalign.train.observer import Observer
-from quickalign.train.scoring.base import EncodedRow
 
 SEQ_LENGTH = 1024
 

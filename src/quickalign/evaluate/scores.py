@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from quickalign.core.errors import RunError
-from quickalign.data.encode import IntArray
-from quickalign.data.pack import answers_of
+from quickalign.data.encode import EncodedRow, IntArray
 from quickalign.evaluate.statistics import Floats
 from quickalign.evaluate.subject import Loaded, Subject, identity
-from quickalign.train.scoring.base import EncodedRow
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.cache import ReferenceCache
 from quickalign.train.scoring.cached import precompute
 from quickalign.train.scoring.choose import choose_scorer
@@ -59,7 +58,7 @@ def score(subject: Subject, loaded: Loaded, rows: Sequence[EncodedRow], progress
         theirs = identity(subject.base, subject.precision)
         with loaded.as_base() as other:
             base = score_rows(other, cache, theirs, rows, lambda done, total: progress("score the base", done, total))
-    tokens = np.array([[len(answer) for answer in answers_of(row)] for row in rows], dtype=np.float64)
+    tokens = np.array([[len(answer) for answer in row.answers] for row in rows], dtype=np.float64)
     return Scores(model, base, tokens)
 
 
@@ -75,20 +74,25 @@ def score_rows(
     Raises:
         RunError: an answer has no finite probability.
     """
-    device = next(model.parameters()).device
-    longest = max(len(row.prompt) + max(map(len, answers_of(row))) for row in rows)
+    scorer, device = scorer_for(model, rows), next(model.parameters()).device
+    records = cache.open({**own, "scoring": f"evaluate/{type(scorer).__name__}/{device.type}"})
+    with torch.no_grad():
+        precompute(model, scorer, records, rows, rows_per_batch=ROWS_AT_ONCE, progress=progress, write=cache.has_room())
+    return np.array([[_stored(records, row, answer) for answer in row.answers] for row in rows])
+
+
+def scorer_for(model: nn.Module, rows: Sequence[EncodedRow]) -> Scorer:
+    """The fastest exact scorer of a model that is loaded to be measured, on `rows`."""
+    longest = max(len(row.prompt) + max(map(len, row.answers)) for row in rows)
     scorer, _ = choose_scorer(
         model,
         token_budget=max(TOKEN_BUDGET, longest),
         rows_per_micro=1,
         longest_row=longest,
         pad_id=0,
-        device=device,
+        device=next(model.parameters()).device,
     )
-    records = cache.open({**own, "scoring": f"evaluate/{type(scorer).__name__}/{device.type}"})
-    with torch.no_grad():
-        precompute(model, scorer, records, rows, rows_per_batch=ROWS_AT_ONCE, progress=progress, write=cache.has_room())
-    return np.array([[_stored(records, row, answer) for answer in answers_of(row)] for row in rows])
+    return scorer
 
 
 def _stored(records: RecordFile, row: EncodedRow, answer: IntArray) -> float:

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from quickalign.core.errors import ModelError, QuickalignError
+from quickalign.core.errors import QuickalignError
 from quickalign.core.hyperparameters import Hyperparameters, Precision
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import model_fingerprint
 from quickalign.train import trained
 from quickalign.train.answer import adapter_off
 from quickalign.train.device import ComputePrecision, find_device, resolve_precision
 from quickalign.train.manifest import weights_sha256
-from quickalign.train.model import DTYPES, load_base
+from quickalign.train.model import DTYPES, load_adapter, load_base
 from quickalign.train.prompts import PromptEncoder
 from quickalign.train.trained import Found
 
@@ -83,11 +83,13 @@ def find_subject(
 ) -> Subject:
     """Find the model that `source` names and, unless it is wanted `alone`, its base, and load its tokenizer.
 
+    What is measured against its base is checked (`checks`), so it may have been changed since its training.
+
     Raises:
-        ModelError: it, or the base that was asked for, cannot be found.
+        ModelError: it, or the base that was asked for, cannot be found, or was changed since its training.
         OptionError: an option that has no effect on it.
     """
-    found = trained.find(source, None, progress)
+    found = trained.find(source, None, progress, as_it_is=not alone)
     other, name, note = (None, "", "") if alone else _find_base(found, base, progress)
     device = find_device()
     chosen = trained.precision_of(found.manifest, device) if precision == "auto" else None
@@ -103,19 +105,6 @@ def find_subject(
         system_prompt=trained.system_prompt_of(tokenizer, found.manifest, system_prompt),
         note=note,
     )
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, without running code from it.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    try:
-        return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"The tokenizer in {folder} cannot be loaded: {reason}") from None
 
 
 def _find_base(found: Found, asked: str | None, progress: hub.Progress | None) -> tuple[Found | None, str, str]:
@@ -187,7 +176,7 @@ def _load(found: Found, precision: ComputePrecision) -> nn.Module:
     quantization = found.manifest.quantization if found.manifest else "none"
     device = find_device().torch_device
     base: nn.Module = load_base(found.weights, dtype=DTYPES[precision], quantization=quantization, device=device)
-    model = base if found.adapter is None else trained.with_adapter(base, found.adapter)
+    model = base if found.adapter is None else load_adapter(base, found.adapter)
     return model.eval()
 
 

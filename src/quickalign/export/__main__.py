@@ -1,5 +1,5 @@
 """`python -m quickalign.export SPEC.json [FOLDER]`: one export as a plain program, with plain lines on standard output.
-A server names the folder that it reads news and result from.
+A server names the folder that it reads events and result from.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from quickalign.core.program import run_program
 from quickalign.export.spec import ExportSpec
 
 
-def _run(file: Path, news: Path | None = None) -> None:
+def _run(file: Path, journal: Path | None = None) -> None:
     spec = spec_file.load(ExportSpec, file)
     from quickalign.export.run import export, sentence  # noqa: PLC0415 - a wrong spec is told before torch is loaded
-    from quickalign.train.news import telling  # noqa: PLC0415
+    from quickalign.train.task_observer import task_observer  # noqa: PLC0415
 
-    with telling(news) as (observer, leave):
+    with task_observer(journal) as (observer, save_result):
         found = export(spec, observer)
         sys.stdout.write(f"exported: {found.folder} sha256 {found.weights_sha256}\n")
-        leave(
+        save_result(
             {
                 "adapter": str(found.folder),
                 "adapter_sha256": found.weights_sha256,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from quickalign.evaluate.subject import load_tokenizer
+from quickalign.core.checksums import sha256_of
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export import card, record
 from quickalign.export.parity import Parity
 from quickalign.export.task import Task
@@ -22,13 +22,7 @@ def describe(task: Task, parity: Parity, folder: Path) -> None:
     text = card.write_card(task.spec, task.manifest, parity, report, licence, task.form)
     (folder / card.FILE).write_text(text, encoding="utf-8")
     record.write(task, parity, folder)
-    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    files = {file.name: sha256_of(file) for file in sorted(folder.iterdir()) if file.is_file()}
     update: dict[str, Any] = {"kind": "model", "precision": task.stored, "files": files, "beside": {}}
     update["weights_sha256"] = weights_sha256(folder)
     manifests.write(folder, task.manifest.model_copy(update=update))
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

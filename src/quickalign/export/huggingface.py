@@ -6,7 +6,6 @@ commit and stay in the hub's store: what an interrupted push has sent there is n
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quickalign.core.checksums import git_sha1_of
 from quickalign.core.errors import AccessError, ConflictError, OptionError, StorageError, UnavailableError
 
 if TYPE_CHECKING:
@@ -97,12 +97,7 @@ def _same(file: Path, digest: str, there: RepoFile | None) -> bool:
         return False
     if there.lfs is not None:
         return bool(there.lfs.sha256 == digest)
-    return there.size == file.stat().st_size and there.blob_id == _git_sha1(file.read_bytes())
-
-
-def _git_sha1(content: bytes) -> str:
-    """Git's name of a file's content, which the hub knows small files by."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return there.size == file.stat().st_size and there.blob_id == git_sha1_of(file)  # as the hub knows small files
 
 
 @contextmanager

@@ -9,10 +9,9 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
-from quickalign.core.errors import ModelError
-from quickalign.train import trained
+from quickalign.core.errors import ModelError, first_line
 from quickalign.train.device import find_device
-from quickalign.train.model import load_base
+from quickalign.train.model import load_adapter, load_base
 from quickalign.train.trained import Found
 
 
@@ -23,7 +22,7 @@ def load_trained(found: Found) -> nn.Module:
         ModelError: it cannot be loaded.
     """
     base = load_base(found.weights, dtype=torch.float32, device=find_device().torch_device)
-    model: nn.Module = base if found.adapter is None else trained.with_adapter(base, found.adapter)
+    model: nn.Module = base if found.adapter is None else load_adapter(base, found.adapter)
     return model.eval()
 
 
@@ -37,7 +36,7 @@ def merged(model: nn.Module) -> PreTrainedModel:
         try:
             whole: PreTrainedModel = model.merge_and_unload(safe_merge=True)
         except ValueError as error:
-            raise ModelError(f"The adapter cannot be merged: {str(error).splitlines()[0]}") from None
+            raise ModelError(f"The adapter cannot be merged: {first_line(error)}") from None
         return whole
     assert isinstance(model, PreTrainedModel)
     return model

@@ -12,12 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from quickalign.data.pack import answers_of
-from quickalign.evaluate.scores import TOKEN_BUDGET
+from quickalign.data.encode import EncodedRow
+from quickalign.evaluate.scores import scorer_for
 from quickalign.evaluate.statistics import Floats
 from quickalign.train.decode import decode
-from quickalign.train.scoring.base import EncodedRow
-from quickalign.train.scoring.choose import choose_scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +87,7 @@ def behave(
     model: nn.Module, rows: Sequence[EncodedRow], prompts: int, answer_tokens: int, ends: frozenset[int], size: int
 ) -> Behaviour:
     """Score `rows` and answer the prompts of the first of them, greedily."""
-    device = next(model.parameters()).device
-    longest = max(len(row.prompt) + max(map(len, answers_of(row))) for row in rows)
-    scorer, _ = choose_scorer(
-        model,
-        token_budget=max(TOKEN_BUDGET, longest),
-        rows_per_micro=1,
-        longest_row=longest,
-        pad_id=0,
-        device=device,
-    )
+    scorer = scorer_for(model, rows)
     found: dict[int, Floats] = {}
     with torch.no_grad():
         for micro in scorer.cut(rows):
@@ -111,7 +100,7 @@ def behave(
     answers = tuple(one.ids for one in made)
     return Behaviour(
         logps=np.stack([found[index] for index in range(len(rows))]),
-        tokens=np.array([[len(answer) for answer in answers_of(row)] for row in rows], dtype=np.float64),
+        tokens=np.array([[len(answer) for answer in row.answers] for row in rows], dtype=np.float64),
         answers=answers,
         tokens_per_second=sum(map(len, answers)) / seconds if asked else None,
         bytes=size,

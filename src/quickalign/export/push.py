@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quickalign.core import atomic, paths, storage
+from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.export import huggingface
 
@@ -118,9 +119,9 @@ def _hashes(folder: Path) -> dict[str, str]:
     if not files:
         raise ModelError(f"{folder} is no export: its {MANIFEST} names no files.", "Make one with `quickalign export`.")
     for name, wanted in files.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != wanted:
+        if not (folder / name).is_file() or sha256_of(folder / name) != wanted:
             raise ModelError(f"{folder / name} is not as it was exported.", "Export the run again.")
-    return {**files, MANIFEST: _sha256(folder / MANIFEST)}
+    return {**files, MANIFEST: sha256_of(folder / MANIFEST)}
 
 
 def _is_there(target: str, size: int) -> bool:
@@ -139,8 +140,3 @@ def _read(uri: str) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

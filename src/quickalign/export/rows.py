@@ -9,13 +9,13 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import ModelError, OptionError
+from quickalign.data.encode import EncodedRow
 from quickalign.data.prepare import DataRequest, prepare
 from quickalign.data.store import TokenStore
 from quickalign.export.spec import ExportSpec
 from quickalign.train import manifest as manifests
 from quickalign.train.data import TRAIN, VALIDATION
 from quickalign.train.manifest import Manifest
-from quickalign.train.scoring.base import EncodedRow
 
 
 def parity_rows(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quickalign.core.errors import ModelError
-from quickalign.evaluate.subject import load_tokenizer
+from quickalign.data.encode import EncodedRow
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export.rows import parity_rows
 from quickalign.export.spec import LIMITS, ExportSpec
 from quickalign.hub.shape import read_shape
@@ -14,7 +15,6 @@ from quickalign.train import manifest as manifests
 from quickalign.train import trained
 from quickalign.train.manifest import Manifest
 from quickalign.train.prompts import PromptEncoder
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.trained import Found
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -72,7 +72,6 @@ def prepare(spec: ExportSpec) -> Task:
         )
     if manifest.files:
         raise ModelError(f"{spec.model} is an export already.", "Name the run that it was made from.")
-    manifests.check_unchanged(found.adapter or found.weights, manifest)
     tokenizer = load_tokenizer(found.tokenizer)
     return Task(
         spec=spec,

@@ -4,17 +4,16 @@ import difflib
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quickalign.core import paths
 from quickalign.core.errors import ModelError
-from quickalign.hub.needs import METHODS, Method, gpu_memory
+from quickalign.core.hyperparameters import Method, Strategy
+from quickalign.hub.needs import METHODS, gpu_memory
 from quickalign.hub.shape import ModelShape, read_shape, shape_of
-
-Strategy = Literal["sft", "dpo"]
 
 
 class License(BaseModel):

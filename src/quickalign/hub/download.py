@@ -5,7 +5,6 @@ all are there the folder is checked as a model, gets a manifest, and is renamed.
 has, and the next one goes on from there. A lock keeps two processes from fetching the same model.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ import httpx
 from filelock import FileLock
 
 from quickalign.core import atomic
+from quickalign.core.checksums import git_sha1_of, sha256_of
 from quickalign.core.errors import ModelError, StorageError
 from quickalign.hub.fingerprint import remember_sha256
 from quickalign.hub.folder import CONFIG, check_config, check_folder, read_json
@@ -142,11 +142,10 @@ def _wait(waits: Iterator[float], file: RemoteFile, repository: Repository, reas
 def _check(file: RemoteFile, partial: Path, repository: Repository) -> str:
     """The file's SHA-256, after comparing size and checksum; a file that differs is deleted."""
     size = _size(partial)
-    with partial.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = sha256_of(partial)
     right = size == file.size
     if file.checksum is not None and right:
-        found = sha256 if file.checksum.kind == "sha256" else _git_sha1(partial, size)
+        found = sha256 if file.checksum.kind == "sha256" else git_sha1_of(partial)
         right = found == file.checksum.value
     if not right:
         partial.unlink()
@@ -155,13 +154,6 @@ def _check(file: RemoteFile, partial: Path, repository: Repository) -> str:
             "Run the same command again; if it stays, the place or a proxy on the way is broken.",
         )
     return sha256
-
-
-def _git_sha1(path: Path, size: int) -> str:
-    """Git's name for a blob: SHA-1 over `blob SIZE`, a NUL and the content."""
-    digest = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-    digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _check_disk(snapshot: Snapshot, folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quickalign.core import atomic, paths
+from quickalign.core.checksums import sha256_of
 from quickalign.hub.folder import CONFIG, read_json, weight_files
 
 # What a library writes into config.json about itself; it changes nothing in the model.
@@ -33,8 +34,7 @@ def file_sha256(path: Path) -> str:
     entry = known.get(key)
     if entry is not None and entry.get("state") == state:
         return str(entry["sha256"])
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     remember_sha256(path, sha256)
     return sha256
 

@@ -19,13 +19,9 @@ fp32 (8 T V). Last, 1.5 GB for the CUDA context, its libraries and fragmentation
 from collections.abc import Mapping
 from math import ceil
 from types import MappingProxyType
-from typing import Literal
 
-from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.hyperparameters import Hyperparameters, Method
 from quickalign.hub.shape import ModelShape
-
-Method = Literal["full", "lora", "qlora-8bit", "qlora-4bit"]
-"""The names that `Hyperparameters.method` uses."""
 
 METHODS: tuple[Method, ...] = ("full", "lora", "qlora-8bit", "qlora-4bit")
 
@@ -52,9 +48,7 @@ def gpu_memory(shape: ModelShape) -> Mapping[Method, float]:
 
 def adapter_parameters(shape: ModelShape, rank: int) -> int:
     """The number of weights of a LoRA adapter of `rank` on every linear projection of every layer."""
-    query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    attention = 2 * (shape.hidden + query) + 2 * (shape.hidden + key_value)
-    return shape.layers * rank * (attention + 3 * (shape.hidden + shape.intermediate))
+    return shape.layers * rank * sum(inputs + outputs for inputs, outputs in shape.projections.values())
 
 
 def activation_bytes(shape: ModelShape, tokens: int) -> int:

@@ -27,7 +27,7 @@ class ModelShape:
     `attention` has one kind a layer. `attention_bias` is whether the query, key and value projections have one,
     `output_bias` the attention's output projection, `mlp_bias` the feed-forward layers, and `query_key_norm` whether
     queries and keys are normalised per head, as in Qwen3. `parameters` is exact where the weights were read, else
-    computed by `decoder_parameters`. `stored_bytes` is the size of the weights as stored in `dtype`.
+    that of a dense decoder of these dimensions. `stored_bytes` is the size of the weights as stored in `dtype`.
     """
 
     architecture: str
@@ -55,11 +55,23 @@ class ModelShape:
         return all(kind == "full" for kind in self.attention)
 
     @property
+    def projections(self) -> dict[str, tuple[int, int]]:
+        """(inputs, outputs) of each linear layer of one decoder layer, by the usual names."""
+        query, key_value = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (self.hidden, query),
+            "k_proj": (self.hidden, key_value),
+            "v_proj": (self.hidden, key_value),
+            "o_proj": (query, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+
+    @property
     def linear_parameters(self) -> int:
         """Weights of the layers' linear projections: what LoRA adapts and quantisation shrinks."""
-        return self.layers * _projection_weights(
-            self.hidden, self.intermediate, self.heads, self.kv_heads, self.head_dim
-        )
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.projections.values())
 
     @property
     def embedding_parameters(self) -> int:
@@ -97,36 +109,17 @@ def shape_of(config: Mapping[str, Any], name: str, tensors: Mapping[str, TensorH
     return dense
 
 
-def decoder_parameters(
-    *,
-    layers: int,
-    hidden: int,
-    intermediate: int,
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
-    vocab: int,
-    tied_embeddings: bool,
-    attention_bias: bool,
-    output_bias: bool,
-    mlp_bias: bool,
-    query_key_norm: bool,
-) -> int:
+def _dense_parameters(shape: ModelShape) -> int:
     """The number of weights of a dense decoder with RMS norms and a gated feed-forward layer.
 
-    A layer has the projections q, k, v, o and gate, up, down, their biases, two norms of the hidden size and, with
-    `query_key_norm`, two of the head size; around the layers are the embedding, a final norm and an untied head.
+    A layer has the projections, their biases, two norms of the hidden size and, with `query_key_norm`, two of the head
+    size; around the layers are the embedding, a final norm and an untied head.
     """
-    query, key_value = heads * head_dim, kv_heads * head_dim
-    layer = _projection_weights(hidden, intermediate, heads, kv_heads, head_dim) + 2 * hidden
-    layer += (query + 2 * key_value) * attention_bias + hidden * output_bias
-    layer += (2 * intermediate + hidden) * mlp_bias + 2 * head_dim * query_key_norm
-    return layers * layer + hidden + vocab * hidden * (1 if tied_embeddings else 2)
-
-
-def _projection_weights(hidden: int, intermediate: int, heads: int, kv_heads: int, head_dim: int) -> int:
-    attention = hidden * head_dim * (2 * heads + 2 * kv_heads)
-    return attention + 3 * hidden * intermediate
+    query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    layer = (query + 2 * key_value) * shape.attention_bias + shape.hidden * shape.output_bias
+    layer += (2 * shape.intermediate + shape.hidden) * shape.mlp_bias
+    layer += 2 * shape.hidden + 2 * shape.head_dim * shape.query_key_norm
+    return shape.linear_parameters + shape.layers * layer + shape.hidden + shape.embedding_parameters
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,31 +139,31 @@ def _dense_shape(config: Mapping[str, Any], architecture: str, name: str) -> Mod
     kind = str(config.get("model_type", ""))
     # Qwen2 always has biases on q, k and v and says so nowhere; for Llama `attention_bias` also covers the output.
     always_biased = kind == "qwen2"
-    sizes: dict[str, Any] = {
-        "layers": layers,
-        "hidden": hidden,
-        "intermediate": _size(config, "intermediate_size", name),
-        "heads": heads,
-        "kv_heads": _size(config, "num_key_value_heads", name, default=heads),
-        "head_dim": _size(config, "head_dim", name, default=hidden // heads),
-        "vocab": _size(config, "vocab_size", name),
-        "tied_embeddings": bool(config.get("tie_word_embeddings", False)),
-        "attention_bias": always_biased or bool(config.get("attention_bias")),
-        "output_bias": not always_biased and bool(config.get("attention_bias")),
-        "mlp_bias": bool(config.get("mlp_bias")),
-        "query_key_norm": kind.startswith("qwen3"),
-    }
-    parameters = decoder_parameters(**sizes)
-    dtype = _stored_dtype(config)
-    return ModelShape(
+    shape = ModelShape(
         architecture=architecture,
+        layers=layers,
+        hidden=hidden,
+        intermediate=_size(config, "intermediate_size", name),
+        heads=heads,
+        kv_heads=_size(config, "num_key_value_heads", name, default=heads),
+        head_dim=_size(config, "head_dim", name, default=hidden // heads),
+        vocab=_size(config, "vocab_size", name),
+        tied_embeddings=bool(config.get("tie_word_embeddings", False)),
         context_length=_context(config, name),
         attention=_attention_kinds(config, layers, name),
-        parameters=parameters,
-        dtype=dtype,
-        stored_bytes=parameters * DTYPE_BYTES[dtype],
-        **sizes,
+        attention_bias=always_biased or bool(config.get("attention_bias")),
+        output_bias=not always_biased and bool(config.get("attention_bias")),
+        mlp_bias=bool(config.get("mlp_bias")),
+        query_key_norm=kind.startswith("qwen3"),
+        parameters=0,
+        dtype=_stored_dtype(config),
+        stored_bytes=0,
     )
+    return _counted(shape, _dense_parameters(shape))
+
+
+def _counted(shape: ModelShape, parameters: int) -> ModelShape:
+    return replace(shape, parameters=parameters, stored_bytes=parameters * DTYPE_BYTES[shape.dtype])
 
 
 def _context(config: Mapping[str, Any], name: str) -> int:
@@ -236,8 +229,5 @@ def _with_weights(dense: ModelShape, tensors: Mapping[str, TensorHeader]) -> Mod
     for tensor in counted.values():
         elements[tensor.dtype] += tensor.elements
     most = elements.most_common(1)[0][0] if elements else ""
-    dtype = _HEADER_DTYPES.get(most, dense.dtype)
-    parameters = sum(elements.values())
-    return replace(
-        dense, tied_embeddings=tied, parameters=parameters, dtype=dtype, stored_bytes=parameters * DTYPE_BYTES[dtype]
-    )
+    stored = replace(dense, tied_embeddings=tied, dtype=_HEADER_DTYPES.get(most, dense.dtype))
+    return _counted(stored, sum(elements.values()))

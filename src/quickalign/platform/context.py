@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from quickalign.core.wire.jobs import Estimate, EstimateRequest
 from quickalign.core.wire.system import SystemInfo
 from quickalign.platform import config as configs
+from quickalign.platform import moved
 from quickalign.platform.access_keys import AccessKeys
 from quickalign.platform.config import Config
 from quickalign.platform.db.changes import Topic
@@ -81,7 +82,7 @@ class Platform:
         blobs = Blobs(home, is_shared=database.is_shared)
         self.files = Files(database, blobs, config, clock)
         inputs = Inputs(home, config, blobs, self.files.content)
-        queue, usage = Queue(devices, clock), Usage(home)
+        queue, usage = Queue(devices, clock, config.retry_seconds_max), Usage(home)
         self.reconciler = Reconciler(
             home=home,
             config=config,
@@ -134,7 +135,7 @@ class Platform:
         self.multipart = MultipartUploads(home.multipart, self.objects, config.max_upload_bytes, clock)
         self.tokens = Tokens(database, clock)
         self.votes = Votes(home.root / VOTES_FILE, self.files, clock)
-        self._estimates = Estimates(config, inputs, devices)
+        self._estimates = Estimates(home, config, inputs, devices)
         self._system = System(home, database, devices, queue, self.jobs, clock())
         self._watch = self._watching(queue) if self._lease else None
 
@@ -200,6 +201,7 @@ class Platform:
             probe=probe,
         )
         try:
+            moved.settle(database, places)
             platform._check_place()
             platform.files.blobs.remove_stale(nothing_arrives=True)
             platform.files.sweep()
@@ -275,7 +277,7 @@ class Platform:
             if time.monotonic() - self._swept >= _SWEEP_SECONDS:
                 self._swept = time.monotonic()
                 self.files.sweep()
-        for leftover in self.home.trash.iterdir():
+        for leftover in self.home.leftovers():
             shutil.rmtree(leftover, ignore_errors=True)
         self.files.blobs.remove_stale()
         self.multipart.remove_stale()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import psutil
 
-_QUERY = ("nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits")
+_QUERY = ("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
 _SECONDS = 15
 
 
@@ -34,8 +34,15 @@ class Device:
 
 def find_devices(cpu_jobs: int, gpu_jobs: int) -> tuple[Device, ...]:
     """The processor, then the GPUs that `CUDA_VISIBLE_DEVICES` leaves."""
-    cpu = Device("cpu", 0, f"CPU, {os.cpu_count() or 1} cores", psutil.virtual_memory().total, cpu_jobs)
-    return (cpu, *(gpu for line in _gpu_lines() if (gpu := _gpu(line, gpu_jobs)) and _is_visible(gpu.index)))
+    memory = psutil.virtual_memory().total
+    cpu = Device("cpu", 0, f"CPU, {os.cpu_count() or 1} cores", memory, cpu_jobs)
+    return (cpu, *(gpu for line in _gpu_lines() if (gpu := _gpu(line, gpu_jobs, memory))))
+
+
+def visible(device: int | None) -> dict[str, str]:
+    """The variables that let a process see the GPU of that index among those found, or none."""
+    # nvidia-smi counts by bus, and CUDA by speed unless it is told otherwise.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "" if device is None else str(device)}
 
 
 def _gpu_lines() -> list[str]:
@@ -46,15 +53,19 @@ def _gpu_lines() -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _gpu(line: str, slots: int) -> Device | None:
+def _gpu(line: str, slots: int, machine_memory: int) -> Device | None:
+    """The GPU of a line; one that shares the machine's memory (GB10, Jetson) has no number for its own."""
     parts = [part.strip() for part in line.split(",")]
-    if len(parts) != 3 or not parts[0].isdigit() or not parts[2].isdigit():
+    if len(parts) != 4 or not parts[0].isdigit() or not _is_visible(*parts[:2]):
         return None
-    return Device("cuda", int(parts[0]), parts[1], int(parts[2]) << 20, slots)
+    total = int(parts[3]) << 20 if parts[3].isdigit() else machine_memory
+    return Device("cuda", int(parts[0]), parts[2], total, slots)
 
 
-def _is_visible(index: int) -> bool:
+def _is_visible(index: str, uuid: str) -> bool:
+    """Whether `CUDA_VISIBLE_DEVICES` leaves a GPU, which it may name by the beginning of its UUID too."""
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return True
-    return str(index) in [part.strip() for part in wanted.split(",")]
+    names = [part.strip() for part in wanted.split(",")]
+    return index in names or any(name.startswith("GPU-") and uuid.startswith(name) for name in names)

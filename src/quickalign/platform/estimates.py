@@ -10,16 +10,18 @@ from quickalign.core.wire.jobs import Estimate, EstimateRequest, Resources
 from quickalign.platform.config import Config
 from quickalign.platform.devices import Device
 from quickalign.platform.files.preview import named
+from quickalign.platform.home import Home
 from quickalign.platform.inputs import FIELDS, Inputs
 from quickalign.platform.jobs.requests import check_spec, check_workers, run_spec
 from quickalign.platform.programs.run import run_program
-from quickalign.platform.queue.needs import resources
+from quickalign.platform.queue.needs import resources, wanted_gpus
 
 
 class Estimates:
     """Makes estimates; a plan that does not fit is an answer, not an error."""
 
-    def __init__(self, config: Config, inputs: Inputs, devices: tuple[Device, ...]) -> None:
+    def __init__(self, home: Home, config: Config, inputs: Inputs, devices: tuple[Device, ...]) -> None:
+        self._output = str(home.output("estimate"))  # where a job's would be; nothing is made there
         self._config, self._inputs, self._devices = config, inputs, devices
 
     def make(self, request: EstimateRequest, copies: Mapping[str, tuple[Path, str]]) -> Estimate:
@@ -36,14 +38,19 @@ class Estimates:
         with tempfile.TemporaryDirectory(prefix="quickalign-estimate-") as folder:
             paths = {field: path for field in FIELDS if (path := self._path(request, field, copies, Path(folder)))}
             spec = Path(folder) / "spec.json"
-            spec.write_text(json.dumps(run_spec(request.spec, paths, str(Path(folder) / "output"))), encoding="utf-8")
-            found = run_program(
-                "quickalign.train", {}, self._config.estimate_seconds, "--plan", str(spec), str(request.workers)
-            )
+            spec.write_text(json.dumps(run_spec(request.spec, paths, self._output)), encoding="utf-8")
+            asked = ("--plan", str(spec), str(request.workers), self._device(request.gpus))
+            found = run_program("quickalign.train", {}, self._config.estimate_seconds, *asked)
         plan: dict[str, Any] = found["plan"]
         peak, on_gpu = plan["predicted_peak_bytes"], int(plan["device_kind"] == "cuda")
         needed = Resources(gpus=on_gpu, memory_bytes=peak, workers=request.workers)
         return Estimate(plan=plan, report=found["report"] | {"uri": request.spec.train}, resources=needed)
+
+    def _device(self, gpus: int | None) -> str:
+        """What the job would run on, as the planner's program takes it: of a cluster, what the largest machine has."""
+        kind = "cuda" if wanted_gpus(gpus, self._devices) else "cpu"
+        room = next(device.largest_bytes for device in self._devices if device.kind == kind)
+        return kind if room is None else f"{kind}:{room}"
 
     def _path(
         self, request: EstimateRequest, field: str, copies: Mapping[str, tuple[Path, str]], folder: Path

@@ -1,12 +1,16 @@
 """The state folder: what lies where."""
 
+import errno
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from quickalign.core import atomic
 from quickalign.core.errors import StorageError
+
+_ASIDE = ".trash-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ class Home:
 
     @property
     def uploads(self) -> Path:
-        """Uploads that are not complete."""
-        return self.root / "uploads"
+        """Uploads that are not complete: on the disk of the contents that they become, wherever that is."""
+        return self.blobs / "arriving"
 
     @property
     def multipart(self) -> Path:
@@ -80,6 +84,28 @@ class Home:
         """The folder of a service."""
         return self.services / service_id
 
+    def set_aside(self, folder: Path, name: str) -> Path:
+        """Move a folder to where it is only left over; returns that."""
+        first, second = self.asides(folder, name)
+        try:
+            return folder.rename(first)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        return folder.rename(second)
+
+    def asides(self, folder: Path, name: str) -> tuple[Path, Path]:
+        """Where a folder can be set aside; the second is for one on another disk than the home's, as of jobs that were
+        moved to a larger one by a link."""
+        return self.trash / name, folder.with_name(f"{_ASIDE}{name}")
+
+    def leftovers(self) -> Iterator[Path]:
+        """What was set aside and is still there."""
+        yield from self.trash.iterdir()
+        for place in (self.jobs, self.services):
+            yield from place.glob(f"{_ASIDE}*")
+            yield from place.glob(f"*/{_ASIDE}*")
+
     def identity(self) -> str:
         """The home's own name for itself, whatever path leads to it; made when it is first asked for.
 
@@ -92,6 +118,10 @@ class Home:
         except OSError as error:
             raise unwritable(self.root, error) from None
         return content.decode("ascii", "replace").strip()
+
+    def is_used(self) -> bool:
+        """Whether anything lies here that a database knows."""
+        return any(True for place in ("blobs/??/*", "jobs/*", "services/*") for _ in self.root.glob(place))
 
     def make(self) -> None:
         """Create the folders, readable by their owner only.

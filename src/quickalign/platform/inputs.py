@@ -124,7 +124,10 @@ class Inputs:
                     value=target,
                 )
             return target
-        return str(self.contained("output", local, target))
+        place = self.contained("output", local, target)
+        if self._config.executor == "local":  # else it is another machine that writes there
+            storage.check_folder(place)
+        return str(place)
 
     def check_model(self, model: str) -> None:
         """Refuse a model's folder that jobs may not read, one that depends on where the server was started, and, where

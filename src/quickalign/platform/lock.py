@@ -1,6 +1,7 @@
 """Who may use a home: one server, or several with one PostgreSQL database. The kernel takes a dead one's locks back.
 
-Locks are those of `flock`, which file systems that several machines share must know too.
+Locks are those of `flock`, which file systems that several machines share must know too. A home stays with its
+database: another one would take what lies there for left over.
 """
 
 import fcntl
@@ -8,15 +9,19 @@ import os
 import threading
 from pathlib import Path
 
+from quickalign.core import atomic
 from quickalign.core.errors import ConflictError
 from quickalign.platform.home import Home, unwritable
+
+_OWN = "sqlite"
+"""What is written down of a home whose database is its own SQLite file."""
 
 
 class HomeLock:
     """Held from construction to `release`: alone, or together with others whose database is the same.
 
     Raises:
-        ConflictError: another server has this home, or the others have another database.
+        ConflictError: another server has this home, or it belongs to another database.
         StorageError: the home cannot be written.
     """
 
@@ -37,26 +42,53 @@ class HomeLock:
         descriptor = try_flock(self._home.lock, fcntl.LOCK_EX)
         if descriptor is None:
             raise self._taken()
-        return descriptor
+        return self._settled(descriptor, _OWN)
 
     def _together(self, database: str) -> int:
         """Share the home. The first to come writes down which database it has."""
-        known = self._home.lock_of("database")
         with Mutex(self._home.lock_of("joining")):
             descriptor = try_flock(self._home.lock, fcntl.LOCK_EX)
             if descriptor is not None:
-                known.write_text(database, encoding="ascii")
+                self._settled(descriptor, database)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 return descriptor
             descriptor = try_flock(self._home.lock, fcntl.LOCK_SH)
             if descriptor is None:
                 raise self._taken()
-            if known.read_text(encoding="ascii") == database:
+            if self._known.read_text(encoding="ascii") == database:
                 return descriptor
         os.close(descriptor)
         raise ConflictError(
             f"The servers that run on the home {self._home.root} have another PostgreSQL database.",
             "Give this one the same --database-url, stop those, or set QUICKALIGN_HOME to another folder.",
+        )
+
+    @property
+    def _known(self) -> Path:
+        """Where the database of this home is written down."""
+        return self._home.lock_of("database")
+
+    def _settled(self, descriptor: int, database: str) -> int:
+        """The lock, of a home that is now that of `database`; given back where what lies there is another one's."""
+        try:
+            before = self._known.read_text(encoding="ascii").strip() if self._known.exists() else None
+            if before not in (None, database) and self._home.is_used():
+                raise self._belongs_to(str(before))
+            if before != database:
+                atomic.write_text(self._known, database)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _belongs_to(self, before: str) -> ConflictError:
+        if before == _OWN:
+            what, how = "its own SQLite database", "Start the server without a database URL"
+        else:
+            what, how = "a PostgreSQL database", "Name that one with --database-url or QUICKALIGN_DATABASE_URL"
+        return ConflictError(
+            f"The jobs and files of the home {self._home.root} are in {what}, and this server has another one.",
+            f"{how}; or set QUICKALIGN_HOME to another folder; or, to give them up, delete {self._known}.",
         )
 
     def _taken(self) -> ConflictError:

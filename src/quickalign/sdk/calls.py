@@ -1,6 +1,5 @@
 """The calls of the native API, one method each, with the wire's types."""
 
-import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from quickalign.core import storage
+from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import StorageError
 from quickalign.core.wire.base import Page
 from quickalign.core.wire.files import RowPreview, StoredFile
@@ -137,7 +137,7 @@ class Files:
         """
         storage.check_regular(path, str(path))
         try:
-            size, digest = path.stat().st_size, _sha256(path)
+            size, digest = path.stat().st_size, sha256_of(path)
         except OSError as error:
             raise StorageError(f"{path} cannot be uploaded: {error.strerror or error}.", "Check the path.") from None
         response = self._client.call(
@@ -235,11 +235,6 @@ def _job(job_id: str) -> str:
 
 def _file(file_id: str) -> str:
     return f"/files/{quote(file_id, safe='')}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _blocks(path: Path, size: int, progress: Progress | None) -> Iterator[bytes]:

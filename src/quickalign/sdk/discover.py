@@ -6,6 +6,7 @@ since is never taken for the server.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from quickalign.core.errors import AccessError, StorageError, UnavailableError
+from quickalign.core.errors import AccessError, QuickalignError, StorageError, UnavailableError
 from quickalign.sdk.place import Place
 
 _START_SECONDS = 180.0
@@ -30,6 +31,8 @@ _SAME_TIME = 1.0
 
 _LOG_LINES = 15
 _LARGE_LOG = 16 << 20
+_LEAST_BYTES = 64 << 10
+"""No server can do anything with less on its disk."""
 
 # Popen objects of servers this process started, kept so that their end is noticed and they leave no zombie.
 _children: list[subprocess.Popen[bytes]] = []
@@ -93,7 +96,7 @@ def start(home: Path, arguments: Sequence[str] = ("--port", "0")) -> ServerFile:
 
     Raises:
         UnavailableError: it ended or did not become ready in time; with the last lines of its log.
-        StorageError: the home cannot be written.
+        StorageError: the home cannot be written, or its disk is full.
     """
     home = home.absolute()
     try:
@@ -188,7 +191,11 @@ def _set_aside(log: Path) -> None:
             log.replace(log.with_name(f"{log.name}.1"))
 
 
-def _failed(home: Path, how: str) -> UnavailableError:
+def _failed(home: Path, how: str) -> QuickalignError:
+    if shutil.disk_usage(home).free < _LEAST_BYTES:  # what it said of that found no room either, or a part of it did
+        return StorageError(
+            f"The disk that holds {home} is full, so the server {how}.", "Make room and try again; nothing was lost."
+        )
     lines = last_lines(log_file(home), _LOG_LINES)
     said = "\n".join(["", *lines]) if lines else " nothing."
     return UnavailableError(

@@ -144,6 +144,7 @@ class EngineInfo:
         weights_bytes: what the weights take in memory.
         references: what transformers' own `generate` answers, for the proof.
         keeper: who keeps the weights, where other replicas may use them too; None where they are this engine's alone.
+        least_temperature: the least above 0 that it draws with; 0 where it draws with any.
     """
 
     engine: str
@@ -157,6 +158,7 @@ class EngineInfo:
     weights_bytes: int
     references: tuple[ReferenceAnswer, ...] = field(default=(), repr=False)
     keeper: KeeperInfo | None = None
+    least_temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import uvicorn
 
 from quickalign.core.errors import OptionError
 from quickalign.serve.engine import EngineFailedError
+from quickalign.serve.http.protocol import BoundedHttp
 
 _CLOSE_SECONDS = 5
 _BACKLOG = 2048
@@ -38,7 +39,7 @@ class Server:
     def __init__(self, app: Any, listener: socket.socket, drain_seconds: float) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedHttp,
             log_level="warning",
             access_log=False,
             lifespan="off",

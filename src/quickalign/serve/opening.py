@@ -85,7 +85,7 @@ async def open_replica(spec: ServeSpec, child: Child, tokens: Sequence[str]) -> 
     engine = await _start(spec, child, served, prompts)
     try:
         name = spec.name or served.name
-        replica = Replica(engine, prompts, name, Metrics(engine, name))
+        replica = Replica(engine, prompts, name, Metrics(engine, name), served.saved_at)
         app = make_app(replica, tokens=tokens, host=spec.host)
     except BaseException:
         await engine.close()

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from quickalign.core.errors import RunError
 from quickalign.serve.engine import Sampling, TokenScore
+from quickalign.train.decode import LEAST_TEMPERATURE
 
 _FEW = 1024
 """How many candidates are sorted before all are: sorting 150,000 logits takes milliseconds, and few are likely."""
-
-_LEAST_TEMPERATURE = 1e-30
-"""Logits divided by less are no numbers any more in fp32; at this, only the likeliest is drawn already."""
 
 _SEED_STRIDE = 0x9E3779B97F4A7C15
 _SEEDS = 1 << 64
@@ -89,7 +87,7 @@ class Sampler:
         return changed
 
     def _draw(self, logits: Tensor) -> int:
-        probabilities, ids = candidates(logits / max(self._how.temperature, _LEAST_TEMPERATURE), self._how)
+        probabilities, ids = candidates(logits / max(self._how.temperature, LEAST_TEMPERATURE), self._how)
         sums = probabilities.double().cumsum(-1)
         at = torch.rand(1, generator=self._random, dtype=torch.float64).to(sums.device) * sums[-1]
         place = int(torch.searchsorted(sums, at, right=True).clamp(max=len(sums) - 1))

@@ -43,6 +43,12 @@ class Served:
         return self.manifest.quantization if self.manifest else "none"
 
     @property
+    def saved_at(self) -> int:
+        """When its weights were saved, as Unix time."""
+        files = (self.adapter or self.weights).glob(f"*{manifests.WEIGHTS}")
+        return int(max((file.stat().st_mtime for file in files), default=0))
+
+    @property
     def trained_precision(self) -> str | None:
         """What training computed in."""
         return self.manifest.precision if self.manifest else None
@@ -66,7 +72,7 @@ def find(spec: ServeSpec) -> Served:
         raise OptionError(f"revision={spec.revision!r} has no effect on the folder {spec.model}.", "Leave it out.")
     name = Path(spec.model).expanduser().absolute().name
     if not manifests.is_adapter(folder):
-        return Served(name, folder, folder, None, None, _manifest(folder))
+        return Served(name, folder, folder, None, None, manifests.read_unchanged(folder))
     return _on_own_base(name, folder)
 
 
@@ -75,8 +81,8 @@ def _given_pair(spec: ServeSpec, adapter: Path) -> Served:
     folder = _trained_folder(adapter)
     if folder is None or not manifests.is_adapter(folder):
         raise ModelError(f"{adapter} is no adapter's folder.", "Name a folder with an adapter_config.json.")
+    manifest = manifests.read_unchanged(folder)
     base = hub.resolve(spec.model, revision=spec.revision)
-    manifest = _manifest(folder)
     if manifest is not None and manifest.base.fingerprint != base.fingerprint:
         raise ModelError(
             f"The adapter {adapter} was trained on {manifest.base.name}, and {base.path} holds other weights.",
@@ -87,19 +93,11 @@ def _given_pair(spec: ServeSpec, adapter: Path) -> Served:
 
 
 def _on_own_base(name: str, folder: Path) -> Served:
+    manifest = manifests.read_unchanged(folder)
     base = manifests.base_of(folder)
-    manifest = _manifest(folder)
     # An adapter of another trainer may come without a tokenizer; then its base's is the one it was trained with.
     tokenizer = folder if (folder / "tokenizer_config.json").is_file() else base.path
     return Served(name, base.path, tokenizer, folder, base.name, manifest, manifest is not None)
-
-
-def _manifest(folder: Path) -> Manifest | None:
-    """What trained `folder`, which still holds what was saved then; None where it was not trained here."""
-    manifest = manifests.read(folder)
-    if manifest is not None:
-        manifests.check_unchanged(folder, manifest)
-    return manifest
 
 
 def _trained_folder(path: Path) -> Path | None:

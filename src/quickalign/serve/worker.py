@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from quickalign.core.errors import QuickalignError
+from quickalign.core.errors import QuickalignError, first_line
 from quickalign.core.scheduling import step_aside
 from quickalign.core.startup import uncollected
 from quickalign.serve.engine import Core, Generation, Load, TokenOut
@@ -78,7 +78,7 @@ def _loop(core: Core, pipe: Pipe, commands: queue.SimpleQueue[Any]) -> int:
             failures += 1
             if failures == _MOST_FAILURES:
                 raise
-            out = core.abandon(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+            out = core.abandon(first_line(error))
         _send(pipe, out)
 
 

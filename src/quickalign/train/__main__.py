@@ -1,7 +1,7 @@
 """`python -m quickalign.train SPEC.json`: a run as a plain program, with plain lines on standard output.
 
-`python -m quickalign.train --plan SPEC.json [WORKERS]` prints plan and data report as one JSON object and trains
-nothing; WORKERS is how many processes the run is to have.
+`python -m quickalign.train --plan SPEC.json [WORKERS [DEVICE]]` prints plan and data report as one JSON object and
+trains nothing; WORKERS is how many processes the run is to have, DEVICE what each runs on (`device.named_device`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def main(arguments: list[str]) -> int:
     planning = arguments[:1] == ["--plan"]
     try:
         rest = arguments[1:] if planning else arguments
-        if not 1 <= len(rest) <= 1 + planning:
+        if not 1 <= len(rest) <= (3 if planning else 1):
             raise OptionError("Exactly one argument is expected: the run specification's JSON file.")
         spec = specs.load(Path(rest[0]))
-        return _plan(spec, int(rest[1]) if rest[1:] else None) if planning else _run(spec)
+        return _plan(spec, *rest[1:]) if planning else _run(spec)
     except QuickalignError as error:
         sys.stderr.write(f"error: {error}\n")
         if planning:
@@ -46,8 +46,8 @@ def _run(spec: RunSpec) -> int:
     with uncollected():  # a wrong spec is told before torch is loaded
         from quickalign.train.journal import Journal  # noqa: PLC0415
         from quickalign.train.lines import Lines  # noqa: PLC0415
+        from quickalign.train.observer import Observers  # noqa: PLC0415
         from quickalign.train.run import run  # noqa: PLC0415
-        from quickalign.train.several import Several  # noqa: PLC0415
 
     lines = Lines(sys.stdout)
     if int(os.environ.get("RANK", "0")) > 0:  # of the processes of a run only the main one speaks and writes
@@ -55,18 +55,20 @@ def _run(spec: RunSpec) -> int:
         return 0
     journal = Journal(spec.output)
     try:
-        run(spec, Several(lines, journal))
+        run(spec, Observers(lines, journal))
     except QuickalignError as error:
         journal.failed(error)
         raise
     return 0
 
 
-def _plan(spec: RunSpec, workers: int | None) -> int:
+def _plan(spec: RunSpec, workers: str | None = None, device: str | None = None) -> int:
     with uncollected():
+        from quickalign.train.device import named_device  # noqa: PLC0415
         from quickalign.train.run import plan  # noqa: PLC0415
 
-    found, report = plan(spec, workers=workers)
+    count = int(workers) if workers else None
+    found, report = plan(spec, workers=count, device=named_device(device) if device else None)
     answer = {"plan": found.to_json(), "report": report.model_dump(mode="json")}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0

@@ -4,8 +4,8 @@ Every term is a tensor that autograd saves in transformers' decoder layers (RMS 
 feed-forward), counted once where several operations share it; checked against `saved_tensors_hooks`.
 """
 
-from quickalign.train.demand import Demand, projections
-from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE, TILE_COLUMNS
+from quickalign.train.demand import Demand
+from quickalign.train.scoring.sizes import tile_size
 
 _TRAINED_SLICE = 256
 # Which projections read the same input.
@@ -28,6 +28,11 @@ def kept_bytes(demand: Demand) -> int:
         + shape.layers * _layer_copies(demand)
         + _head_copy(demand)
     )
+
+
+def mask_bytes(demand: Demand) -> int:
+    """A dense mask of the packed sequence, which all layers share."""
+    return demand.micro.positions**2 * demand.compute_bytes if demand.packing and demand.dense else 0
 
 
 def working_bytes(demand: Demand) -> int:
@@ -58,11 +63,8 @@ def head_bytes(demand: Demand) -> int:
 
 def _tile_bytes(demand: Demand) -> int:
     """A tile of the one-pass head: products and exponentials, and where no kernel does it all, logits in fp32."""
-    width = demand.compute_bytes
-    least = demand.micro.scored * TILE_COLUMNS
-    if demand.device_kind == "cpu":
-        return max(CPU_TILE, least) * (8 + 2 * width)
-    return max(GPU_TILE, least) * 2 * width
+    width, tile = demand.compute_bytes, tile_size(demand.device_kind, demand.micro.scored)
+    return tile * (8 + 2 * width if demand.device_kind == "cpu" or demand.dense else 2 * width)
 
 
 def _norm_bytes(demand: Demand) -> int:
@@ -88,8 +90,8 @@ def _attention_bytes(demand: Demand) -> int:
     shape, width = demand.shape, demand.compute_bytes
     query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     normalisers = 4 * shape.heads
-    if not demand.packing:
-        # Keys and values are repeated for all query heads; each layer makes its own mask of numbers.
+    if not demand.packing or demand.dense:
+        # Keys and values are repeated for all query heads; of padded rows each layer makes its own mask of numbers.
         return 4 * query * width + normalisers + demand.micro.width * width
     # Rotated by an fp32 angle, queries and keys are fp32 under autocast. Blocks cast them; elsewhere they stay so, as
     # the result does.
@@ -146,7 +148,7 @@ def _layer_copies(demand: Demand) -> int:
     """
     width = demand.compute_bytes
     if demand.full:
-        weights = sum(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+        weights = sum(inputs * outputs for inputs, outputs in demand.shape.projections.values())
         return weights * width if width < 4 else 0
     if demand.parameters.use_dora:
         return 0
@@ -165,5 +167,5 @@ def _head_copy(demand: Demand) -> int:
 
 def _unpacked_bytes(demand: Demand) -> int:
     """The largest quantised matrix in the compute precision; 8 bits take a copy to scale it."""
-    largest = max(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+    largest = max(inputs * outputs for inputs, outputs in demand.shape.projections.values())
     return {"none": 0, "4bit": 1, "8bit": 2}[demand.parameters.quantization] * largest * demand.compute_bytes

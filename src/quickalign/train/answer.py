@@ -67,20 +67,6 @@ def answer_ids(
     return [Answer(encoder.answer_text(one.ids), one.ids, one.finished) for one in decoded]
 
 
-def answer_prompts(
-    model: nn.Module,
-    encoder: PromptEncoder,
-    prompts: Sequence[Prompt],
-    *,
-    max_new_tokens: int = MAX_NEW_TOKENS,
-    temperature: float = 0.0,
-    seed: int = 0,
-) -> list[Answer]:
-    """`answer_ids` for prompts that are chats or texts."""
-    ids = [encoder.encode(prompt) for prompt in prompts]
-    return answer_ids(model, encoder, ids, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-
-
 def context_length(model: nn.Module) -> int:
     """The most tokens the model was made for, prompt and answer together."""
     config = getattr(model, "config", None)
@@ -130,10 +116,10 @@ class Generator:
         seed: int = 0,
     ) -> list[str]:
         """The answers to several prompts, computed together; each is what `answer` gives for it alone."""
-        answers = answer_prompts(
+        answers = answer_ids(
             self._model,
             self._encoder,
-            prompts,
+            [self._encoder.encode(prompt) for prompt in prompts],
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,

@@ -25,17 +25,28 @@ CPU_LONG_BUDGET = 1024
 # takes to launch its kernels. Beyond that more tokens only take memory. Measured on an H100 at Qwen2-0.5B's shape: with
 # 16,384 tokens 2.7 times as fast as with 4,096 where kernels are launched one by one; from CUDA graphs 343, 351, 397
 # and 379 pairs/s with 16,384, 8,192, 4,096 and 2,048. With Qwen2-7B's shape 4,096 take 55 % of the chip's products.
-GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024)
+GPU_BUDGETS = (16384, 8192, 4096, 2048, 1024, 512, 256)
 GPU_BUSY, GPU_BUSY_BY_GRAPHS = 8e12, 2e12
 """Tokens times parameters of a micro-batch that keeps a GPU busy, kernel by kernel and from CUDA graphs."""
+# With a dense mask most of attention's products are for nothing, and its share grows with the tokens: of a layer's
+# FLOPs at Qwen2-0.5B's shape a fifth with 2,048 tokens, half with 8,192.
+GPU_DENSE_BUDGETS = (2048, 1024, 512, 256)
 # On a GPU, rather recompute activations than cut micro-batches smaller than this.
 GPU_SMALL_BUDGET = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a run meets: the model's shape, the rows' [rows, parts] lengths, the device, the number of processes, into
-    how many pieces each layer's weights are cut, and with how many tokens all prompts begin alike."""
+    """What a run meets, whatever its options.
+
+    Attributes:
+        shape: of the base model.
+        lengths: [rows, 2 or 3] tokens of the prompt and of each answer.
+        device: where one process trains.
+        world_size: processes of the run.
+        pieces: into how many pieces over the processes each layer's weights are cut; 1 holds them whole.
+        beginning: tokens that all prompts have in common from their start.
+    """
 
     shape: ModelShape
     lengths: np.ndarray
@@ -46,7 +57,12 @@ class Situation:
 
 
 class Candidate:
-    """Settings that were tried, with what they need."""
+    """Settings that were tried, with what they need.
+
+    Attributes:
+        token_budget: tokens per packed micro-batch; 0 for padded rows.
+        parts: predicted bytes at the peak by part; `peak` is their sum.
+    """
 
     def __init__(self, token_budget: int, demand: Demand, work: Work) -> None:
         self.token_budget = token_budget
@@ -71,7 +87,15 @@ def try_all(
         work = works[budget]
         micro = _filled(work.largest, kind) if budget else work.largest
         demand = Demand(
-            shape, parameters, precision, kind, micro, budget > 0, checkpointing, situation.pieces, graphs=graphs
+            shape,
+            parameters,
+            precision,
+            kind,
+            micro,
+            packing=budget > 0,
+            checkpointing=checkpointing,
+            pieces=situation.pieces,
+            dense=situation.device.no_triton is not None,
         )
         tried.append(Candidate(budget, demand, work))
     return tried
@@ -107,10 +131,10 @@ def _settings(
         budgets = (parameters.token_budget,)
     elif packing:
         longest = int(row_sizes(situation.lengths).max())
-        budgets = _cpu_budgets(longest, precision) if on_cpu else _gpu_budgets(situation.shape, graphs)
+        budgets = _cpu_budgets(longest, precision) if on_cpu else _gpu_budgets(situation, graphs)
     if parameters.gradient_checkpointing != "auto":
         return [(budget, parameters.gradient_checkpointing == "on") for budget in budgets]
-    large = [budget for budget in budgets if on_cpu or len(budgets) == 1 or budget >= GPU_SMALL_BUDGET]
+    large = [budget for budget in budgets if on_cpu or budget >= min(GPU_SMALL_BUDGET, budgets[0])]
     return [(budget, False) for budget in large] + [(budget, True) for budget in budgets]
 
 
@@ -120,9 +144,11 @@ def _cpu_budgets(longest: int, precision: ComputePrecision) -> tuple[int, ...]:
     return (CPU_LONG_BUDGET, least) if precision == "bf16" and CPU_BUDGET < longest < CPU_LONG_BUDGET else (least,)
 
 
-def _gpu_budgets(shape: ModelShape, graphs: bool) -> tuple[int, ...]:
-    """The budgets from the smallest on that keeps a GPU busy with a model of `shape`."""
+def _gpu_budgets(situation: Situation, graphs: bool) -> tuple[int, ...]:
+    """The budgets from the smallest on that keeps a GPU busy with the model."""
+    if situation.device.no_triton:
+        return GPU_DENSE_BUDGETS
     busy = GPU_BUSY_BY_GRAPHS if graphs else GPU_BUSY
-    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * shape.parameters >= busy]
+    enough = [b for b in GPU_BUDGETS if b >= GPU_SMALL_BUDGET and b * situation.shape.parameters >= busy]
     first = min(enough, default=GPU_BUDGETS[0])
     return tuple(budget for budget in GPU_BUDGETS if budget <= first)

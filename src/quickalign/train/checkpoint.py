@@ -38,15 +38,20 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def folder_of(output: Path) -> Path:
+def checkpoints_folder(output: Path) -> Path:
     """Where a run keeps its checkpoints."""
     return output / "checkpoints"
 
 
-def checkpoints(output: Path) -> list[Checkpoint]:
+def step_folder(output: Path, step: int) -> Path:
+    """The folder of the checkpoint that a run writes after `step` steps."""
+    return checkpoints_folder(output) / f"step-{step:08d}"
+
+
+def list_checkpoints(output: Path) -> list[Checkpoint]:
     """The run's complete checkpoints, oldest first."""
     found = []
-    for folder in sorted(folder_of(output).glob("step-*")):
+    for folder in sorted(checkpoints_folder(output).glob("step-*")):
         try:
             state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:  # being deleted, or half deleted by a killed process of an earlier version
@@ -72,14 +77,14 @@ def save(
 
     `weights` are the trained ones by the names of `policy.trainable`, where the model itself has only pieces of them.
     """
-    target = folder_of(output) / f"step-{step:08d}"
+    target = step_folder(output, step)
     with atomic.folder(target) as folder:
         export(policy, tokenizer, folder / policy.kind, manifest, weights)
         save_file(optimizer, folder / "optimizer.safetensors")
         save_file({str(rank): value for rank, value in enumerate(random_states)}, folder / "random.safetensors")
         text = json.dumps({**state, "step": step}, indent=1, sort_keys=True)
         (folder / STATE_FILE).write_text(text + "\n", encoding="utf-8")
-    for old in checkpoints(output)[:-keep]:
+    for old in list_checkpoints(output)[:-keep]:
         atomic.remove_folder(old.folder)
     return target
 

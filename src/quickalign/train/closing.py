@@ -17,12 +17,12 @@ import torch
 from peft import PeftModel
 
 from quickalign.core import paths
+from quickalign.data.encode import EncodedRow
 from quickalign.data.prepare import DataRequest, prepare
 from quickalign.train.answer import adapter_off
 from quickalign.train.loop import Setup
 from quickalign.train.model import autocast
 from quickalign.train.observer import Evaluation, Observer
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.scoring.reference import evaluating
 
 SECONDS = 10.0
@@ -31,7 +31,9 @@ SECONDS = 10.0
 _ROWS_AT_ONCE = 8
 
 
-def close(setup: Setup, first: Evaluation | None, last: Evaluation | None, observer: Observer) -> dict[str, Any] | None:
+def closing_evaluation(
+    setup: Setup, first: Evaluation | None, last: Evaluation | None, observer: Observer
+) -> dict[str, Any] | None:
     """The figures of the trained model and of its base; None where they are switched off or could not be had."""
     if setup.spec.closing_rows == 0:
         return None

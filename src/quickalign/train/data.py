@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -14,13 +14,13 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import atomic
 from quickalign.core.spec import RunSpec
+from quickalign.data.encode import EncodedRow
 from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.data.prepare import DataRequest, check_choices, prepare, split
 from quickalign.data.report import DataReport
 from quickalign.data.store import TokenStore
 from quickalign.train.distributed import Processes
 from quickalign.train.observer import Observer
-from quickalign.train.scoring.base import EncodedRow
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -78,20 +78,32 @@ class RunData:
 
 
 def prepare_data(
-    spec: RunSpec, tokenizer: PreTrainedTokenizerBase, folder: Path, observer: Observer, processes: Processes
+    spec: RunSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    observer: Observer,
+    processes: Processes,
+    *,
+    begins: bool = True,
 ) -> RunData:
     """Read, check and encode the run's data into `folder`; the main process does it, the others open what it made.
+
+    The choice of a judgement is checked of a run that `begins`; one that goes on has begun with it.
 
     Raises:
         DataError: rows that cannot be used (unless spec.bad_rows is drop), or no row left to train on.
         OptionError: an option without effect on the data's format.
     """
     if processes.is_main:
-        report = _encode(spec, spec.train, tokenizer, folder / TRAIN, observer)
+        request = DataRequest.from_spec(spec)
+        if not begins:
+            request = replace(request, one_of_several=True)
+        report = _encode(request, tokenizer, folder / TRAIN, observer)
         observer.data_report(report)
         if spec.validation:
-            other = _encode(spec, spec.validation, tokenizer, folder / VALIDATION, observer)
-            check_choices(spec.safe_rlhf_preference, [report.format, other.format])
+            other = _encode(replace(request, uri=spec.validation), tokenizer, folder / VALIDATION, observer)
+            if begins:
+                check_choices(spec.safe_rlhf_preference, [report.format, other.format])
     processes.barrier()
     return open_data(spec, folder)
 
@@ -108,11 +120,8 @@ def open_data(spec: RunSpec, folder: Path) -> RunData:
     return RunData(report, None, Rows(store, kept), Rows(store, held_out))
 
 
-def _encode(
-    spec: RunSpec, uri: str, tokenizer: PreTrainedTokenizerBase, folder: Path, observer: Observer
-) -> DataReport:
-    observer.phase("data", uri)
-    request = DataRequest.from_spec(spec, uri)
+def _encode(request: DataRequest, tokenizer: PreTrainedTokenizerBase, folder: Path, observer: Observer) -> DataReport:
+    observer.phase("data", request.uri)
     report = prepare(request, tokenizer, folder, lambda done, total: observer.progress("data", done, total)).report
     atomic.write_text(_report_file(folder), report.model_dump_json(indent=1) + "\n")
     return report

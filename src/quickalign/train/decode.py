@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from quickalign.core.errors import RunError
 
 PROMPTS_AT_ONCE = 16
+LEAST_TEMPERATURE = 1e-30
+"""Logits divided by less are no numbers any more in fp32; at this, only the likeliest is drawn already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class _Draw:
             raise RunError("The model's logits are not numbers (NaN), so it cannot answer.", "Try another precision.")
         if self._temperature == 0:
             return [int(token) for token in logits.argmax(-1)]
-        weights = (logits / self._temperature).softmax(-1).cpu()
+        weights = (logits / max(self._temperature, LEAST_TEMPERATURE)).softmax(-1).cpu()
         return [
             int(torch.multinomial(row, 1, generator=own)) for row, own in zip(weights, self._generators, strict=True)
         ]

@@ -34,8 +34,8 @@ class Demand:
         micro: the largest micro-batch.
         packing: whether micro-batches are packed and scored by the one-pass head.
         checkpointing: whether activations are recomputed.
-        graphs: whether passes are recorded as CUDA graphs.
         pieces: into how many pieces over the processes the layers' weights are cut; 1 holds them whole.
+        dense: whether packed rows attend by a dense mask, and nothing is compiled: GPUs without Triton.
         reordered: whether adapted matrices lie as oneDNN multiplies them, once a direction (`scoring.reordered`).
     """
 
@@ -47,7 +47,7 @@ class Demand:
     packing: bool
     checkpointing: bool
     pieces: int = 1
-    graphs: bool = False
+    dense: bool = False
     reordered: bool = False
 
     @property
@@ -78,7 +78,7 @@ class Demand:
 
 def adapted(shape: ModelShape, parameters: Hyperparameters) -> dict[str, tuple[int, int]]:
     """The projections that get LoRA. A name that the model does not have is found out when it is loaded."""
-    every = projections(shape)
+    every = shape.projections
     names = {name.strip() for name in parameters.target_modules.split(",")}
     return every if names == {"all-linear"} else {name: size for name, size in every.items() if name in names}
 
@@ -92,17 +92,3 @@ def adapter_parameters(shape: ModelShape, parameters: Hyperparameters) -> int:
     weights = sum(parameters.lora_dim * (inputs + outputs) for inputs, outputs in sizes)
     magnitudes = sum(outputs for _, outputs in sizes) if parameters.use_dora else 0
     return shape.layers * (weights + magnitudes)
-
-
-def projections(shape: ModelShape) -> dict[str, tuple[int, int]]:
-    """(inputs, outputs) of each linear layer of one decoder layer, by the usual names."""
-    query, key_value = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    return {
-        "q_proj": (shape.hidden, query),
-        "k_proj": (shape.hidden, key_value),
-        "v_proj": (shape.hidden, key_value),
-        "o_proj": (query, shape.hidden),
-        "gate_proj": (shape.hidden, shape.intermediate),
-        "up_proj": (shape.hidden, shape.intermediate),
-        "down_proj": (shape.intermediate, shape.hidden),
-    }

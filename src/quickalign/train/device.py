@@ -1,7 +1,7 @@
 """What this machine computes with: the device, its memory, and the precision that it really has."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Precision
+from quickalign.train.gpus import check_kernels, triton_obstacle, unused_gpu
 
 DeviceKind = Literal["cpu", "cuda"]
 ComputePrecision = Literal["fp32", "bf16", "fp16"]
@@ -33,6 +34,8 @@ class Device:
         available_bytes: the most that this process can hold at once: what is free, plus what it holds already.
         bf16: whether the chip multiplies bf16 itself; emulation does not count.
         cores: CPU cores that this process may use.
+        passed_over: on the CPU, why PyTorch cannot use a GPU that is there.
+        no_triton: on a GPU, why Triton makes no kernels for it, FlexAttention's among them; see `try_triton`.
     """
 
     kind: DeviceKind
@@ -42,6 +45,8 @@ class Device:
     available_bytes: int
     bf16: bool
     cores: int
+    passed_over: str | None = None
+    no_triton: str | None = None
 
     @property
     def torch_device(self) -> torch.device:
@@ -53,10 +58,34 @@ def find_device() -> Device:
     """The device of this process: its own CUDA device where there is one (by `LOCAL_RANK`), else the CPU.
 
     To be called before anything is computed: on the CPU it bounds the kernel caches (see `bound_kernel_caches`).
+
+    Raises:
+        OptionError: this process has been given a CUDA device that this build of PyTorch cannot use.
     """
     if torch.cuda.is_available():
-        return _cuda(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    return find_cpu()
+        index = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        check_kernels(index)
+        return _cuda(index)
+    return replace(find_cpu(), passed_over=unused_gpu())
+
+
+def try_triton(device: Device) -> Device:
+    """`device`, and whether a GPU's kernels can be compiled: only training needs that, and trying takes seconds."""
+    return replace(device, no_triton=triton_obstacle(device.torch_device)) if device.kind == "cuda" else device
+
+
+def named_device(text: str) -> Device:
+    """The device that `text` names: `cuda` or `cpu` for this machine's, with `:BYTES` for one of another machine.
+
+    Of that no more is known than its memory: a GPU is taken for one that has bf16, a processor for one like here.
+    """
+    kind, _, memory = text.partition(":")
+    if not memory:
+        return find_device() if kind == "cuda" else find_cpu()
+    room = int(memory)
+    if kind == "cpu":
+        return replace(find_cpu(), total_bytes=room, available_bytes=room)
+    return Device("cuda", 0, "the cluster's largest GPU", room, room, bf16=True, cores=_cores())
 
 
 def find_cpu() -> Device:
@@ -134,6 +163,8 @@ def reset_peak(device: torch.device) -> None:
 def _cuda(index: int) -> Device:
     properties = torch.cuda.get_device_properties(index)
     free, total = torch.cuda.mem_get_info(index)
+    if properties.is_integrated:  # shares the machine's memory, and CUDA does not count what caches would give back
+        free = max(free, psutil.virtual_memory().available)
     return Device(
         kind="cuda",
         index=index,

@@ -1,12 +1,12 @@
 """How much a run writes, and how much there is room for."""
 
 import math
-import shutil
 from pathlib import Path
 
+from quickalign.core import disk
 from quickalign.core.spec import RunSpec
 from quickalign.hub.shape import ModelShape
-from quickalign.train.checkpoint import folder_of
+from quickalign.train.checkpoint import checkpoints_folder
 from quickalign.train.demand import adapter_parameters
 from quickalign.train.settle import Settled
 
@@ -30,10 +30,7 @@ def disk_bytes(spec: RunSpec, shape: ModelShape, settled: Settled) -> int:
     return kept * (weights + moments) + weights + cache
 
 
-def free_bytes(output: Path) -> int:
+def room_bytes(output: Path) -> int:
     """Bytes free where `output` is or will be, with those of an earlier part's checkpoints."""
-    there = output.expanduser().absolute()
-    while not there.exists():
-        there = there.parent
-    earlier = sum(file.stat().st_size for file in folder_of(output).rglob("*") if file.is_file())
-    return shutil.disk_usage(there).free + earlier
+    earlier = sum(file.stat().st_size for file in checkpoints_folder(output).rglob("*") if file.is_file())
+    return disk.free_bytes(output) + earlier

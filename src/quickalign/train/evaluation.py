@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.data.encode import EncodedRow
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.objective import SUMS, Objective
 from quickalign.train.observer import Evaluation
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.scoring.reference import evaluating
 from quickalign.train.weights import Weights
 
@@ -24,7 +23,6 @@ def evaluate(
     objective: Objective,
     rows: Sequence[EncodedRow],
     processes: Processes,
-    parameters: Hyperparameters,
     step: int,
 ) -> Evaluation:
     """Measure all `rows`, shared among the processes, without dropout or gradient."""
@@ -42,11 +40,11 @@ def evaluate(
     objective.share()
     values = dict(zip(SUMS, processes.sum(sums).tolist(), strict=True))
     count = values["rows"]
-    pairs = parameters.training_strategy == "dpo"
+    pairs = not objective.per_token
     margin = (values["rewards_chosen"] - values["rewards_rejected"]) / count
     return Evaluation(
         step=step,
-        loss=values["loss"] / (values["answer_tokens"] if objective.per_token else count),
+        loss=values["loss"] / (count if pairs else values["answer_tokens"]),
         accuracy=values["correct"] / count if pairs else None,
         margin=margin if pairs else None,
         logps_chosen=values["logps_chosen"] / count,

@@ -11,7 +11,7 @@ import orjson
 
 from quickalign.core import atomic
 from quickalign.train import checkpoint as checkpoints
-from quickalign.train.closing import close
+from quickalign.train.closing import closing_evaluation
 from quickalign.train.device import peak_memory
 from quickalign.train.loop import Setup
 from quickalign.train.metrics import read_evaluations, read_steps, read_warnings
@@ -150,9 +150,9 @@ class Finish:
             peak_memory_bytes=max([peak_memory(setup.processes.device), *(s.peak_memory_bytes for s in steps)]),
             predicted_peak_bytes=setup.plan.predicted_peak_bytes,
             seconds=seconds,
-            results=self._close(evaluations),
+            results=self._closing_evaluation(evaluations),
         )
 
-    def _close(self, evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
+    def _closing_evaluation(self, evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
         first, last = (evaluations[0], evaluations[-1]) if evaluations else (None, None)
-        return close(self._setup, first, last, self._observer)
+        return closing_evaluation(self._setup, first, last, self._observer)

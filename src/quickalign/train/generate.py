@@ -3,14 +3,12 @@
 What was trained is loaded as it was trained; `quickalign.train.trained` says how it is found.
 """
 
-from transformers import AutoTokenizer
-
-from quickalign.core.errors import ModelError
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.train import trained
 from quickalign.train.answer import Generator
 from quickalign.train.device import find_device
-from quickalign.train.model import DTYPES, load_base
+from quickalign.train.model import DTYPES, load_adapter, load_base
 
 
 def load_for_generation(
@@ -32,17 +30,14 @@ def load_for_generation(
         progress: told of downloads.
 
     Raises:
-        ModelError: nothing that can be loaded is there, or the adapter was trained on another base.
+        ModelError: nothing that can be loaded is there, it was changed since its training, or an adapter was trained
+            on another base.
         OptionError: an option that has no effect on this source.
     """
     found = trained.find(source, revision, progress)
     device = find_device()
     precision = trained.precision_of(found.manifest, device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(found.tokenizer)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The tokenizer in {found.tokenizer} cannot be loaded: {_first_line(error)}") from None
-    encoder = trained.encoder_of(tokenizer, found.manifest, system_prompt)
+    encoder = trained.encoder_of(load_tokenizer(found.tokenizer), found.manifest, system_prompt)
     model = load_base(
         found.weights,
         dtype=DTYPES[precision],
@@ -51,9 +46,5 @@ def load_for_generation(
     )
     if found.adapter is None:
         return Generator(model, encoder, name=source, base=None, precision=precision)
-    tuned = trained.with_adapter(model, found.adapter)
+    tuned = load_adapter(model, found.adapter)
     return Generator(tuned, encoder, name=source, base=found.base, precision=precision)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

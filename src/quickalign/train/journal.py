@@ -20,14 +20,14 @@ from quickalign.core import atomic
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire.jobs import Progress
 from quickalign.data.report import DataReport
-from quickalign.train.observer import Evaluation, RunResult, Silent, StepMetrics
+from quickalign.train.observer import Evaluation, Observer, RunResult, StepMetrics
 from quickalign.train.plan import Plan
 
 EVENTS_FILE, STATUS_FILE, ERROR_FILE, RESULT_FILE = "events.jsonl", "status.json", "error.json", "result.json"
 _STATUS_SECONDS = 0.5
 
 
-class Journal(Silent):
+class Journal(Observer):
     """Writes into the run's folder; a line that a killed process left half-written is removed first."""
 
     def __init__(self, output: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import IO
 
 from quickalign.data.report import DataReport
-from quickalign.train.observer import Evaluation, RunResult, SampleAnswer, Silent, StepMetrics
+from quickalign.train.observer import Evaluation, Observer, RunResult, SampleAnswer, StepMetrics
 from quickalign.train.plan import Plan
 
 
-class Lines(Silent):
+class Lines(Observer):
     """Writes one line an event to `stream`, flushed at once."""
 
     def __init__(self, stream: IO[str]) -> None:

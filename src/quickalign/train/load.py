@@ -10,8 +10,8 @@ import torch
 import quickalign
 from quickalign.core.hyperparameters import Quantization
 from quickalign.train import resume
-from quickalign.train.checkpoint import checkpoints, load_weights
-from quickalign.train.device import reset_peak, resolve_precision
+from quickalign.train.checkpoint import list_checkpoints, load_weights
+from quickalign.train.device import reset_peak
 from quickalign.train.distributed import Processes
 from quickalign.train.loop import Setup
 from quickalign.train.manifest import BaseReference, Manifest
@@ -31,8 +31,7 @@ STORED_AS = {"none": "", "4bit": ", 4-bit NF4 with double quantisation", "8bit":
 def load(prepared: Prepared, observer: Observer, processes: Processes) -> Setup:
     """Load the base as the plan says and make it ready to train."""
     parameters = prepared.spec.hyperparameters
-    precision = resolve_precision(parameters.precision, prepared.device)
-    observer.phase("load", f"{prepared.source.name}, {parameters.method}, {precision}")
+    observer.phase("load", f"{prepared.source.name}, {parameters.method}, {prepared.plan.precision}")
     reset_peak(processes.device)
     policy = _load_policy(prepared, processes)
     observer.note(_sizes(policy, parameters.quantization))
@@ -48,7 +47,7 @@ def load(prepared: Prepared, observer: Observer, processes: Processes) -> Setup:
         validation=validation if validation is not None else (),
         processes=processes,
         plan=prepared.plan,
-        manifest=_manifest(prepared, policy, precision),
+        manifest=_manifest(prepared, policy),
         identity=identity(prepared, processes),
     )
 
@@ -61,7 +60,7 @@ def whole_again(setup: Setup, prepared: Prepared) -> Setup:
     if setup.spec.strategy == "ddp" or not setup.processes.is_main:
         return setup
     policy = _load_policy(prepared, setup.processes)
-    load_weights(policy, checkpoints(setup.spec.output)[-1])
+    load_weights(policy, list_checkpoints(setup.spec.output)[-1])
     if isinstance(setup.objective.scorer, PackedScorer):
         use_packed_attention(causal_model(policy.model))
     return replace(setup, policy=policy)
@@ -69,18 +68,18 @@ def whole_again(setup: Setup, prepared: Prepared) -> Setup:
 
 def _load_policy(prepared: Prepared, processes: Processes) -> Policy:
     parameters, plan = prepared.spec.hyperparameters, prepared.plan
-    precision = resolve_precision(parameters.precision, prepared.device)
     # Full fine-tuning keeps fp32 weights and computes under autocast: bf16 weights would swallow small updates.
-    dtype = torch.float32 if parameters.lora_dim == 0 else DTYPES[precision]
+    dtype = torch.float32 if parameters.lora_dim == 0 else DTYPES[plan.precision]
     base = load_base(prepared.source.path, dtype=dtype, quantization=parameters.quantization, device=processes.device)
     if parameters.quantization != "none":
         keep_narrow(base, getattr(torch, prepared.shape.dtype))
     return make_policy(
         base,
         parameters,
-        precision=precision,
+        precision=plan.precision,
         checkpointing=plan.gradient_checkpointing,
         reordered=plan.reordered_weights,
+        begins=prepared.begins,
     )
 
 
@@ -97,7 +96,7 @@ def identity(prepared: Prepared, processes: Processes) -> dict[str, Any]:
     )
 
 
-def _manifest(prepared: Prepared, policy: Policy, precision: str) -> Manifest:
+def _manifest(prepared: Prepared, policy: Policy) -> Manifest:
     parameters, source = prepared.spec.hyperparameters, prepared.source
     by_path = source.origin == "folder"
     base = BaseReference(
@@ -112,7 +111,7 @@ def _manifest(prepared: Prepared, policy: Policy, precision: str) -> Manifest:
         base=base,
         method=parameters.method,
         training_strategy=parameters.training_strategy,
-        precision=precision,
+        precision=prepared.plan.precision,
         system_prompt=parameters.system_prompt,
         apply_chat_template=parameters.apply_chat_template,
         seq_length=parameters.seq_length,

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import Interrupted
 from quickalign.core.spec import RunSpec
+from quickalign.data.encode import EncodedRow
 from quickalign.train import checkpoint as checkpoints
 from quickalign.train.checkpoint import Checkpoint
 from quickalign.train.device import peak_memory
@@ -28,7 +29,6 @@ from quickalign.train.optimizer import make_optimizer
 from quickalign.train.order import BatchOrder
 from quickalign.train.plan import Plan, with_speed
 from quickalign.train.schedule import learning_rate
-from quickalign.train.scoring.base import EncodedRow
 from quickalign.train.signals import StopRequest, never, stop_request
 from quickalign.train.stepper import Stepper, StepSums
 from quickalign.train.weights import Weights, WholeWeights
@@ -191,9 +191,7 @@ class Loop:
         setup = self._setup
         if not setup.validation:
             return
-        found = evaluate(
-            setup.policy, self._weights, setup.objective, setup.validation, self._processes, self._parameters, step
-        )
+        found = evaluate(setup.policy, self._weights, setup.objective, setup.validation, self._processes, step)
         if log:
             log.evaluation(found)
         self._observer.evaluation(found)
@@ -224,7 +222,7 @@ class Loop:
                 keep=self._parameters.save_total_limit,
             )
         self._processes.barrier()
-        return checkpoints.folder_of(setup.spec.output) / f"step-{step:08d}"
+        return checkpoints.step_folder(setup.spec.output, step)
 
     def _restore(self, start: Checkpoint) -> None:
         self._weights.load_state(self._optimizer, checkpoints.load_optimizer(start))

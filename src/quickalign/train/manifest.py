@@ -13,10 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quickalign.core.errors import ModelError
+from quickalign.core.checksums import sha256_of
+from quickalign.core.errors import ModelError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import file_sha256
+from quickalign.hub.loading import files_read
 
 FILE = "quickalign.json"
 WEIGHTS = ".safetensors"
@@ -65,6 +67,9 @@ class Manifest(BaseModel):
         return "none" if self.kind == "model" else Hyperparameters.model_validate(self.hyperparameters).quantization
 
 
+_AS_UNKNOWN = f"or take {FILE} out of the folder, to use what is there as a model of unknown training."
+
+
 def read(folder: Path) -> Manifest | None:
     """The manifest in `folder`, or None where quickalign did not make the folder.
 
@@ -77,11 +82,25 @@ def read(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(file.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file} is damaged: {str(error).splitlines()[0]}.", "Export the run again.") from None
+        raise ModelError(f"{file} is damaged: {first_line(error)}.", "Export the run again.") from None
+
+
+def read_unchanged(folder: Path) -> Manifest | None:
+    """The manifest of a folder that still holds what was saved with it; None where quickalign did not make the folder.
+
+    Raises:
+        ModelError: the manifest is damaged, or the folder was changed.
+    """
+    manifest = read(folder)
+    if manifest is not None:
+        check_unchanged(folder, manifest)
+    return manifest
 
 
 def check_unchanged(folder: Path, manifest: Manifest) -> None:
     """Refuse a folder whose weights, configuration, tokenizer or template were changed since `manifest` was written.
+
+    A file that came since, and that loading reads, changes them too; others say nothing.
 
     Raises:
         ModelError: it names the file.
@@ -95,8 +114,24 @@ def check_unchanged(folder: Path, manifest: Manifest) -> None:
     if changed:
         raise ModelError(
             f"{folder / changed[0]} is not what was trained: its SHA-256 is not the one in {FILE}.",
-            f"Bring it back; or take {FILE} out of the folder, to use what is there as a model of unknown training.",
+            f"Bring it back; {_AS_UNKNOWN}",
         )
+    if added := added_files(folder, manifest):
+        raise ModelError(
+            f"{folder / added[0]} was not there when this was trained, and loading it would read that file.",
+            f"Take it out of the folder; {_AS_UNKNOWN}",
+        )
+
+
+def added_files(folder: Path, manifest: Manifest) -> list[str]:
+    """The files of `folder` that loading reads and that `manifest` does not tell of.
+
+    One file of weights is not told of by its name: a second one shows in the hash of both.
+    """
+    told = {**manifest.files, **manifest.beside}
+    names = files_read(folder) - told.keys()
+    several = any(name.endswith(WEIGHTS) for name in told)
+    return sorted(name for name in names if several or not name.endswith(WEIGHTS)) if told else []
 
 
 def weights_sha256(folder: Path) -> str:
@@ -113,10 +148,7 @@ def hash_of(file: Path) -> str:
     """SHA-256 (hex) of a file, which of weights is remembered; empty where there is none."""
     if not file.is_file():
         return ""
-    if file.suffix == WEIGHTS:
-        return file_sha256(file)
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(file) if file.suffix == WEIGHTS else sha256_of(file)
 
 
 def _remembered(folder: Path) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from quickalign.core.hyperparameters import Quantization
 from quickalign.hub.shape import DTYPE_BYTES
-from quickalign.train.activations import head_bytes, kept_bytes, working_bytes
-from quickalign.train.demand import Demand, projections
+from quickalign.train.activations import head_bytes, kept_bytes, mask_bytes, working_bytes
+from quickalign.train.demand import Demand
 from quickalign.train.scoring.reordered import LEAST
 
 # Measured on Linux, x86-64: Python with all libraries loaded and used once, tokenizer, data and metrics open.
@@ -29,8 +29,6 @@ _TABLE_BYTES = 4 * (16 + 256 + 1)  # per 4-bit matrix: the NF4 code, the 8-bit c
 def predict(demand: Demand) -> dict[str, int]:
     """Bytes by part at the moment of the highest peak; the parts' sum is the predicted peak."""
     moments = [_loading(demand), _micro_batch(demand), _saving(demand)]
-    if demand.graphs:
-        moments.append(_recorded(demand))
     if demand.pieces > 1:
         moments.append(_whole_again(demand))
     return max(moments, key=lambda parts: sum(parts.values()))
@@ -49,7 +47,7 @@ def base_bytes(demand: Demand) -> int:
     if demand.parameters.quantization == "none":
         return demand.compute_bytes * shape.parameters
     stored = 0
-    for inputs, outputs in projections(shape).values():
+    for inputs, outputs in shape.projections.values():
         weights = inputs * outputs
         if demand.parameters.quantization == "8bit":
             stored += weights + 4 * outputs
@@ -114,7 +112,7 @@ def _put_together(demand: Demand) -> int:
 def _loading(demand: Demand) -> dict[str, int]:
     """The base, and the largest matrix on its way to it, once as stored and once in fp32."""
     parts = {"runtime": _weights(demand)["runtime"], "base weights": base_bytes(demand)}
-    largest = max(inputs * outputs for inputs, outputs in projections(demand.shape).values())
+    largest = max(inputs * outputs for inputs, outputs in demand.shape.projections.values())
     largest = max(largest, demand.shape.vocab * demand.shape.hidden)
     return parts | {"conversion": largest * (4 + DTYPE_BYTES[demand.shape.dtype])}
 
@@ -122,7 +120,7 @@ def _loading(demand: Demand) -> dict[str, int]:
 def _micro_batch(demand: Demand) -> dict[str, int]:
     """At the end of a forward pass: what is kept for the backward pass, and the head or a layer at work on top."""
     parts = _resident(demand)
-    kept = kept_bytes(demand)
+    kept = kept_bytes(demand) + mask_bytes(demand)
     work = max(head_bytes(demand), working_bytes(demand))
     parts["activations"] = kept
     parts["head and working memory"] = work
@@ -131,12 +129,6 @@ def _micro_batch(demand: Demand) -> dict[str, int]:
     if demand.device_kind == "cpu":
         parts["fragmentation"] = int(CPU_FRAGMENTATION[demand.parameters.quantization] * (kept + work))
     return parts
-
-
-def _recorded(demand: Demand) -> dict[str, int]:
-    """At the end of a recorded backward pass: all of its gradients, which are then added to those of the step."""
-    found = {"gradients of a micro-batch": 4 * demand.trained_parameters}
-    return _resident(demand) | found | {"head and working memory": working_bytes(demand)}
 
 
 def _saving(demand: Demand) -> dict[str, int]:

@@ -9,27 +9,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from peft import PeftModel
-from transformers import AutoTokenizer
 
 from quickalign.core import atomic, paths
-from quickalign.train import manifest
-from quickalign.train.manifest import weights_sha256
-from quickalign.train.model import load_base
+from quickalign.core.checksums import sha256_of
+from quickalign.data.tokenizer import load_tokenizer
+from quickalign.train.manifest import base_of, weights_sha256
+from quickalign.train.model import load_adapter, load_base
+from quickalign.train.trained import tokenizer_folder
 
 
 def merged_base(adapter: Path) -> Path:
     """The folder of `adapter` merged into its base in fp32; made at most once per content of the two.
 
     Raises:
-        ModelError: the base is not to be had, or is not the one that the adapter was trained on.
+        ModelError: the adapter cannot be loaded; or its base is not to be had, or not the one that it was trained on.
     """
-    base = manifest.base_of(adapter)
-    target = paths.home() / "merged" / f"{weights_sha256(adapter)[:24]}-{base.fingerprint[:24]}"
+    base = base_of(adapter)
+    content = (weights_sha256(adapter)[:24], sha256_of(adapter / "adapter_config.json")[:8], base.fingerprint[:24])
+    target = paths.home() / "merged" / "-".join(content)
     if target.exists():
         return target
-    model = PeftModel.from_pretrained(load_base(base.path, dtype=torch.float32), str(adapter))
+    tokenizer = load_tokenizer(tokenizer_folder(adapter, base.path))
+    model = load_adapter(load_base(base.path, dtype=torch.float32), adapter)
     with atomic.folder(target) as folder:
         model.merge_and_unload().save_pretrained(folder)
-        AutoTokenizer.from_pretrained(adapter).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return target

@@ -30,10 +30,9 @@ class MetricsLog:
     def __init__(self, output: Path, resume_step: int) -> None:
         self._steps = output / METRICS_FILE
         self._evaluations = output / EVALUATIONS_FILE
-        _cut_after(self._steps, resume_step)
         self._warnings = output / WARNINGS_FILE
-        _cut_after(self._evaluations, resume_step)
-        _cut_after(self._warnings, resume_step)
+        for file in (self._steps, self._evaluations, self._warnings):
+            _cut_after(file, resume_step)
         self._tensorboard = _writer(output / "tensorboard", resume_step)
 
     def step(self, metrics: StepMetrics) -> None:
@@ -102,8 +101,9 @@ class DisplacementAlarm:
     """Tells when chosen answers become steadily less likely while the margin grows (likelihood displacement).
 
     DPO only asks that the margin grows, and the easiest way can be to push both answers down (Razin et al. 2024,
-    Unintentional Unalignment; Pal et al. 2024). The alarm rings once, when the smoothed log-ratio of chosen answers is
-    more than one nat below the reference and lower than `WINDOW` steps ago, while the smoothed margin is higher.
+    Unintentional Unalignment; Pal et al. 2024). The alarm rings once, when the mean log-ratio of chosen answers is
+    below `THRESHOLD` nats and lower than `WINDOW` steps ago, while the mean margin is higher. Means are exponential
+    moving averages, in which a new step weighs `SMOOTHING`.
     """
 
     WINDOW = 20

@@ -1,7 +1,8 @@
 """Loading a base model in the asked-for precision and quantisation, and putting a LoRA adapter on it."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.errors import ModelError, OptionError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.lora import use_fast_lora
@@ -63,7 +65,7 @@ def load_base(
     try:
         model = AutoModelForCausalLM.from_pretrained(path, **settings)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"The model in {path} cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"The model in {path} cannot be loaded: {first_line(error)}") from error
     model.config.use_cache = False
     keep_differentiable(model)
     return model
@@ -76,8 +78,12 @@ def make_policy(
     precision: str,
     checkpointing: bool = False,
     reordered: bool = False,
+    begins: bool = True,
 ) -> Policy:
-    """Turn a loaded base into the model in training: add the adapter, or make all weights trainable."""
+    """Turn a loaded base into the model in training: add the adapter, or make all weights trainable.
+
+    The layers of the adapter's choice are checked of a run that `begins`; one that goes on has begun with them.
+    """
     base_bytes = stored_bytes(base)
     switch_dropout_off(base)
     if checkpointing:
@@ -88,7 +94,7 @@ def make_policy(
         base.train()
         autocast = None if precision in {"fp32", "fp64"} else DTYPES[precision]
         return Policy(base, _trainable(base), base_bytes, adapter=False, autocast=autocast)
-    model = add_adapter(base, parameters)
+    model = add_adapter(base, parameters, checks=begins)
     fuse(model)
     if reordered:
         reorder(model)
@@ -109,26 +115,48 @@ def switch_dropout_off(base: PreTrainedModel) -> None:
             own[name] = 0.0
 
 
-def add_adapter(base: PreTrainedModel, parameters: Hyperparameters) -> PeftModel:
+def add_adapter(base: PreTrainedModel, parameters: Hyperparameters, *, checks: bool = True) -> PeftModel:
     """Put a fresh LoRA adapter on `base`: A random from the option seed, B zero, both fp32.
+
+    Whether each of its target modules is possible, and not only one of them, is looked at where it `checks`.
 
     Raises:
         OptionError: target_modules names no layer of the model, or one that no adapter could be merged into.
     """
     config = lora_config(parameters)
-    _check_targets(base, config.target_modules, parameters.target_modules)
+    if checks:
+        _check_targets(base, config.target_modules, parameters.target_modules)
     use_fast_lora(config)
     torch.manual_seed(parameters.seed)
     try:
-        with warnings.catch_warnings():
-            # PEFT asks transformers by an older name whether activations are recomputed
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        with _old_name_unsaid():
             model: PeftModel = get_peft_model(base, config)
     except ValueError as error:
         raise _no_layer(base, f"target_modules={parameters.target_modules!r} names what takes no LoRA.") from error
     if parameters.use_dora:
         _measure_magnitudes(model)
     return model
+
+
+def load_adapter(model: nn.Module, folder: Path) -> PeftModel:
+    """Put the adapter in `folder`, in PEFT's layout, on `model`; the whole is in evaluation mode.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    try:
+        with _old_name_unsaid():
+            return PeftModel.from_pretrained(model, str(folder)).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"The adapter in {folder} cannot be loaded: {first_line(error)}") from error
+
+
+@contextmanager
+def _old_name_unsaid() -> Iterator[None]:
+    """PEFT asks transformers by an older name whether activations are recomputed, and the user cannot help it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
 
 
 def _check_targets(base: PreTrainedModel, names: str | Collection[str] | None, asked: str) -> None:
@@ -221,8 +249,3 @@ def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> Bits
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

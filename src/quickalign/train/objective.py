@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.data.encode import EncodedPair
+from quickalign.data.encode import EncodedPair, EncodedRow
 from quickalign.train.losses import PairLogps, preference_losses
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, Scorer
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, Scorer
 from quickalign.train.scoring.reference import LiveReference, Reference
 
 # What `Scores.sums` holds, in this order; each is a sum over rows, except `answer_tokens` and `tokens`.
@@ -99,25 +99,35 @@ class Objective:
         result = preference_losses(pairs, frozen, self._parameters)
         margin = result.rewards_chosen - result.rewards_rejected
         correct = (margin > 0).double() + 0.5 * (margin == 0).double()
-        columns = [result.losses, result.rewards_chosen, result.rewards_rejected, correct, pairs.chosen, pairs.rejected]
-        sums = torch.stack([column.detach().double().sum() for column in columns])
+        sums = _sums(
+            micro,
+            loss=result.losses,
+            rewards_chosen=result.rewards_chosen,
+            rewards_rejected=result.rewards_rejected,
+            correct=correct,
+            logps_chosen=pairs.chosen,
+            logps_rejected=pairs.rejected,
+        )
         deviation = sums.new_zeros(())
         if reference is not None:
             deviation = ((policy.sums.detach() - reference).abs() / reference.abs().clamp(min=1)).max().double()
-        return Scores(result.losses.sum(), _with_counts(sums, micro), deviation)
+        return Scores(result.losses.sum(), sums, deviation)
 
 
 def _sft_scores(policy: AnswerLogps, micro: MicroBatch) -> Scores:
     loss = -policy.sums.sum()
-    sums = loss.detach().double().new_zeros(6)
-    sums[0] = loss.detach()
-    sums[4] = -loss.detach()
-    return Scores(loss, _with_counts(sums, micro), sums.new_zeros(()))
+    sums = _sums(micro, loss=loss, logps_chosen=-loss)
+    return Scores(loss, sums, sums.new_zeros(()))
 
 
-def _with_counts(sums: Tensor, micro: MicroBatch) -> Tensor:
-    rows = sums.new_tensor([float(len(micro.rows))])
-    return torch.cat([rows, sums, micro.lengths.sum().double().view(1), sums.new_tensor([float(micro.tokens)])])
+def _sums(micro: MicroBatch, **named: Tensor) -> Tensor:
+    """`Scores.sums` of vectors over rows by their names in `SUMS`; what is not named, and not counted here, is 0."""
+    answer_tokens = micro.lengths.sum().double()
+    sums = {name: values.detach().double().sum() for name, values in named.items()}
+    sums["rows"] = answer_tokens.new_tensor(float(len(micro.rows)))
+    sums["answer_tokens"] = answer_tokens
+    sums["tokens"] = answer_tokens.new_tensor(float(micro.tokens))
+    return torch.stack([sums.get(name, torch.zeros_like(answer_tokens)) for name in SUMS])
 
 
 def _pairs(sums: Tensor, lengths: Tensor) -> PairLogps:

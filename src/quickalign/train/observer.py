@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quickalign.data.report import DataReport
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """One optimiser step: one line of `metrics.jsonl`. Preference fields are None for sft."""
+    """One optimiser step: one line of `metrics.jsonl`.
+
+    Losses, rewards and log-probabilities are means over the rows of the optimiser batch (sft's loss: over its answer
+    tokens), in nats; a reward is beta times a log-ratio. Rates are of all processes together, the peak is that of the
+    main one since it began to load the model. What needs pairs is None for sft.
+    """
 
     step: int
     epoch: float
@@ -33,7 +38,7 @@ class StepMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The validation data measured at one step; ties in the accuracy count one half."""
+    """The validation data measured at one step, as in `StepMetrics`; ties in the accuracy count one half."""
 
     step: int
     loss: float
@@ -56,7 +61,15 @@ class SampleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run leaves. `results` are the figures of the closing evaluation."""
+    """What a finished run leaves.
+
+    Attributes:
+        adapter: the folder of the trained weights, an adapter's or a whole model's.
+        resumed_from: the step that the last part of the run went on from; 0 where there was one part.
+        final: the last step.
+        seconds: of all parts.
+        results: figures of the closing evaluation.
+    """
 
     output: Path
     adapter: Path
@@ -73,8 +86,9 @@ class RunResult:
     results: dict[str, Any] | None = None
 
 
-class Observer(Protocol):
-    """Receives what happens, in order. Every method may be called from the training thread only."""
+class Observer:
+    """Receives what happens, in order and in the training thread. As it is, it does nothing: others override what they
+    care for."""
 
     def phase(self, name: str, detail: str = "") -> None:
         """A new phase begins, such as `data`, `model`, `plan`, `train`, `evaluate`, `samples`, `report`."""
@@ -110,38 +124,63 @@ class Observer(Protocol):
         """The run is finished."""
 
 
-class Silent:
-    """An observer that does nothing; a base for those that care for some events only."""
+class Observers(Observer):
+    """Passes everything on to each of `observers`, in order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
     def phase(self, name: str, detail: str = "") -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.phase(name, detail)
 
     def progress(self, name: str, done: int, total: int | None) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.progress(name, done, total)
 
     def data_report(self, report: DataReport) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.data_report(report)
 
     def plan(self, plan: Plan) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.plan(plan)
 
     def step(self, metrics: StepMetrics, total_steps: int) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.step(metrics, total_steps)
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.evaluation(evaluation)
 
     def samples(self, samples: tuple[SampleAnswer, ...]) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.samples(samples)
 
     def warning(self, message: str) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.warning(message)
 
     def note(self, message: str) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.note(message)
 
     def saved(self, step: int, folder: Path) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.saved(step, folder)
 
     def done(self, result: RunResult) -> None:
         """See `Observer`."""
+        for observer in self._observers:
+            observer.done(result)

@@ -11,7 +11,7 @@ from quickalign.hub.shape import ModelShape
 from quickalign.train.candidates import Situation
 from quickalign.train.decision import Decision, Suggestion
 from quickalign.train.device import ComputePrecision, Device, DeviceKind
-from quickalign.train.disk import disk_bytes, free_bytes
+from quickalign.train.disk import disk_bytes, room_bytes
 from quickalign.train.settle import ReferenceChoice, settle
 from quickalign.train.suggest import suggest
 
@@ -133,7 +133,7 @@ def make_plan(
         predicted_peak_bytes=settled.peak,
         available_bytes=device.available_bytes,
         disk_bytes=disk_bytes(spec, shape, settled),
-        disk_free_bytes=free_bytes(spec.output),
+        disk_free_bytes=room_bytes(spec.output),
         suggestions=() if fits else suggest(spec.model, parameters, situation),
     )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import OptionError
 from quickalign.core.spec import RunSpec
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.hub.shape import ModelShape, read_shape
 from quickalign.train.data import RunData, prepare_data
-from quickalign.train.device import Device, find_device
+from quickalign.train.device import Device, find_device, try_triton
 from quickalign.train.distributed import Processes
 from quickalign.train.manifest import is_adapter
 from quickalign.train.merge import merged_base
@@ -22,7 +23,7 @@ from quickalign.train.plan import Plan, make_plan
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run without its weights."""
+    """A run without its weights. `begins` says that it does not go on from a checkpoint."""
 
     spec: RunSpec
     source: hub.ModelSource
@@ -31,10 +32,22 @@ class Prepared:
     data: RunData
     device: Device
     plan: Plan
+    begins: bool
 
 
-def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Processes, workers: int) -> Prepared:
-    """Find the model, encode the data into `folder`, and plan for so many `workers`.
+def prepare_run(
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer,
+    processes: Processes,
+    workers: int,
+    *,
+    begins: bool = True,
+    device: Device | None = None,
+) -> Prepared:
+    """Find the model, encode the data into `folder`, and plan for so many `workers`, each on `device` or the one here.
+
+    A run that does not begin but goes on is not refused for an option without effect: it may be older than that rule.
 
     Raises:
         ModelError, DataError, StorageError, OptionError: with the reason.
@@ -42,14 +55,14 @@ def prepare_run(spec: RunSpec, folder: Path, observer: Observer, processes: Proc
     observer.phase("model", spec.model)
     source = _find_model(spec, observer, processes)
     tokenizer = load_tokenizer(source.path)
-    data = prepare_data(spec, tokenizer, folder, observer, processes)
-    device = find_device()
+    data = prepare_data(spec, tokenizer, folder, observer, processes, begins=begins)
+    device = device or try_triton(find_device())
     shape = read_shape(source.path)
     observer.phase("plan")
     rows = data.train
     made = make_plan(spec, shape, rows.lengths, device, world_size=workers, beginning=rows.beginning)
     observer.plan(made)
-    return Prepared(spec, source, shape, tokenizer, data, device, made)
+    return Prepared(spec, source, shape, tokenizer, data, device, made, begins)
 
 
 def padded(prepared: Prepared, world_size: int) -> Prepared:
@@ -83,12 +96,6 @@ def check_context(prepared: Prepared) -> None:
             field="hyperparameters",
             value=asked,
         )
-
-
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model's folder, without running code from it."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    return tokenizer
 
 
 def _find_model(spec: RunSpec, observer: Observer, processes: Processes) -> hub.ModelSource:

@@ -37,7 +37,7 @@ def last_checkpoint(spec: RunSpec) -> Checkpoint | None:
     Raises:
         OptionError: resume is `never` and the folder already holds a run.
     """
-    folder = checkpoints.folder_of(spec.output)
+    folder = checkpoints.checkpoints_folder(spec.output)
     if folder.exists():
         atomic.remove_leftovers(folder)
     if spec.resume == "never" and (spec.output / METRICS_FILE).exists():
@@ -45,7 +45,7 @@ def last_checkpoint(spec: RunSpec) -> Checkpoint | None:
             f"{spec.output} already holds a run, and resume=never asks for a fresh one.",
             "Name another --output, or delete that folder.",
         )
-    found = checkpoints.checkpoints(spec.output)
+    found = checkpoints.list_checkpoints(spec.output)
     return found[-1] if found else None
 
 

@@ -27,18 +27,23 @@ from quickalign.core.spec import RunSpec, dump
 from quickalign.data.report import DataReport
 from quickalign.train import resume
 from quickalign.train.checkpoint import Checkpoint
+from quickalign.train.device import Device
 from quickalign.train.distributed import Processes
 from quickalign.train.finish import Finish, read_result
 from quickalign.train.load import identity, load, whole_again
 from quickalign.train.loop import Loop
-from quickalign.train.observer import Observer, RunResult, Silent
+from quickalign.train.observer import Observer, RunResult
 from quickalign.train.plan import Plan, ensure_fits
 from quickalign.train.prepare import Prepared, check_context, prepare_run
 from quickalign.train.signals import never
 
 
-def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None) -> tuple[Plan, DataReport]:
-    """What `run(spec)` would need and do in `workers` processes; loads no weights and leaves nothing behind.
+def plan(
+    spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None, device: Device | None = None
+) -> tuple[Plan, DataReport]:
+    """What `run(spec)` would need and do in `workers` processes, each on a `device` that may be another machine's.
+
+    It loads no weights and leaves nothing behind.
 
     Raises:
         QuickalignError: for the same reasons as `run`, except that a plan that does not fit is returned.
@@ -48,7 +53,7 @@ def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None
     check_distribution(spec.strategy, spec.hyperparameters, workers)
     check_together(spec, spec.hyperparameters)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
-        prepared = prepare_run(spec, Path(folder), observer or Silent(), processes, workers)
+        prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers, device=device)
         check_context(prepared)
         return prepared.plan, prepared.data.report
 
@@ -71,11 +76,11 @@ def run(
     """
     processes = Processes()
     if not processes.is_main:
-        return _run(spec, Silent(), processes, stop)
+        return _run(spec, Observer(), processes, stop)
     storage.make_folder(spec.output)
     try:
         with disk.explained(spec.output), FileLock(spec.output / ".lock").acquire(timeout=patience):
-            return _run(spec, observer or Silent(), processes, stop)
+            return _run(spec, observer or Observer(), processes, stop)
     except Timeout:
         raise OptionError(
             f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
@@ -91,7 +96,8 @@ def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable
     begins = checkpoint is None  # one that began before something was refused goes on
     if begins:
         check_together(spec, parameters)
-    prepared = prepare_run(spec, spec.output / "data", observer, processes, processes.world_size)
+    data = spec.output / "data"
+    prepared = prepare_run(spec, data, observer, processes, processes.world_size, begins=begins)
     if begins:
         check_context(prepared)
     ensure_fits(prepared.plan)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.data.encode import EncodedRow
 from quickalign.train.answer import adapter_off
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.observer import Observer
 from quickalign.train.plan import ensure_fits
 from quickalign.train.prepare import Prepared, padded
-from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.cache import ReferenceCache
 from quickalign.train.scoring.cached import CachedReference, precompute
 from quickalign.train.scoring.choose import choose_scorer

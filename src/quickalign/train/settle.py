@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub.shape import ModelShape
 from quickalign.train.candidates import CPU_BUDGET, CPU_LONG_BUDGET, Situation, try_all, with_reordered
 from quickalign.train.decision import Decision
 from quickalign.train.device import ComputePrecision, Device, resolve_precision
+from quickalign.train.gpus import BUILDS
 from quickalign.train.work import Work
 
 # Choices leave this share of the memory free: a prediction may be off, and others use the machine too.
@@ -52,7 +55,7 @@ def settle(parameters: Hyperparameters, situation: Situation) -> Settled:
     """
     precision = resolve_precision(parameters.precision, situation.device)
     _check_optimizer(parameters, situation.device)
-    decisions = _precision_decision(parameters, precision, situation.device)
+    decisions = [*_device_decisions(situation.device), *_precision_decision(parameters, precision, situation.device)]
     obstacle = _packing_obstacle(parameters, situation.shape)
     if parameters.packing == "auto":
         reason = obstacle or "what rows begin with alike is computed once, nothing is padded; the gradient is the same"
@@ -138,6 +141,16 @@ def refuse_padded(parameters: Hyperparameters, obstacle: str) -> None:
             f"{obstacle}.",
             "Leave token_budget out.",
         )
+
+
+def _device_decisions(device: Device) -> list[Decision]:
+    if device.passed_over:
+        reason = f"PyTorch {torch.__version__} cannot use this machine's NVIDIA GPU: {device.passed_over}; {BUILDS}"
+        return [Decision("device", "cpu", reason)]
+    if device.no_triton:
+        reason = f"{device.no_triton}; so packed rows are attended to with a dense mask, and smaller micro-batches"
+        return [Decision("compiled kernels", "off", reason)]
+    return []
 
 
 def _precision_decision(parameters: Hyperparameters, precision: ComputePrecision, device: Device) -> list[Decision]:

@@ -38,7 +38,6 @@ def stop_request(asked_elsewhere: Callable[[], bool] = never) -> Iterator[StopRe
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    # signal's own handler numbering is kept, so that nesting and tests restore what was there
     previous = {number: signal.signal(number, request._handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request

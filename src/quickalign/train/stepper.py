@@ -11,11 +11,12 @@ from torch import Tensor
 
 from quickalign.core.errors import RunError
 from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.data.encode import EncodedRow
 from quickalign.train.distributed import Processes
 from quickalign.train.model import Policy, autocast
 from quickalign.train.objective import SUMS, Objective
 from quickalign.train.optimizer import set_learning_rate
-from quickalign.train.scoring.base import EncodedRow, MicroBatch
+from quickalign.train.scoring.base import MicroBatch
 from quickalign.train.weights import Weights
 
 # How far the log-ratios may be from 0 before the first update, relative to the log-prob: rounding, never a wrong model.
@@ -89,10 +90,9 @@ class Stepper:
         if self.scaler.is_enabled():
             self.scaler.unscale_(self._optimizer)
         grad_norm = self._weights.clip(self._parameters.max_grad_norm)
-        values = self._on_host(sums, grad_norm, stop)
-        skipped = self._update(values, learning_rate)
-        named = dict(zip(SUMS, values, strict=False))
-        return StepSums(named, values[-2], stop_asked=values[-1] > 0, skipped=skipped)
+        values, norm, stop_asked = self._on_host(sums, grad_norm, stop)
+        skipped = self._update(values["loss"], norm, learning_rate)
+        return StepSums(values, norm, stop_asked=stop_asked, skipped=skipped)
 
     def _divisor(self, micros: list[MicroBatch], batch_rows: int) -> Tensor:
         """What the sum of losses is divided by: pairs (dpo) or answer tokens (sft) of the whole optimiser batch."""
@@ -120,22 +120,22 @@ class Stepper:
             nothing.backward()
         return sums, deviation
 
-    def _on_host(self, sums: Tensor, grad_norm: Tensor, stop: bool) -> list[float]:
-        """The step's one wait for the device: the sums over all processes, the gradient norm, the stop requests."""
+    def _on_host(self, sums: Tensor, grad_norm: Tensor, stop: bool) -> tuple[dict[str, float], float, bool]:
+        """The step's one wait for the device: the sums over all processes by name, the gradient norm, and whether any
+        process is to stop."""
         asked = sums.new_tensor([float(stop), float(self._objective.to_share)])
         reduced = self._processes.sum(torch.cat([sums, asked]))
-        values: list[float] = torch.cat([reduced[:-2], grad_norm.double().view(1), reduced[-2:]]).tolist()
-        if values.pop() > 0:
+        *values, stops, shares, norm = torch.cat([reduced, grad_norm.double().view(1)]).tolist()
+        if shares > 0:
             self._objective.share()
-        return values
+        return dict(zip(SUMS, values, strict=True)), norm, stops > 0
 
-    def _update(self, values: list[float], learning_rate: float) -> bool:
+    def _update(self, loss: float, grad_norm: float, learning_rate: float) -> bool:
         """Apply the gradient; returns whether it was skipped because the loss scale was too high (fp16 only).
 
         Raises:
             RunError: the loss or gradient is not finite, with fp16 at any scale.
         """
-        loss, grad_norm = values[SUMS.index("loss")], values[-2]
         set_learning_rate(self._optimizer, learning_rate)
         if self.scaler.is_enabled() and math.isfinite(loss):
             self.scaler.step(self._optimizer)

@@ -4,13 +4,9 @@ The manifest `quickalign.json` names the base and its fingerprint, how the base 
 rendered. A base that is not the one trained on is refused.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft import PeftModel
-from safetensors import SafetensorError
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import ModelError, OptionError
@@ -38,11 +34,24 @@ class Found:
     manifest: Manifest | None
 
 
-def find(source: str, revision: str | None = None, progress: hub.Progress | None = None) -> Found:
+def find(
+    source: str,
+    revision: str | None = None,
+    progress: hub.Progress | None = None,
+    *,
+    as_it_is: bool = False,
+) -> Found:
     """Find what `source` names, and fetch it where it is not on this machine.
 
+    Args:
+        source: a model's name or folder, an adapter's folder, or a run's folder.
+        revision: of a model that is not a folder.
+        progress: told of downloads.
+        as_it_is: also where it was changed since its training, for who says so himself.
+
     Raises:
-        ModelError: nothing that can be loaded is there, or the adapter was trained on another base.
+        ModelError: nothing that can be loaded is there, it was changed since its training, or an adapter was trained
+            on another base.
         OptionError: a revision of a folder.
     """
     folder = trained_folder(Path(source).expanduser())
@@ -51,13 +60,17 @@ def find(source: str, revision: str | None = None, progress: hub.Progress | None
         return Found(found.path, found.path, None, None, None)
     if revision is not None:
         raise OptionError(f"revision={revision!r} has no effect on the folder {source}.", "Leave revision out.")
-    manifest = manifests.read(folder)
+    manifest = manifests.read(folder) if as_it_is else manifests.read_unchanged(folder)
     if not manifests.is_adapter(folder):
         return Found(folder, folder, None, None, manifest)
     base = manifests.base_of(folder)
-    # An adapter of another trainer may come without a tokenizer; then its base's is the one it was trained with.
-    tokenizer = folder if (folder / "tokenizer_config.json").is_file() else base.path
-    return Found(base.path, tokenizer, folder, base.name, manifest)
+    return Found(base.path, tokenizer_folder(folder, base.path), folder, base.name, manifest)
+
+
+def tokenizer_folder(adapter: Path, base: Path) -> Path:
+    """The folder with the tokenizer that an adapter was trained with: its own, or where another trainer left none, that
+    of its base."""
+    return adapter if (adapter / "tokenizer_config.json").is_file() else base
 
 
 def trained_folder(path: Path) -> Path | None:
@@ -116,22 +129,3 @@ def system_prompt_of(tokenizer: PreTrainedTokenizerBase, manifest: Manifest | No
     trained = manifest.system_prompt if manifest else DEFAULT_SYSTEM_PROMPT
     wanted = trained if system_prompt is None else system_prompt
     return wanted if chat else ""
-
-
-def with_adapter(model: nn.Module, adapter: Path) -> PeftModel:
-    """Put the adapter in folder `adapter` on `model`.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    try:
-        with warnings.catch_warnings():
-            # PEFT asks transformers by an older name whether activations are recomputed
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"The adapter in {adapter} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

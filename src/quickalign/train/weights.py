@@ -27,7 +27,7 @@ class Weights(Protocol):
     tensors: dict[str, nn.Parameter]
 
     def idle_passes(self, own: Callable[[], int]) -> int:
-        """How many passes over nothing this process must add to its `own` ones so that no other waits for it in vain.
+        """How many empty passes this process makes beside its `own()` ones, where all must make equally many.
 
         Every process asks before its first pass.
         """

@@ -97,8 +97,8 @@ def test_a_cut_off_upload_leaves_nothing(server, client):
             "Content-Length: 500000\r\n\r\n".encode()
             + DATA * 2000
         )
-        wait_until(lambda: list((home / "uploads").iterdir()))
-    wait_until(lambda: not list((home / "uploads").iterdir()))
+        wait_until(lambda: list((home / "blobs" / "arriving").iterdir()))
+    wait_until(lambda: not list((home / "blobs" / "arriving").iterdir()))
     assert client.get("/api/v1/files").json() == before
 
 

@@ -10,7 +10,7 @@ from quickalign.evaluate.lm_eval.program import VARIABLE
 from quickalign.evaluate.spec import EvaluationSpec
 from quickalign.evaluate.subject import find_subject
 from quickalign.train.generate import load_for_generation
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 from tests.support.deployed import MODEL
 
 pytestmark = pytest.mark.slow
@@ -35,6 +35,6 @@ def test_a_task_of_yaml_files_in_a_chat(clients, tmp_path, monkeypatch):
         lm_eval_chat=True,
     )  # fmt: skip
     subject = find_subject(MODEL, alone=True, system_prompt=None, precision="fp32", progress=None)
-    (found,) = run_tasks(spec, subject, tmp_path / "work", Silent())
+    (found,) = run_tasks(spec, subject, tmp_path / "work", Observer())
     assert (found.name, found.samples, found.higher_is_better) == ("quickalign_chat:exact_match", 3, True)
     assert found.value == pytest.approx(2 / 3)

@@ -16,7 +16,7 @@ from quickalign.evaluate.run import demand_limits, evaluate
 from quickalign.evaluate.spec import EvaluationSpec
 from quickalign.export.run import export
 from quickalign.export.spec import ExportSpec
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 from tests.support.specs import write_rows
 
 HELD_OUT = paths.assets() / "sample" / "heldout.json"
@@ -25,7 +25,7 @@ HELD_OUT = paths.assets() / "sample" / "heldout.json"
 @pytest.fixture(scope="module")
 def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "model"
-    return export(ExportSpec(model=str(run_folder), output=folder, rows=4, prompts=0), Silent()).folder
+    return export(ExportSpec(model=str(run_folder), output=folder, rows=4, prompts=0), Observer()).folder
 
 
 def measured(model: Path, tmp_path: Path, **limits: dict[str, float]) -> EvaluationReport:
@@ -40,7 +40,7 @@ def measured(model: Path, tmp_path: Path, **limits: dict[str, float]) -> Evaluat
         resamples=100,
         **limits,
     )
-    return evaluate(spec, Silent())
+    return evaluate(spec, Observer())
 
 
 def failed(report: EvaluationReport) -> set[str]:
@@ -60,10 +60,15 @@ def shuffle_layers(folder: Path) -> None:
     save_file(turned, file, metadata={"format": "pt"})
 
 
-def other_template(folder: Path) -> None:
+def other_template(folder: Path, name: str = "chat_template.jinja") -> None:
     template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>\n{% endfor %}"
     template += "{% if add_generation_prompt %}assistant: {% endif %}"
-    (folder / "chat_template.jinja").write_text(template)
+    (folder / name).write_text(template)
+
+
+def added_template(folder: Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    other_template(folder, "additional_chat_templates/default.jinja")
 
 
 def doubled_begin(folder: Path) -> None:
@@ -85,7 +90,12 @@ def test_a_sound_export_passes_every_check(exported: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "seen"),
-    [(shuffle_layers, "likelihood"), (other_template, "chat template"), (doubled_begin, "begin token")],
+    [
+        (shuffle_layers, "likelihood"),
+        (other_template, "chat template"),
+        (added_template, "chat template"),
+        (doubled_begin, "begin token"),
+    ],
 )
 def test_damage_is_caught(
     exported: Path, tmp_path: Path, damage: Callable[[Path], None], seen: str, monkeypatch: pytest.MonkeyPatch
@@ -113,13 +123,13 @@ def test_damage_is_caught_without_a_manifest_too(exported: Path, tmp_path: Path)
 
 
 def test_an_evaluation_goes_on_where_it_stopped(run_folder: Path, tmp_path: Path) -> None:
-    class Stop(Silent):
+    class Stop(Observer):
         def phase(self, name: str, detail: str = "") -> None:
             del detail
             if name == "report":
                 raise KeyboardInterrupt
 
-    class Watch(Silent):
+    class Watch(Observer):
         done: list[str]
 
         def __init__(self) -> None:
@@ -163,7 +173,7 @@ def test_two_models_are_compared_row_by_row(run_folder: Path, tmp_path: Path) ->
         kl_rows=2,
         resamples=200,
     )
-    report = evaluate(spec, Silent())
+    report = evaluate(spec, Observer())
     assert report.comparison is not None
     found = {one.name: one for one in report.comparison.differences}
     assert found["accuracy"].other == 0.5, "the base has not moved against itself"

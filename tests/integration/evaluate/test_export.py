@@ -18,7 +18,7 @@ from quickalign.export import run as module
 from quickalign.export.run import export
 from quickalign.export.spec import ExportSpec
 from quickalign.train import manifest as manifests
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 
 BASE = paths.assets() / "qwen2-tiny-instruct"
 
@@ -29,7 +29,7 @@ def spec_of(run: Path, output: Path, **values: object) -> ExportSpec:
 
 @pytest.fixture(scope="module")
 def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(spec_of(run_folder, tmp_path_factory.mktemp("exported") / "model"), Silent()).folder
+    return export(spec_of(run_folder, tmp_path_factory.mktemp("exported") / "model"), Observer()).folder
 
 
 def trained(run: Path) -> PeftModel:
@@ -105,23 +105,23 @@ def test_the_cards_program_asks_as_in_training(
 
 def test_a_second_call_finds_the_export(run_folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "load_trained", None)
-    found = export(spec_of(run_folder, exported), Silent())
+    found = export(spec_of(run_folder, exported), Observer())
     assert not found.made
     with pytest.raises(ConflictError, match="other settings"):
-        export(spec_of(run_folder, exported, precision="bf16"), Silent())
+        export(spec_of(run_folder, exported, precision="bf16"), Observer())
 
 
 def test_a_foreign_folder_is_not_touched(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(ConflictError, match="is no export"):
-        export(spec_of(run_folder, tmp_path / "mine"), Silent())
+        export(spec_of(run_folder, tmp_path / "mine"), Observer())
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
 def test_above_the_limit_nothing_is_left(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(QualityError, match=r"limit is 1e-09"):
-        export(spec_of(run_folder, tmp_path / "model", precision="bf16", parity_limit=1e-9), Silent())
+        export(spec_of(run_folder, tmp_path / "model", precision="bf16", parity_limit=1e-9), Observer())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,7 +133,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
 
     monkeypatch.setattr(module, "save", full)
     with pytest.raises(StorageError, match="is full"):
-        export(spec_of(run_folder, tmp_path / "model"), Silent())
+        export(spec_of(run_folder, tmp_path / "model"), Observer())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,11 +141,11 @@ def test_rows_are_needed_and_can_be_named(run_folder: Path, tmp_path: Path) -> N
     alone = tmp_path / "alone" / "adapter"
     shutil.copytree(run_folder / "adapter", alone)
     with pytest.raises(OptionError, match="--data"):
-        export(spec_of(alone, tmp_path / "model"), Silent())
+        export(spec_of(alone, tmp_path / "model"), Observer())
     data = paths.assets() / "sample" / "heldout.json"
-    found = export(spec_of(alone, tmp_path / "model", data=str(data), prompts=0), Silent())
+    found = export(spec_of(alone, tmp_path / "model", data=str(data), prompts=0), Observer())
     assert found.parity.rows == 6
     with pytest.raises(ModelError, match="export already"):
-        export(spec_of(found.folder, tmp_path / "again"), Silent())
+        export(spec_of(found.folder, tmp_path / "again"), Observer())
     with pytest.raises(ModelError, match="trained here"):
-        export(spec_of(BASE, tmp_path / "again"), Silent())
+        export(spec_of(BASE, tmp_path / "again"), Observer())

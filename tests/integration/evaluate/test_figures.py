@@ -8,7 +8,7 @@ import pytest
 from quickalign.core import paths
 from quickalign.evaluate.run import evaluate
 from quickalign.evaluate.spec import EvaluationSpec
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 from tests.support.plain_scores import plain_figures, read_pairs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,7 +47,7 @@ def test_figures_are_those_of_plain_transformers(
         bad_rows="drop",
         resamples=100,
     )
-    report = evaluate(spec, Silent())
+    report = evaluate(spec, Observer())
     assert report.rows == rows
     assert report.data.tokens is not None
     assert report.data.tokens.truncation.rows_cut == 0, "plain code cuts nothing"

@@ -9,7 +9,7 @@ from sacrebleu import sentence_bleu
 from quickalign.core.errors import QualityError
 from quickalign.evaluate.run import demand_limits, evaluate
 from quickalign.evaluate.spec import EvaluationSpec
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 
 ROWS = [
     {"instruction": "Hello, how are you?", "output": "I am fine, thank you. How can I help you?"},
@@ -23,7 +23,7 @@ def test_answers_are_compared_with_those_of_their_rows(tmp_path):
         model="qwen2-tiny-instruct", data=str(tmp_path / "rows.json"), output=tmp_path / "out", precision="fp32",
         answer_tokens=24, resamples=100, fail_below={"bleu": 0.99},
     )  # fmt: skip
-    report = evaluate(spec, Silent())
+    report = evaluate(spec, Observer())
     references = {row["instruction"]: row["output"] for row in ROWS}
     pairs = [(answer.model, references[answer.prompt]) for answer in report.answers]
     assert len(pairs) == len(ROWS)

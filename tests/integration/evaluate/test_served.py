@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from quickalign.export.run import export
 from quickalign.export.spec import LIMITS
 from quickalign.train import manifest as manifests
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 from tests.integration.evaluate.test_export import BASE, greedy, prompt_of, questions, spec_of, trained
 from tests.support.replicas import RunningReplica, running_replica
 
@@ -26,7 +26,7 @@ def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     folder = tmp_path_factory.mktemp("kinds")
 
     def made(kind: str) -> Path:
-        found = export(spec_of(run_folder, folder / kind, **KINDS.get(kind, {"precision": kind})), Silent())
+        found = export(spec_of(run_folder, folder / kind, **KINDS.get(kind, {"precision": kind})), Observer())
         if found.made and kind in KINDS:
             assert 0 < found.parity.largest_per_token <= LIMITS[kind] == found.parity.limit
             assert found.parity.after.bytes < 0.7 * found.parity.before.bytes

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from quickalign.api import problems
@@ -120,6 +122,17 @@ def test_what_nobody_foresaw_keeps_its_traceback(app, client, platform, monkeypa
     theirs = client.get("/v1/fine_tuning/jobs/ftjob-a")
     assert theirs.status_code == 500
     assert theirs.json()["error"]["type"] == "server_error"
+
+
+def test_a_full_disk_is_foreseen_wherever_it_is_met(client, platform, monkeypatch, caplog):
+    def full(job_id):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(platform.jobs, "get", full)
+    answer = client.get("/api/v1/jobs/job-a")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:quickalign:problem:storage")
+    assert "full" in answer.json()["detail"]
+    assert "Traceback" not in caplog.text
 
 
 def test_a_database_that_is_gone(client, platform, monkeypatch):

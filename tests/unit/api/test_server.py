@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 import stat
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import sys
 import pytest
 
 from quickalign.api import logs, server
+from quickalign.api.__main__ import main
 from quickalign.core.errors import OptionError, UnavailableError
 from quickalign.platform import Config
 
@@ -35,6 +38,34 @@ def test_the_first_token_is_kept_for_its_owner_only(platform, tmp_path):
     other, fresh = server.first_token(platform, file)
     assert fresh
     assert platform.tokens.verify(other)
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "used"),
+    [
+        ("postgresql://ann:hidden@host/db", (), "postgresql://ann:hidden@host/db"),
+        ("postgresql://ann:hidden@host/db", ("--database-url", "postgresql://host/other"), "postgresql://host/other"),
+        ("", (), None),
+    ],
+)
+def test_the_environment_names_the_database_and_no_program_of_the_server_sees_it(
+    tmp_path, monkeypatch, variable, option, used
+):
+    found = []
+    monkeypatch.setattr(server, "run", lambda home, config, **options: found.append(options["database_url"]))
+    monkeypatch.setenv("QUICKALIGN_DATABASE_URL", variable)
+    assert main(["--home", str(tmp_path), *option]) == 0
+    assert found == [used]
+    assert "QUICKALIGN_DATABASE_URL" not in os.environ
+
+
+def test_a_full_disk_ends_a_server_with_a_sentence(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(server, "run", full)
+    assert main(["--home", str(tmp_path)]) == 74
+    assert "error: A disk is full" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_a_sentence():

@@ -101,6 +101,8 @@ def test_a_prompt_that_is_not_utf8_is_a_sentence_before_the_model_is_loaded(cli,
 def test_no_prompt_at_all_and_a_seed_without_draws_are_errors(cli, loaded, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert cli("generate", "run")[0] == 2
+    code, _, err = cli("generate", "run", "Hi", "--temperature", "1", "--seed", str(1 << 63))
+    assert (code, "'--seed'" in err) == (2, True)
     code, _, err = cli("generate", "run", "Hi", "--seed", "3")
     assert code == 2
     assert "--seed has no effect with --temperature 0" in err

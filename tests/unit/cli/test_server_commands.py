@@ -1,6 +1,7 @@
 """`train` as a job, `jobs`, `files` and `server`, against a server in memory."""
 
 import json
+import os
 import re
 import sys
 from collections import deque
@@ -389,6 +390,23 @@ def test_running_in_the_foreground_is_the_server_s_own_program(cli, monkeypatch,
     cli("server", "run", "--host", "127.0.0.1", "--port", "0")
     program = [sys.executable, "-m", "quickalign.server", "--home", str(home), "--host", "127.0.0.1", "--port", "0"]
     assert called == [(sys.executable, program)]
+
+
+@pytest.mark.parametrize("how", ["start", "run"])
+def test_the_process_list_shows_nobody_the_database_s_password(cli, monkeypatch, home, how):
+    url = "postgresql://ann:hidden@db.example.org/quickalign"
+    monkeypatch.setenv("QUICKALIGN_DATABASE_URL", "postgresql://other")  # and so taken back after the test
+    started = []
+
+    def begin(*arguments):
+        started.append(arguments)
+        return discover.ServerFile(endpoint=ENDPOINT, pid=1, create_time=0.0)
+
+    monkeypatch.setattr("quickalign.cli.commands.server.os.execv", begin)
+    monkeypatch.setattr(discover, "_launch", begin)
+    assert cli("server", how, "--port", "0", "--database-url", url)[0] == 0
+    assert "hidden" not in str(started)
+    assert os.environ["QUICKALIGN_DATABASE_URL"] == url
 
 
 @pytest.mark.parametrize("width", [80, 120])

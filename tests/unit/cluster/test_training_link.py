@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -8,7 +9,9 @@ import pytest
 
 from quickalign.cluster.training_group import Share
 from quickalign.cluster.training_link import ORPHANED, Tail, TrainingLink
-from quickalign.core.errors import Interrupted, ModelError
+from quickalign.cluster.training_worker import work
+from quickalign.core import atomic
+from quickalign.core.errors import FullDiskError, Interrupted, ModelError
 
 WATCHED = """
 import sys, time
@@ -65,6 +68,42 @@ def test_the_first_failure_stays(link):
     link.fail(Interrupted("Stopped."))
     found = link.failure()
     assert (found.exit_code, found.message, found.kind) == (4, "No such model. Name another.", "ModelError")
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_failure_has_room_on_a_full_disk(link, monkeypatch):
+    write, reserve = atomic.write_text, link.folder / "reserve"
+    held = reserve.stat().st_blocks * 512
+    monkeypatch.setattr(atomic, "write_text", lambda *given: full() if reserve.exists() else write(*given))
+    link.fail(FullDiskError("A disk is full.", "Free some space."))
+    assert link.failure().exit_code == 74
+    assert (link.folder / "failure.json").stat().st_size < held
+
+
+def test_a_beat_writes_over_the_one_before(link):
+    with (link.folder / "beat").open("rb", buffering=0) as opened:
+        first = opened.read()
+        link.beat()
+        assert os.fstat(opened.fileno()).st_size == len(first)
+        opened.seek(0)
+        assert float(opened.read()) > float(first)
+
+
+def test_a_worker_that_finds_a_full_disk_before_it_trains_says_so(link, tmp_path, monkeypatch):
+    spec = tmp_path / "spec.json"
+    values = {"model": "qwen2-tiny-instruct", "train": "rows.json", "output": str(tmp_path / "output")}
+    spec.write_text(json.dumps(values | {"hyperparameters": {"training_strategy": "dpo"}}))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(TrainingLink, "watch", lambda self: None)
+    monkeypatch.setattr(TrainingLink, "take_environment", lambda self: None)
+    monkeypatch.setattr(TrainingLink, "begin", full)
+    with pytest.raises(FullDiskError):
+        work({"link": str(tmp_path), "token": "old", "spec": str(spec), "folder": str(tmp_path)})
+    assert (link.failure().exit_code, link.failure().kind) == (74, "FullDiskError")
 
 
 def test_starts_are_counted_and_a_stop_is_seen(link):

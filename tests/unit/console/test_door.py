@@ -97,7 +97,7 @@ CHANGES = [
     "/jobs/x/resume", "/jobs/x/cancel", "/jobs/x/delete", "/start/train", "/settings/tokens",
     "/settings/tokens/x/revoke", "/services", "/services/x/update", "/services/x/scale", "/services/x/token",
     "/services/x/token/rotate", "/services/x/start", "/services/x/stop", "/services/x/rollback", "/services/x/delete",
-    "/votes", "/votes/dataset", "/models/x/notebook",
+    "/votes", "/votes/dataset", "/models/x/notebook", "/chat/said",
 ]  # fmt: skip
 
 

@@ -1,17 +1,22 @@
 import html
 import io
 import json
+import re
+import shlex
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from quickalign import server
 from quickalign.api.app import make_app
 from quickalign.console.sample import SAMPLE_TRAIN, TINY_SETTINGS
+from quickalign.core import options
 from quickalign.core.errors import OptionError
 from quickalign.core.wire.evaluations import EvaluateRequest
-from quickalign.core.wire.jobs import EvaluationCreate, JobCreate, JobState, TrainRequest
+from quickalign.core.wire.exports import ExportRequest
+from quickalign.core.wire.jobs import EvaluationCreate, ExportCreate, JobCreate, JobState, TrainRequest
 from quickalign.platform.jobs import moves
 from tests.doubles.jupyter_server import TOKEN, Jupyter, serve
 from tests.support.forms import form_fields
@@ -280,11 +285,73 @@ def test_the_estimate_of_a_clone_reads_its_data(browser, change, original, tmp_p
     assert read == [write_data(tmp_path / "f").read_text(), "named anew"]
 
 
-def test_what_is_copied_of_a_clone_makes_the_same_job(browser, change, original):
-    sent = form_fields(browser.get(f"/console/train?clone={original.id}").text, "data-train")
+def copied(change, sent):
+    """The three texts that a form is copied as."""
     page = html.unescape(change("/train/code", **sent, headers=HTMX).text)
-    for text in ("--safe-rlhf-preference safer", "--sample-tokens 7", "--max-retries 1", "1.23456789e-05"):
-        assert text in page
+    return dict(re.findall(r'aria-label="(SDK|CLI|curl)">(.*?)</pre>', page, re.DOTALL))
+
+
+def asked_by_program(text):
+    """What a program asks of the SDK: the job, and the changes."""
+    asked = []
+    jobs = SimpleNamespace(clone=lambda *given: asked.append(given) or SimpleNamespace(id=""))
+    names = {"get_default_session": lambda: SimpleNamespace(jobs=jobs), "print": lambda *_: None}
+    exec(compile(text.partition("\n\n")[2], "sdk", "exec"), names)
+    return asked[0][0], (*asked[0], {})[1]
+
+
+def asked_by_curl(text):
+    words = shlex.split(text.replace("\\\n", " "))
+    return re.search(r"/api/v1/jobs/(.*)/clone$", words[1])[1], json.loads(words[words.index("-d") + 1])
+
+
+def asked_by_command(text):
+    """What the command line asks of the SDK, with its options as texts."""
+    words = shlex.split(text.replace("\\\n", " "))
+    assert words[:3] == ["quickalign", "jobs", "clone"]
+    given = list(zip(words[4::2], words[5::2], strict=True))
+    options = dict(value.split("=", 1) for name, value in given if name == "--set")
+    changes = {name.removeprefix("--"): value for name, value in given if name != "--set"}
+    return words[3], changes | ({"spec": {"hyperparameters": options}} if options else {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "cannot"),
+    [
+        ({}, None),
+        ({"option.learning_rate": "0.5", "option.system_prompt": "", "option.load_in_4bit": "true"}, None),
+        ({"priority": "0", "output": "/tmp/there", "name": "it's $HOME"}, None),
+        ({"sample_prompts": "Who?", "bad_rows": "error", "option.num_train_epochs": "2"}, "bad_rows, sample_prompts"),
+        ({"name": "", "priority": "1"}, "name"),
+    ],
+    ids=["as it is", "options", "job", "data", "no name"],
+)
+def test_what_is_copied_of_a_clone_makes_the_same_job(browser, change, platform, original, fields, cannot):
+    """Of the job's own copy of the data, whatever is at its path by now."""
+    sent = form_fields(browser.get(f"/console/train?clone={original.id}").text, "data-train") | fields
+    expected = clone_of(platform, change("/train", **sent))
+    texts = copied(change, sent)
+    asked = [asked_by_program(texts["SDK"]), asked_by_curl(texts["curl"])]
+    if cannot is None:
+        asked.append(asked_by_command(texts["CLI"]))
+    else:
+        assert texts["CLI"] == f"# Of a clone, the command line cannot change: {cannot}\n"
+    for job, changes in asked:
+        made = platform.jobs.clone(job, changes)
+        for name in ("name", "inputs", "resources", "priority", "metadata", "max_retries", "output", "cloned_from"):
+            assert getattr(made, name) == getattr(expected, name), name
+        assert options.parse(made.training.hyperparameters) == options.parse(expected.training.hyperparameters)
+        bare = {"hyperparameters": {}}
+        assert made.training.model_copy(update=bare) == expected.training.model_copy(update=bare)
+
+
+def test_a_clone_of_the_first_run_is_none(browser, change, platform):
+    change("/start/train")
+    first = platform.jobs.list().items[0]
+    platform.jobs.clone(first.id)
+    page = browser.get("/console/start").text
+    assert first.id in page
+    assert platform.jobs.list().items[0].id not in page
 
 
 def test_the_list_filters_and_pages(browser, platform, tmp_path):
@@ -400,3 +467,15 @@ def test_a_job_that_evaluates_shows_what_it_found(browser, platform, tmp_path):
     assert browser.get(f"/console/jobs/{job.id}/news?event=0").status_code == 200
     assert job.id not in browser.get("/console/services/new").text
     assert browser.get(f"/console/train?clone={job.id}").status_code == 422
+
+
+def test_a_job_that_exports_shows_what_it_made(browser, platform, finished):
+    job = platform.jobs.create(ExportCreate(spec=ExportRequest(model=finished), name="To take away"))
+    parity = {"after": {"bytes": 10, "perplexity": 1.5}, "before": {"perplexity": 1.25}}
+    with platform._database.write() as session:
+        row = moves.find(session, job.id)
+        row.state, row.results = "succeeded", {"bytes": 10, "parity": parity}
+    page = browser.get(f"/console/jobs/{job.id}").text
+    for shown in ("To take away", "export", "perplexity", "1.25", "1.5"):
+        assert shown in page
+    assert browser.get(f"/console/jobs/{job.id}/news?event=0").status_code == 200

@@ -23,7 +23,7 @@ from quickalign.platform.queue.needs import resources
 from quickalign.serve.engines.registry import resolve_engine
 
 ROOT = Path(sentences.__file__).parents[1]
-ROOMS = ("core", "data", "hub", "platform", "console", "train", "evaluate", "export", "serve")
+ROOMS = ("core", "data", "hub", "platform", "console", "train", "evaluate", "export", "serve", "api/gateway")
 TELLING = (
     "platform/jobs",
     "platform/services",
@@ -59,7 +59,7 @@ def said_in_code():
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
                 if (text := written(node)) is not None:
-                    found |= {shape(text), shape(text).strip()}
+                    found |= {shape(text), shape(text).strip(), *map(shape, sentences._BETWEEN_SENTENCES.split(text))}
     return found
 
 
@@ -236,6 +236,50 @@ def refused_by(call):
     with pytest.raises(QuickalignError) as refused:
         call()
     return refused.value
+
+
+ANSWERED = (
+    "The service 'base' is stopped and cannot answer now. It was stopped; start brings it back.",
+    "The service 'base' is starting and cannot answer now. None of its replicas is ready.",
+    "The token's limit is 3 requests a minute. Send it again in 4 s.",
+    "The token does not open this service, or was revoked. Send the service's token as `Authorization: Bearer <token>`; "
+    "`quickalign services token` shows it.",
+    "This model's context is 64 tokens. The prompt has 60 tokens and 256 for the answer; shorten one of them.",
+    "This model's context is 64 tokens. The prompt has 70 tokens; shorten one of them.",
+    "temperature: Input should be less than or equal to 2.",
+    "The engine gave up: The replica is shutting down.",
+)
+"""What services answer instead of their model, as the gateway and the replica join it."""
+
+
+@pytest.mark.parametrize("text", ANSWERED)
+def test_what_a_service_answers_instead_of_its_model_is_said_in_chinese(text):
+    is_chinese(QuickalignError(text), "`Authorization: Bearer <token>`", "`quickalign services token`")
+
+
+def test_the_gateway_has_a_pattern_for_all_it_refuses():
+    """Whoever lets it refuse something new adds it to `said.py`, sentence by sentence."""
+    makers = ("ApiError", "refused", "_refusal", "_not_ready")
+    said = []
+    for file in (ROOT / "api" / "gateway").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())) if file.name != "pages.py" else ():
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in makers:
+                said += [text for text in map(written, node.args) if text and text.endswith(".")]
+    assert len(said) > 8
+    known = {shape(text) for text in SAID} | {shape(text).removeprefix("{} ") for text in SAID}
+    parts = {shape(part) for text in said for part in sentences._BETWEEN_SENTENCES.split(text.removeprefix("{} "))} - {
+        "{}"
+    }
+    assert sorted(part for part in parts if part not in known) == []
+
+
+def test_a_failed_job_says_in_chinese_why():
+    why = (
+        "/tmp/rows.jsonl has 3 of 26 rows that cannot be used; the first: row 21, field 'chosen': found no such field, "
+        "expected a text. Correct the file (`quickalign data check` lists all such rows), or leave such rows out with "
+        "--bad-rows drop."
+    )
+    is_chinese(QuickalignError(why), "/tmp/rows.jsonl", "`quickalign data check`")
 
 
 REFUSED = {

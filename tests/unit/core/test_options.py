@@ -1,6 +1,5 @@
 """The mission's table is binding, and no option is silently ignored."""
 
-import json
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -109,7 +108,7 @@ def test_what_has_no_effect_in_a_run_is_an_error_at_every_door(values, words):
     given = {name: value for name, value in values.items() if name != "hyperparameters"}
     request = TrainRequest(**{name: value for name, value in whole.items() if name != "output"})
     doors = (
-        lambda: plan(spec.parse(json.dumps(whole))),
+        lambda: plan(spec.parse(whole)),
         lambda: make_spec(options, output=Path("o"), model="qwen2-7b", train="t.json", **given),
         lambda: check_spec(request, Mock()),
     )
@@ -132,7 +131,7 @@ def test_what_has_no_effect_in_a_run_is_an_error_at_every_door(values, words):
     ],
 )
 def test_what_has_an_effect_in_a_run_goes(values):
-    made = spec.parse(json.dumps({"model": "m", "train": "t.json", "output": "o"} | values))
+    made = spec.parse({"model": "m", "train": "t.json", "output": "o"} | values)
     assert made.closing_rows == values.get("closing_rows", 16)
     check_together(made, made.hyperparameters)
 

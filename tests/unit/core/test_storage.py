@@ -54,6 +54,17 @@ def test_other_schemes_are_refused_with_the_allowed_ones(uri):
             verb(uri)
 
 
+@pytest.mark.parametrize("uri", ["s3://K:hidden@b/x", "oss://K:hi/dden@b/x", "S3://hidden@b/x", "s3://hid:1/b/x"])
+def test_credentials_in_a_uri_are_refused_and_not_said_again(uri):
+    for verb in (storage.exists, storage.size, storage.local_path, storage.scheme_of):
+        with pytest.raises(StorageError, match="where its bucket belongs") as caught:
+            verb(uri)
+        assert not {"hidden", "hi", "dden", "hid"} & set(re.findall(r"\w+", str(caught.value)))
+    assert storage.scheme_of("s3://pairs/by@name.json") == "s3"
+    assert storage.scheme_of("s3://arn:aws:s3:us-west-2:123:accesspoint/mine/x.json") == "s3"
+    assert storage.scheme_of("hf://datasets/a/b@main/x") == "hf"
+
+
 def test_local_mistakes_are_sentences(tmp_path):
     with pytest.raises(StorageError, match=r"nothing does not exist\. Check the path"):
         storage.size(str(tmp_path / "nothing"))

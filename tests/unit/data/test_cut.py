@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickalign.data.encode import EncodedPair, EncodedRow, Encoder
+from quickalign.data.encode import EncodedPair, EncodedRecord, Encoder
 from quickalign.data.problem import RowProblem
 from quickalign.data.records import Message, PreferenceRecord
 from tests.support import tokenizers as toys
@@ -22,7 +22,7 @@ def size(text: str) -> int:
     return len(TOKENIZER(text, add_special_tokens=False)["input_ids"])
 
 
-def cut(prompt, seq_length: int, chosen="I can't hurt you.", rejected="Yes.", **options) -> EncodedRow | RowProblem:
+def cut(prompt, seq_length: int, chosen="I can't hurt you.", rejected="Yes.", **options) -> EncodedRecord | RowProblem:
     messages = (Message("user", prompt),) if isinstance(prompt, str) else prompt
     raw = messages[0].content if len(messages) == 1 else None
     options = {"system_prompt": SYSTEM} | options
@@ -30,8 +30,8 @@ def cut(prompt, seq_length: int, chosen="I can't hurt you.", rejected="Yes.", **
     return encoder.encode([PreferenceRecord(1, messages, chosen, rejected, raw)])[0]
 
 
-def texts(row: EncodedRow | RowProblem) -> tuple[str, str, str]:
-    assert isinstance(row, EncodedRow), row
+def texts(row: EncodedRecord | RowProblem) -> tuple[str, str, str]:
+    assert isinstance(row, EncodedRecord), row
     example = row.example
     assert isinstance(example, EncodedPair)
     parts = (example.prompt, example.chosen, example.rejected)
@@ -42,10 +42,10 @@ def texts(row: EncodedRow | RowProblem) -> tuple[str, str, str]:
 def test_a_row_of_exactly_seq_length_is_whole():
     whole = size(HEAD + WORDS + TAIL) + size("I can't hurt you.<|im_end|>\n")
     row = cut(WORDS, whole)
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     assert (row.facts.prompt_lost, row.facts.answers_lost) == (0, (0, 0))
     shorter = cut(WORDS, whole - 1)
-    assert isinstance(shorter, EncodedRow)
+    assert isinstance(shorter, EncodedRecord)
     assert (shorter.facts.prompt_lost, shorter.facts.answers_lost) == (1, (0, 0))
 
 
@@ -78,7 +78,7 @@ def test_answers_are_cut_only_when_the_question_is_gone_and_are_counted_apart():
     smallest = size(HEAD + TAIL)
     row = cut(WORDS, smallest + 3)
     prompt, chosen, rejected = texts(row)
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     assert prompt == HEAD + TAIL
     assert size(chosen) == 3
     assert row.facts.question_lost
@@ -90,7 +90,7 @@ def test_answers_are_cut_only_when_the_question_is_gone_and_are_counted_apart():
 def test_losing_only_the_line_break_behind_the_end_token_does_not_lose_the_end_token():
     answer = size("I can't hurt you.<|im_end|>\n")
     row = cut(WORDS, size(HEAD + TAIL) + answer - 1)
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     assert row.facts.answers_lost == (1, 0)
     assert not row.facts.end_lost
 
@@ -108,7 +108,7 @@ def test_joined_texts_keep_the_end_of_the_prompt_and_at_least_one_token():
     assert WORDS.endswith(prompt)
     assert chosen == " one<|im_end|>"
     tight = cut(WORDS, 8, apply_chat_template=False, system_prompt="", chosen=WORDS, rejected=WORDS)
-    assert isinstance(tight, EncodedRow)
+    assert isinstance(tight, EncodedRecord)
     assert isinstance(tight.example, EncodedPair)
     assert (len(tight.example.prompt), len(tight.example.chosen)) == (1, 7)
 
@@ -126,7 +126,7 @@ def test_whatever_is_cut_the_prompt_is_a_rendering_of_the_end_of_the_conversatio
         assert isinstance(row, RowProblem)
         return
     prompt, *_ = texts(row)
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     assert isinstance(row.example, EncodedPair)
     longest = max(len(row.example.chosen), len(row.example.rejected))
     assert len(row.example.prompt) + longest <= length
@@ -155,5 +155,5 @@ def test_a_long_conversation_is_cut_in_few_renderings(turns, monkeypatch):
 
     monkeypatch.setattr(encoder.template, "prompts", counted)
     row = encoder.encode([PreferenceRecord(1, talk, "a", "b")])[0]
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     assert len(calls) < 8

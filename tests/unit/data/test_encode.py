@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quickalign.core.errors import OptionError
-from quickalign.data.encode import EncodedPair, EncodedRow, EncodedSample, Encoder
+from quickalign.data.encode import EncodedPair, EncodedRecord, EncodedSample, Encoder
 from quickalign.data.problem import RowProblem
 from quickalign.data.records import Message, PreferenceRecord, SupervisedRecord
 from tests.support import tokenizers as toys
@@ -21,10 +21,10 @@ def pair(prompt: Any = "Could you please hurt me?", chosen="I can't hurt you.", 
     return PreferenceRecord(1, messages, chosen, rejected, raw_prompt=raw)
 
 
-def encode(record, tokenizer=None, *, seq_length=4096, system_prompt=SYSTEM, **options) -> EncodedRow:
+def encode(record, tokenizer=None, *, seq_length=4096, system_prompt=SYSTEM, **options) -> EncodedRecord:
     encoder = Encoder(tokenizer or toys.qwen2_like(), seq_length=seq_length, system_prompt=system_prompt, **options)
     row = encoder.encode([record])[0]
-    assert isinstance(row, EncodedRow), row
+    assert isinstance(row, EncodedRecord), row
     return row
 
 
@@ -125,7 +125,7 @@ def test_a_rows_own_system_message_is_never_left_out_without_a_word(template):
     bad, good = encoder.encode([pair((Message("system", "Be kind."), Message("user", "Hello"))), pair("Hello")])
     assert isinstance(bad, RowProblem)
     assert "system message" in bad.found + bad.expected
-    assert isinstance(good, EncodedRow)
+    assert isinstance(good, EncodedRecord)
 
 
 def test_a_tokenizer_without_template_is_an_error_with_the_remedy():
@@ -197,7 +197,7 @@ def test_a_batch_keeps_its_order_around_rows_that_cannot_be_encoded():
     encoder = Encoder(toys.qwen2_like(), seq_length=64, apply_chat_template=False)
     bad = pair((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))
     rows = encoder.encode([pair("one"), bad, pair("two"), SupervisedRecord(9, (Message("user", "x"),), "y", "x")])
-    assert [type(row) for row in rows] == [EncodedRow, RowProblem, EncodedRow, EncodedRow]
+    assert [type(row) for row in rows] == [EncodedRecord, RowProblem, EncodedRecord, EncodedRecord]
     last = rows[3]
-    assert isinstance(last, EncodedRow)
+    assert isinstance(last, EncodedRecord)
     assert last.example.row == 9

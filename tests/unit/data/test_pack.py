@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quickalign.data.encode import Encoded, EncodedPair, EncodedSample
-from quickalign.data.pack import PackedSequence, answers_of, pack
+from quickalign.data.encode import EncodedPair, EncodedRow, EncodedSample
+from quickalign.data.pack import PackedSequence, pack
 
 ids = st.lists(st.integers(0, 5), min_size=1, max_size=9)
 # Few different prompts, so that rows share them often.
@@ -24,10 +24,10 @@ def context(sequence: PackedSequence, source: int) -> list[Any]:
     return sequence.ids[: source + 1][sequence.reach[: source + 1] > source].tolist()
 
 
-def expected_contexts(row: Encoded) -> list[tuple[list[int], int]]:
+def expected_contexts(row: EncodedRow) -> list[tuple[list[int], int]]:
     """For every scored token of a row's answers: all ids before it, and its own."""
     found = []
-    for answer in answers_of(row):
+    for answer in row.answers:
         whole = [*row.prompt.tolist(), *answer.tolist()]
         found += [(whole[:place], whole[place]) for place in range(max(len(row.prompt), 1), len(whole))]
     return found
@@ -47,7 +47,7 @@ def test_every_scored_token_sees_exactly_what_stands_before_it(rows: list[Any], 
         assert found == expected
         for source in sequence.sources.tolist():
             assert sequence.positions[source] == len(context(sequence, source)) - 1
-        counts = [[len(a) - (len(encoded[p].prompt) == 0) for a in answers_of(encoded[p])] for p in sequence.rows]
+        counts = [[len(a) - (len(encoded[p].prompt) == 0) for a in encoded[p].answers] for p in sequence.rows]
         assert sequence.lengths.tolist() == counts
         assert list(sequence.rows) == sorted(sequence.rows)
     assert sorted(seen) == list(range(len(rows)))

@@ -20,7 +20,7 @@ from quickalign.data.statistics import script_of
 from quickalign.data.token_statistics import Histogram
 from quickalign.train.data import prepare_data
 from quickalign.train.distributed import Processes
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 from tests.support import tokenizers as toys
 
 TOKENIZER = toys.qwen2_like()
@@ -267,10 +267,10 @@ def test_a_judgement_may_be_for_one_of_a_runs_two_files(tmp_path, names):
         safe_rlhf_preference="safer",
         hyperparameters=options.parse({"training_strategy": "dpo"}),
     )
-    prepare_data(spec, TOKENIZER, tmp_path / "data", Silent(), Processes())
+    prepare_data(spec, TOKENIZER, tmp_path / "data", Observer(), Processes())
     with pytest.raises(OptionError, match=r"no effect .* format prompt"):
         pairs = {"train": str(tmp_path / "pairs.json"), "validation": str(tmp_path / "pairs.json")}
-        prepare_data(spec.model_copy(update=pairs), TOKENIZER, tmp_path / "again", Silent(), Processes())
+        prepare_data(spec.model_copy(update=pairs), TOKENIZER, tmp_path / "again", Observer(), Processes())
 
 
 def test_a_model_without_template_is_an_error_before_the_file_is_read(tmp_path):

@@ -10,7 +10,7 @@ from quickalign.evaluate import run as evaluation
 from quickalign.evaluate.compare import run as comparison
 from quickalign.evaluate.compare.spec import ComparisonSpec
 from quickalign.evaluate.spec import EvaluationSpec
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 
 
 def full(*_, **__):
@@ -21,7 +21,7 @@ def test_an_evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "_measure", full)
     spec = EvaluationSpec(model="m", data="d", output=tmp_path / "evaluation")
     with pytest.raises(StorageError, match=r"is full.*run the same command again"):
-        evaluation.evaluate(spec, Silent())
+        evaluation.evaluate(spec, Observer())
     assert (tmp_path / "evaluation" / "spec.json").exists()
     assert not (tmp_path / "evaluation" / "report.json").exists()
 
@@ -31,7 +31,7 @@ def test_a_comparison(tmp_path, monkeypatch):
     (tmp_path / "prompts.txt").write_text("Hello!")
     spec = ComparisonSpec(models=("a", "b"), prompts=str(tmp_path / "prompts.txt"), output=tmp_path / "comparison")
     with pytest.raises(StorageError, match="is full"):
-        comparison.compare(spec, Silent())
+        comparison.compare(spec, Observer())
 
 
 def test_a_push_leaves_no_half_file(tmp_path, monkeypatch):

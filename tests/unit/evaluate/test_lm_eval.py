@@ -13,7 +13,7 @@ from quickalign.core.errors import OptionError, QualityError, RunError
 from quickalign.evaluate.gates import demand, gates
 from quickalign.evaluate.lm_eval import bridge, program, replica
 from quickalign.evaluate.spec import EvaluationSpec, check
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 from tests.doubles.loopback import Handler, listening
 
 DOUBLE = Path(__file__).parents[2] / "doubles" / "lm_eval.py"
@@ -61,7 +61,7 @@ SUBJECT = SimpleNamespace(name="m", found=SimpleNamespace(tokenizer=Path("t")), 
 
 
 def run(folder, **values):
-    return bridge.run_tasks(spec(**values), SUBJECT, folder, Silent())
+    return bridge.run_tasks(spec(**values), SUBJECT, folder, Observer())
 
 
 def test_results_are_read_and_limited_and_not_made_again(tmp_path, installed, served):

@@ -10,7 +10,7 @@ GPU1 = Device("cuda", 1, "GPU 1", 24 * GB, 2)
 
 
 def places(queue, devices, taken=(), now=0.0):
-    found, reasons = admit(queue, loads(devices, taken), now)
+    found, reasons = admit(queue, loads(devices, taken), now, 60.0)
     return [(place.id, place.device) for place in found], {job: reason.code for job, reason in reasons.items()}
 
 
@@ -42,6 +42,12 @@ def test_a_job_that_backs_off_lets_others_go_first():
     queue = [Waiting("crashed", 0, GB, retry_at=10.0), Waiting("next", 0, GB)]
     assert places(queue, (CPU,)) == ([("next", None)], {"crashed": "backing_off"})
     assert places(queue, (CPU,), now=10.0)[0] == [("crashed", None), ("next", None)]
+
+
+def test_a_clock_that_was_set_back_lets_nobody_wait_longer_than_the_longest_wait():
+    queue = [Waiting("crashed", 0, GB, retry_at=1000.0)]
+    assert places(queue, (CPU,), now=940.0) == ([], {"crashed": "backing_off"})
+    assert places(queue, (CPU,), now=939.0) == ([("crashed", None)], {})
 
 
 def test_an_operator_can_hold_jobs_back():

@@ -1,6 +1,7 @@
 """Opening a home: its lock, its schema, and what is said of one that cannot be used."""
 
 import os
+import re
 import sqlite3
 import stat
 
@@ -168,4 +169,50 @@ def test_two_servers_on_one_postgresql_database(tmp_path, postgres):
             open_stub(tmp_path / "two", database_url=url)
     finally:
         first.close()
+    open_stub(tmp_path / "two", database_url=url).close()
+
+
+def uploaded(platform):
+    with platform.files.begin("rows.json") as upload:
+        upload.write(b'[{"prompt": "a", "chosen": "b", "rejected": "c"}]')
+        return platform.files.path(upload.commit().id)
+
+
+def test_a_home_stays_with_its_database_because_another_one_would_take_its_files_for_left_over(tmp_path, postgres):
+    url, home = postgres.database(), tmp_path / "home"
+    open_stub(home).close()  # as a command does that comes before the settings: nothing is lost by leaving this one
+    first = open_stub(home, database_url=url)
+    content = uploaded(first)
+    first.close()
+    for other in (None, postgres.database()):
+        with pytest.raises(ConflictError, match="are in a PostgreSQL database") as caught:
+            open_stub(home, database_url=other)
+        assert "--database-url" in caught.value.remedy
+    assert content.exists()
+    open_stub(home, database_url=url).close()
+    (home / "lock.database").unlink()
+    open_stub(home).close()
+
+
+def test_a_home_with_sqlite_stays_with_it(tmp_path, postgres):
+    first = open_stub(tmp_path / "home")
+    content = uploaded(first)
+    first.close()
+    with pytest.raises(ConflictError, match="its own SQLite database"):
+        open_stub(tmp_path / "home", database_url=postgres.database())
+    assert content.exists()
+    open_stub(tmp_path / "home").close()
+
+
+def test_a_database_with_jobs_or_files_stays_with_the_home_in_which_they_lie(tmp_path, postgres):
+    url = postgres.database()
+    first = open_stub(tmp_path / "one", database_url=url)
+    uploaded(first)
+    first.close()
+    with pytest.raises(ConflictError, match="lies in another home than") as caught:
+        open_stub(tmp_path / "two", database_url=url)
+    (tmp_path / "one").rename(tmp_path / "moved")
+    open_stub(tmp_path / "moved", database_url=url).close()
+    known = re.search("write ([0-9a-f]+) into", caught.value.remedy)[1]
+    (tmp_path / "two" / "home.id").write_text(known)
     open_stub(tmp_path / "two", database_url=url).close()

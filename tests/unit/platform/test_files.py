@@ -112,6 +112,15 @@ def test_pages_go_from_the_newest_to_the_oldest(platform):
     assert platform.files.list(purpose="batch").items == ()
 
 
+def test_a_page_goes_on_where_the_last_file_of_the_one_before_was_deleted(platform):
+    made = [upload(platform, name=f"{n}.json").id for n in range(4)]
+    first = platform.files.list(limit=2)
+    for file in first.items:
+        platform.files.delete(file.id)
+    assert [file.id for file in platform.files.list(limit=2, after=first.next).items] == made[1::-1]
+    assert [file.id for file in platform.files.list(after=made[1]).items] == made[:1], "an id will do, as long as it is"
+
+
 def test_a_file_that_a_job_reads_stays(platform):
     stored = upload(platform)
     job = platform.jobs.create(stub_job(stored.id))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from quickalign.core import paths
+from quickalign.core import paths, storage
 from quickalign.core.errors import AccessError, ModelError, NotFoundError, OptionError, StorageError
 from tests.support.platforms import FAST, open_stub, stub_job
+from tests.support.users import open_folder, ordinary_user
 
 
 @pytest.fixture
@@ -141,3 +142,15 @@ def test_an_output_that_cannot_be_names_its_field(platform, data, target):
     with pytest.raises(StorageError) as caught:
         platform.jobs.create(stub_job(data, output=target))
     assert caught.value.field == "output"
+
+
+def test_an_output_that_could_not_be_written_is_told_before_the_work(platform, data, tmp_path):
+    with pytest.raises(StorageError, match=r"rows\.json is a file") as caught:
+        platform.jobs.create(stub_job(data, output=str(data / "out")))
+    assert (caught.value.field, caught.value.value) == ("output", str(data / "out"))
+    with open_folder() as theirs:
+        theirs.chmod(0o555)
+        with ordinary_user(), pytest.raises(StorageError, match="permission denied"):
+            storage.check_folder(theirs / "a" / "b")
+    platform.jobs.create(stub_job(data, output=str(tmp_path / "made" / "at" / "the end")))
+    assert not (tmp_path / "made").exists()

@@ -254,6 +254,18 @@ def test_lists_are_filtered_and_paged(platform, data):
         listed(after="job-none")
 
 
+def test_a_page_goes_on_where_the_last_job_of_the_one_before_was_deleted(platform, data):
+    made = [platform.jobs.cancel(platform.jobs.create(stub_job(data)).id).id for _ in range(4)]
+    first = platform.jobs.list(limit=2)
+    for job in first.items:
+        platform.jobs.delete(job.id)
+    assert [job.id for job in platform.jobs.list(limit=2, after=first.next).items] == made[1::-1]
+    assert [job.id for job in platform.jobs.list(after=made[1]).items] == made[:1]
+    for wrong in ("job-none", ":1", f"{made[0]}:x"):
+        with pytest.raises(NotFoundError):
+            platform.jobs.list(after=wrong)
+
+
 @pytest.mark.parametrize("key", ["team", 'a"b', "a.b", "a[0]", "a'b", "a\\b", "$", "键", "%"])
 def test_jobs_are_found_by_any_label(platform, data, key):
     job = platform.jobs.create(stub_job(data, metadata={key: "v", "other": "w"}))

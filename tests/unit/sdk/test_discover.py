@@ -6,11 +6,12 @@ import stat
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from quickalign.core.errors import AccessError, OptionError, UnavailableError
+from quickalign.core.errors import AccessError, OptionError, StorageError, UnavailableError
 from quickalign.sdk import discover
 from quickalign.sdk.place import Place, named
 
@@ -96,6 +97,13 @@ def test_a_server_that_cannot_start_is_told_with_the_last_lines_it_said(home, tm
     with pytest.raises(UnavailableError, match=r"exit code 3[\s\S]*Port 8421 is taken") as caught:
         discover.start(home)
     assert "server.log" in (caught.value.remedy or "")
+
+
+def test_a_server_that_cannot_start_on_a_full_disk_is_told_so_though_its_log_has_no_room(home, tmp_path, monkeypatch):
+    program(tmp_path, monkeypatch, "sys.exit(74)")
+    monkeypatch.setattr(discover.shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
+    with pytest.raises(StorageError, match=r"The disk that holds .* is full, .*exit code 74"):
+        discover.start(home)
 
 
 def test_a_home_that_is_made_is_for_its_owner_alone(tmp_path, monkeypatch):

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from quickalign.serve.http.offsets import Offsets
 from quickalign.serve.vocabulary import Vocabulary
@@ -48,6 +50,27 @@ def test_an_answer_goes_on_behind_its_prompt() -> None:
     places.jump(1)
     assert [places.take(token, "é", 1) for token in ids] == [1, 1]
     assert places.at == 2
+
+
+@pytest.mark.parametrize("scheme", ["prepend", "first", "always"])
+@pytest.mark.parametrize("text", ["a b", " a b", "  a", " ", "<s> a b", "<s>a b<s> a", "<s>a<s>b", " <s>  b a"])
+def test_spaces_that_a_sentencepiece_tokenizer_wrote_are_told_from_the_texts_own(scheme: str, text: str) -> None:
+    """Against the offsets that the tokenizers library itself tells."""
+    tokenizer = spaced(scheme)
+    told = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    found = Offsets(Vocabulary(tokenizer)).take_all(told["input_ids"], text)
+    assert found == [begin for begin, _ in told["offset_mapping"]]
+
+
+def spaced(scheme: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that begins texts with a space: always another one (Llama 2), or where there is none."""
+    words = {"<unk>": 0, "▁": 1, "▁▁": 2, "a": 3, "b": 4, "▁a": 5, "<s>": 6}
+    backend = Tokenizer(models.BPE(words, [("▁", "▁"), ("▁", "a")], unk_token="<unk>"))
+    if scheme == "prepend":
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
 
 
 def test_a_space_that_the_tokenizer_wrote_is_not_counted() -> None:

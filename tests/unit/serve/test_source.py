@@ -1,6 +1,7 @@
 """What is served is what was trained: a folder that was changed since is refused before anything is loaded."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from quickalign.serve.chat import make_prompts
 from quickalign.serve.proof import check_base, check_prompts
 from quickalign.serve.source import find
 from quickalign.serve.spec import ServeSpec
-from quickalign.train import checkpoint
+from quickalign.train import checkpoint, trained
 from quickalign.train import manifest as manifests
 from quickalign.train.manifest import BaseReference
 from quickalign.train.model import Policy
@@ -62,6 +63,8 @@ def other_text(name: str) -> Callable[[Path], str]:
 
 
 CHANGES = [other_weights, *map(other_text, ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json"))]
+ADDED = ["added_tokens.json", "special_tokens_map.json", "additional_chat_templates/default.jinja", "vocab.json"]
+HARMLESS = ["notes.txt", "README.md", "report.html", "additional_chat_templates/rag.jinja", "checkpoints/config.json"]
 
 
 @pytest.mark.parametrize("kind", ["adapter", "model"])
@@ -72,9 +75,29 @@ def test_what_training_left_is_served_and_said_to_be_as_it_was_saved(tmp_path: P
     files = [file for file in folder.iterdir() if file.name != manifests.FILE]
     told = {**manifest.beside, **{file.name: manifest.weights_sha256 for file in folder.glob("*.safetensors")}}
     assert told == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    (folder / "notes.txt").write_text("another file says nothing")
+    for name in HARMLESS:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("another file says nothing")
     served = find(ServeSpec(model=str(folder)))
     assert "Trained weights, tokenizer and template are as they were saved." in check_base(served).seen
+
+
+def uses(folder: Path, base: Path, kind: str) -> list[Callable[[], object]]:
+    """Everything that loads what was trained: serving, exporting, and what `generate`, `eval` and `compare` find it by."""
+    ways: list[Callable[[], object]] = [
+        lambda: find(ServeSpec(model=str(folder))),
+        lambda: prepare(ExportSpec(model=str(folder), output=folder.parent / "exported")),
+        lambda: trained.find(str(folder)),
+    ]
+    return ways + ([lambda: find(ServeSpec(model=str(base), adapter=folder))] if kind == "adapter" else [])
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_a_model_was_made_when_its_weights_were_saved(tmp_path: Path, base: Path, kind: str) -> None:
+    folder = save(tmp_path / kind, base, kind)
+    for file in folder.iterdir():
+        os.utime(file, (5, 1_700_000_000.5 if file.suffix == ".safetensors" else 1_800_000_000))
+    assert find(ServeSpec(model=str(folder))).saved_at == 1_700_000_000
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -84,16 +107,32 @@ def test_what_was_changed_since_is_refused(
 ) -> None:
     folder = save(tmp_path / kind, base, kind)
     changed = re.escape(str(folder / change(folder)))
-    for use in (
-        lambda: find(ServeSpec(model=str(folder))),
-        lambda: prepare(ExportSpec(model=str(folder), output=tmp_path / "exported")),
-        *([lambda: find(ServeSpec(model=str(base), adapter=folder))] if kind == "adapter" else []),
-    ):
+    for use in uses(folder, base, kind):
         with pytest.raises(ModelError, match=f"{changed} is not what was trained"):
             use()
     (folder / manifests.FILE).unlink()
     if kind == "model":  # the way out that the error names
         assert find(ServeSpec(model=str(folder))).manifest is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*((kind, name) for kind in ("adapter", "model") for name in ADDED), ("model", "adapter_config.json")],
+)
+def test_what_was_added_since_and_would_be_read_is_refused(tmp_path: Path, base: Path, kind: str, name: str) -> None:
+    folder = save(tmp_path / kind, base, kind)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("{}")
+    for use in uses(folder, base, "adapter" if name == "adapter_config.json" else kind):
+        with pytest.raises(ModelError, match=re.escape(f"{folder / name} was not there when this was trained")):
+            use()
+
+
+def test_a_second_file_of_weights_is_refused(tmp_path: Path, base: Path) -> None:
+    folder = save(tmp_path / "model", base, "model")
+    save_file({"more": torch.zeros(1)}, folder / "more.safetensors")
+    with pytest.raises(ModelError, match="is not what was trained"):
+        trained.find(str(folder))
 
 
 def test_a_run_of_before_is_held_to_what_it_wrote_down(tmp_path: Path, base: Path) -> None:

@@ -122,6 +122,20 @@ def test_every_option_of_a_request_reaches_vllm() -> None:
     }  # fmt: skip
 
 
+def test_what_vllm_has_another_word_for() -> None:
+    """It refuses top_p=0 and an answer of no tokens, and takes the seed -1 for none."""
+    body = body_of("base", Generation((1, 2), Sampling(0, top_p=0.0, seed=-1)))
+    assert 0 < body["top_p"] < 1e-8
+    assert body["max_tokens"] == 1
+    assert body["seed"] == body_of("base", Generation((1, 2), Sampling(0, seed=-1)))["seed"] >= 0
+    assert body_of("base", Generation((1, 2), Sampling(0, prompt_logprobs=0)))["max_tokens"] == 0, "scores the prompt"
+
+
+def test_an_answer_of_no_tokens_has_none(core: VllmCore) -> None:
+    core.add(1, Generation((5, 20, 30), Sampling(max_tokens=0)))
+    assert until_idle(core) == [(1, TokenOut(0, None, finish="length"))]
+
+
 def test_greedy_choices_are_asked_for_one_by_one() -> None:
     greedy = Generation((1, 2), Sampling(4, temperature=0), choices=2, first=3)
     assert [(one.choices, one.first) for one in apart(greedy)] == [(1, 3), (1, 4)]

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from quickalign.core.errors import ModelError
 from quickalign.train import manifest as manifests
-from quickalign.train.checkpoint import STATE_FILE, Checkpoint, checkpoints, export, folder_of, load_weights
+from quickalign.train.checkpoint import STATE_FILE, Checkpoint, export, list_checkpoints, load_weights, step_folder
 from quickalign.train.model import make_policy
 from tests.support.loops import NoTokenizer, make_setup
 from tests.support.runs import dpo, random_pairs, small_model
@@ -17,12 +17,12 @@ from tests.support.runs import dpo, random_pairs, small_model
 
 def test_a_checkpoint_without_its_state_is_none(tmp_path: Path) -> None:
     for step in (1, 2, 3):
-        folder = folder_of(tmp_path) / f"step-{step:08d}"
+        folder = step_folder(tmp_path, step)
         folder.mkdir(parents=True)
         (folder / "optimizer.safetensors").write_bytes(b"")
         if step != 1:  # a process was killed while it deleted this one
             (folder / STATE_FILE).write_text(json.dumps({"step": step}))
-    assert [found.step for found in checkpoints(tmp_path)] == [2, 3]
+    assert [found.step for found in list_checkpoints(tmp_path)] == [2, 3]
 
 
 def untied() -> PreTrainedModel:

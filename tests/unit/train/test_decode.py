@@ -57,6 +57,12 @@ def test_batching_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(rows) == together
 
 
+def test_a_temperature_that_is_nearly_0_draws_what_0_takes() -> None:
+    rows = [[5, 6, 7], [9]]
+    for temperature in (1e-300, 1e-40, 1e-30):
+        assert run(rows, temperature=temperature, seed=(1 << 63) - 1) == run(rows)
+
+
 def test_drawn_answers_depend_on_the_seed_and_not_on_the_batch() -> None:
     row, other = [3, 4, 5], [8, 9]
     alone = run([row], temperature=5.0, seed=1)

@@ -10,11 +10,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.data.encode import EncodedRow, Encoder
+from quickalign.data.encode import EncodedRecord, Encoder
 from quickalign.data.records import Message, PreferenceRecord
 from quickalign.hub.source import resolve
 from quickalign.train import manifest as manifests
-from quickalign.train.answer import Generator, answer_prompts
+from quickalign.train.answer import Generator, answer_ids
 from quickalign.train.generate import load_for_generation
 from quickalign.train.manifest import BaseReference, Manifest
 from quickalign.train.prompts import PromptEncoder
@@ -55,7 +55,7 @@ def test_a_prompt_has_the_ids_that_training_gives_it(chat: bool) -> None:
         byte_tokenizer(), seq_length=512, apply_chat_template=chat, system_prompt="Be kind" if chat else ""
     )
     (row,) = trained.encode([record])
-    assert isinstance(row, EncodedRow)
+    assert isinstance(row, EncodedRecord)
     own = encoder(apply_chat_template=chat, system_prompt="Be kind" if chat else "")
     assert own.encode(USER) == own.encode(prompt) == row.example.prompt.tolist()
 
@@ -96,18 +96,24 @@ def test_a_chat_without_a_template_is_refused() -> None:
         plain.encode("")
 
 
+def test_what_was_changed_since_its_training_does_not_answer(tmp_path: Path, base: Path) -> None:
+    adapter = make_adapter(tmp_path / "adapter", base, beside={"tokenizer.json": "of another content"})
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not what was trained"):
+        load_for_generation(str(adapter))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"max_new_tokens": 0}, "max_new_tokens=0"), ({"temperature": -1.0}, "temperature=-1.0")],
 )
 def test_bad_options_are_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        answer_prompts(chat_model(), encoder(), [USER], **options)
+        answer_ids(chat_model(), encoder(), [encoder().encode(USER)], **options)
 
 
 def test_a_prompt_that_fills_the_context_is_refused() -> None:
     with pytest.raises(OptionError, match="context of 32"):
-        answer_prompts(chat_model(max_position_embeddings=32), encoder(), [USER])
+        answer_ids(chat_model(max_position_embeddings=32), encoder(), [encoder().encode(USER)])
 
 
 def test_a_model_folder_answers(base: Path) -> None:

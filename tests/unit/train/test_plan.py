@@ -19,7 +19,7 @@ from quickalign.train.work import clip_lengths
 
 GB = 10**9
 CPU = Device("cpu", 0, "a CPU", 64 * GB, 60 * GB, bf16=True, cores=8)
-T4 = Device("cuda", 0, "Tesla T4", 16 * GB, int(15.6 * GB), bf16=False, cores=8)
+T4 = Device("cuda", 0, "Tesla T4", 16 * GB, int(15.6 * GB), bf16=False, cores=8, no_triton="Triton supports others")
 H100 = Device("cuda", 0, "H100", 80 * GB, 79 * GB, bf16=True, cores=8)
 SMALL, LARGE = "qwen2-0.5b-instruct", "qwen2-7b-instruct"
 
@@ -183,6 +183,29 @@ def test_what_all_prompts_begin_with_is_counted_once_a_micro_batch():
     assert shared.micro_batches_per_step < apart.micro_batches_per_step
     saved = 50 * (1000 - shared.micro_batches_per_step * shared.steps)
     assert shared.computed_tokens_per_epoch == pytest.approx(apart.computed_tokens_per_epoch - saved, abs=50)
+
+
+def test_a_gpu_without_flex_attention_takes_fewer_tokens_and_pays_for_a_mask():
+    lengths = _lengths(512, rows=4000)
+    settings = {"lengths": lengths, "seq_length": 512, "gradient_accumulation_steps": 128}
+    plan = _plan(SMALL, device=T4, **settings)
+    assert (plan.token_budget, plan.gradient_checkpointing, plan.cuda_graphs) == (2048, False, True)
+    assert plan.decisions[0].name == "compiled kernels"
+    assert plan.decisions[0].reason.startswith("Triton supports others; so ")
+    by_hand = [
+        _plan(SMALL, device=device, token_budget=8192, gradient_checkpointing="on", **settings)
+        for device in (T4, replace(T4, no_triton=None))
+    ]
+    mask = 2 * 8192**2
+    assert by_hand[0].parts["activations"] - by_hand[1].parts["activations"] == pytest.approx(mask, rel=0.05)
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_named_with_the_reason():
+    old = replace(CPU, passed_over="The NVIDIA driver on your system is too old (found version 12020)")
+    decision = _plan(device=old).decisions[0]
+    assert (decision.name, decision.value) == ("device", "cpu")
+    assert "driver on your system is too old (found version 12020)" in decision.reason
+    assert "CUDA 12.6" in decision.reason
 
 
 def test_the_mission_trains_7b_in_4_bits_on_a_16_gb_gpu():

@@ -1,11 +1,12 @@
 """What is refused before weights are loaded."""
 
 import json
+import shutil
 
 import pytest
 
 from quickalign.core import options, paths
-from quickalign.core.errors import OptionError
+from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.spec import RunSpec
 from quickalign.train.run import plan
 
@@ -30,3 +31,12 @@ def test_rows_beyond_the_models_positions_are_refused_with_the_length_it_allows(
     cut = plan(asked(known))[1].tokens
     assert cut is not None
     assert cut.truncation.rows_cut == (where == "train")
+
+
+def test_a_damaged_tokenizer_is_a_sentence(tmp_path):
+    shutil.copytree(paths.assets() / MODEL, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text("{")
+    (tmp_path / "rows.json").write_text(json.dumps([{"prompt": "Hi", "chosen": "good", "rejected": "bad"}]))
+    spec = RunSpec(model=str(tmp_path / "model"), train=str(tmp_path / "rows.json"), output=tmp_path / "run")
+    with pytest.raises(ModelError, match=r"tokenizer in .* cannot be loaded"):
+        plan(spec)

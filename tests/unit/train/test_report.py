@@ -82,14 +82,14 @@ def test_a_hundred_thousand_steps_stay_drawable_and_keep_a_single_peak() -> None
     assert len(curve.points) <= MOST_POINTS
     assert len(curve.trend) <= MOST_POINTS
     assert (54_322, 99.0) in curve.points
-    assert len(draw(Chart("t", "", "", (curve,)))) < 40_000
+    assert len(draw(Chart("t", (curve,)))) < 40_000
 
 
 @given(numbers, st.lists(st.floats(-1e-12, 1e-12), min_size=1, max_size=5))
 @example(0.001, [-5e-13, 0.0, 5e-13])
 def test_constants_up_to_rounding_and_single_points_are_drawn(value: float, noise: list[float]) -> None:
     curve = make_curve("x", "a", [(step, value + shift) for step, shift in enumerate(noise)])
-    assert "nan" not in draw(Chart("t", "", "", (curve,)))
+    assert "nan" not in draw(Chart("t", (curve,)))
 
 
 @pytest.mark.parametrize(("count", "window"), [(1, 1), (39, 1), (40, 5), (400, 10), (100_000, 2500)])

@@ -13,6 +13,7 @@ from quickalign.core.errors import ConflictError, NotFoundError
 from quickalign.core.wire.jobs import Job, JobState, Kind
 from quickalign.core.wire.pages import all_items
 from quickalign.platform import Platform
+from quickalign.platform.services.routes import Route
 
 router = APIRouter()
 
@@ -25,7 +26,7 @@ _MAKERS: tuple[Kind, ...] = ("train", "export")
 @router.get("/models")
 def list_models(platform: ThePlatform, gateway: TheGateway) -> Response:
     """All models: those that services answer for, then fine-tuned ones, newest first, then the cards."""
-    services = [objects.of_service(route.name) for route in gateway.endpoints.all()]
+    services = [objects.of_service(route) for route in gateway.endpoints.all()]
     trained = [objects.of_trained(job) for job in _finished(platform)]
     cards = [objects.of_card(card) for card in platform.models.list()]
     return answer({"object": "list", "data": services + trained + cards})
@@ -39,8 +40,8 @@ def _finished(platform: Platform) -> list[Job]:
 @router.get("/models/{name:path}")
 def retrieve_model(platform: ThePlatform, gateway: TheGateway, name: ModelName) -> Response:
     """One model."""
-    if _is_service(gateway, name):
-        return answer(objects.of_service(name))
+    if (service := _service(gateway, name)) is not None:
+        return answer(objects.of_service(service))
     if ids.to_model_job(name) is not None:
         return answer(objects.of_trained(_trained(platform, name)))
     return answer(objects.of_card(platform.models.get(name)))
@@ -49,7 +50,7 @@ def retrieve_model(platform: ThePlatform, gateway: TheGateway, name: ModelName) 
 @router.delete("/models/{name:path}")
 def delete_model(platform: ThePlatform, gateway: TheGateway, name: ModelName) -> Response:
     """Delete a fine-tuned model, and with it the job that made it."""
-    if _is_service(gateway, name):
+    if _service(gateway, name) is not None:
         raise ConflictError(
             f"{name} is a service and is not deleted here.", "`quickalign services delete` deletes it.", field="model"
         )
@@ -62,9 +63,9 @@ def delete_model(platform: ThePlatform, gateway: TheGateway, name: ModelName) ->
     return answer({"id": name, "object": "model", "deleted": True})
 
 
-def _is_service(gateway: Gateway, name: str) -> bool:
+def _service(gateway: Gateway, name: str) -> Route | None:
     route = gateway.endpoints.find(name)
-    return route is not None and route.name == name
+    return route if route is not None and route.name == name else None
 
 
 def _trained(platform: Platform, name: str) -> Job:

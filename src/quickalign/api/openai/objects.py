@@ -9,6 +9,7 @@ from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.files import StoredFile
 from quickalign.core.wire.jobs import Checkpoint, Event, Job, JobState
 from quickalign.core.wire.system import ModelSummary
+from quickalign.platform.services.routes import Route
 
 Json = dict[str, Any]
 
@@ -168,9 +169,9 @@ def of_card(card: ModelSummary) -> Json:
     return {"id": card.name, "object": "model", "created": 0, "owned_by": card.provider}
 
 
-def of_service(name: str) -> Json:
+def of_service(service: Route) -> Json:
     """A `model` that a service answers for."""
-    return {"id": name, "object": "model", "created": 0, "owned_by": "quickalign"}
+    return {"id": service.name, "object": "model", "created": int(service.created_at), "owned_by": "quickalign"}
 
 
 def of_trained(job: Job) -> Json:

@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from quickalign.api.oss import errors, listing, objects, xml
 from quickalign.api.oss.signature import SUBRESOURCES, check
+from quickalign.api.problems import full_disk
+from quickalign.core import disk
 from quickalign.core.errors import QuickalignError
 from quickalign.platform import Platform
 
@@ -33,6 +35,10 @@ class ObjectStorage:
             response = await self._answer(request)
         except QuickalignError as error:
             response = errors.of_error(error)
+        except OSError as error:
+            if not disk.is_full(error):
+                raise
+            response = errors.of_error(full_disk())
         except HTTPException as error:  # of the limits around this
             code = "RequestTimeout" if error.status_code == 408 else "EntityTooLarge"
             response = errors.respond(error.status_code, code, f"{error.detail}.")

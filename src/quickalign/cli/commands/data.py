@@ -124,11 +124,10 @@ def _check(request: DataRequest, model: str | None, revision: str | None, *, qui
 
 
 def _tokenizer(model: str, revision: str | None) -> Any:
-    from transformers import AutoTokenizer
-
+    from quickalign.data.tokenizer import load_tokenizer
     from quickalign.hub.source import resolve
 
-    return AutoTokenizer.from_pretrained(resolve(model, revision).path, trust_remote_code=False)
+    return load_tokenizer(resolve(model, revision).path)
 
 
 def _show(report: DataReport, html: Path | None, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quickalign.train.answer import Generator
 
 _MAX_NEW_TOKENS = 256
+_MOST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,9 @@ def generate(
     temperature: Annotated[
         float, typer.Option("--temperature", min=0, max=100, help="0 takes the likeliest token; above 0 draws.")
     ] = 0.0,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the draws.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=_MOST_SEED, help="Seed of the draws.", show_default=False)
+    ] = None,
     system_prompt: Annotated[
         str | None,
         typer.Option("--system-prompt", help="Instead of the one trained with; empty for none.", show_default=False),

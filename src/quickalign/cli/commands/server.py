@@ -22,7 +22,12 @@ Host = Annotated[
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Listen at this port; 0 takes a free one.")]
 Database = Annotated[
     str | None,
-    typer.Option("--database-url", help="A PostgreSQL database instead of the home's SQLite.", show_default=False),
+    typer.Option(
+        "--database-url",
+        help=f"A PostgreSQL database instead of the home's SQLite; {paths.DATABASE_VARIABLE} in the environment is the "
+        "same, and nobody sees a password in it.",
+        show_default=False,
+    ),
 ]
 Insecure = Annotated[
     bool, typer.Option("--insecure-http", help="Listen for other machines without TLS, whoever may be listening in.")
@@ -49,12 +54,13 @@ def start(
     from quickalign.sdk import discover
 
     home = paths.home().absolute()
-    arguments = _arguments(host, port, database_url, insecure_http)
-    if (running := discover.find(home)) and arguments:
+    arguments = _arguments(host, port, insecure_http)
+    if (running := discover.find(home)) and (arguments or database_url is not None):
         raise ConflictError(
             f"The server of {home} runs already, at {running.endpoint}.",
             "`quickalign server stop` first, to start it with other settings.",
         )
+    _hand_over(database_url)
     with messages().status("Starting the server", spinner="dots"):
         found = discover.start(home, arguments)
     if json:
@@ -107,12 +113,19 @@ def run(
 ) -> None:
     """Run the server here, with its log on this terminal; Ctrl-C stops it."""
     command = [sys.executable, "-m", "quickalign.server", "--home", str(paths.home().absolute())]
+    _hand_over(database_url)
     # the same process from here on, so that signals reach the server itself
-    os.execv(sys.executable, [*command, *_arguments(host, port, database_url, insecure_http)])  # noqa: S606
+    os.execv(sys.executable, [*command, *_arguments(host, port, insecure_http)])  # noqa: S606
 
 
-def _arguments(host: str | None, port: int | None, database_url: str | None, insecure: bool) -> list[str]:
-    given = (("--host", host), ("--port", port), ("--database-url", database_url))
+def _hand_over(database_url: str | None) -> None:
+    """Leave the URL to the server that this process starts or becomes, where the process list does not show it."""
+    if database_url is not None:
+        os.environ[paths.DATABASE_VARIABLE] = database_url
+
+
+def _arguments(host: str | None, port: int | None, insecure: bool) -> list[str]:
+    given = (("--host", host), ("--port", port))
     valued = [part for name, value in given if value is not None for part in (name, str(value))]
     return [*valued, "--insecure-http"] if insecure else valued
 

@@ -8,9 +8,8 @@ from rich.text import Text
 
 from quickalign.cli.draw import parts
 from quickalign.cli.words import count, parameters
-from quickalign.core.hyperparameters import Hyperparameters
+from quickalign.core.hyperparameters import Hyperparameters, Method
 from quickalign.hub.cards import ModelCard
-from quickalign.hub.needs import Method
 
 _LORA = Hyperparameters().lora_dim
 _SHOWN: tuple[Method, ...] = ("qlora-4bit", "lora", "full")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quickalign.cli.terminal import write_json
-from quickalign.train.observer import Evaluation, RunResult, SampleAnswer, StepMetrics
+from quickalign.train.observer import Evaluation, Observer, RunResult, SampleAnswer, StepMetrics
 
 if TYPE_CHECKING:
     from quickalign.data.report import DataReport
     from quickalign.train.plan import Plan
 
 
-class JsonEvents:
+class JsonEvents(Observer):
     """Writes every event as `{"event": NAME, ...}`; the last one of a run that succeeds is `done`."""
 
     def phase(self, name: str, detail: str = "") -> None:

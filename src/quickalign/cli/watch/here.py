@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from quickalign.cli.terminal import screen, write_json
 from quickalign.cli.watch.observer import ConsoleObserver
-from quickalign.train.observer import Observer, Silent
+from quickalign.train.observer import Observer
 
 Spec = TypeVar("Spec")
 Found = TypeVar("Found")
@@ -25,7 +25,7 @@ def run_here(
         QuickalignError: what the program ends with.
     """
     if as_json:
-        found = program(spec, Silent())
+        found = program(spec, Observer())
         write_json(found)
         return found
     console = screen()

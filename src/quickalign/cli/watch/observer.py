@@ -18,7 +18,7 @@ from quickalign.cli.watch.lines import LineProgress
 from quickalign.cli.watch.live import LiveProgress
 from quickalign.cli.watch.progress import Progress
 from quickalign.cli.words import duration, printable
-from quickalign.train.observer import Evaluation, RunResult, SampleAnswer, StepMetrics
+from quickalign.train.observer import Evaluation, Observer, RunResult, SampleAnswer, StepMetrics
 
 if TYPE_CHECKING:
     from quickalign.data.report import DataReport
@@ -43,7 +43,7 @@ def best_progress(console: Console) -> Progress:
     return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else LineProgress(console)
 
 
-class ConsoleObserver:
+class ConsoleObserver(Observer):
     """Draws a run on `console`.
 
     Args:

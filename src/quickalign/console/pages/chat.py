@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from quickalign.console.guard import page, signed_in
+from quickalign.console.sentences import sentences_of
 from quickalign.console.service_form import answering
 from quickalign.console.visit import Visit
 from quickalign.core.errors import OptionError
@@ -45,6 +46,11 @@ async def _vote(visit: Visit) -> Response:
     return JSONResponse(count.model_dump())
 
 
+def _said(visit: Visit) -> Response:
+    """What a service answered instead of its model, in the reader's language: services speak English alone."""
+    return JSONResponse({"text": sentences_of(visit.words.tag).say(visit.given("text"))})
+
+
 def _dataset(visit: Visit) -> Response:
     """All votes so far as a file, and on to the form that trains on it."""
     stored = visit.platform.votes.dataset()
@@ -53,6 +59,7 @@ def _dataset(visit: Visit) -> Response:
 
 ROUTES = (
     Route("/chat", page(_chat), methods=["GET"]),
+    Route("/chat/said", page(_said), methods=["POST"]),
     Route("/votes", signed_in(_vote), methods=["POST"]),
     Route("/votes/dataset", page(_dataset), methods=["POST"]),
 )

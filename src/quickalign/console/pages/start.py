@@ -44,8 +44,13 @@ def _train(visit: Visit) -> Response:
 
 
 def _first_run(visit: Visit) -> Job | None:
-    found = visit.platform.jobs.list(metadata=FIRST_RUN, limit=1).items
-    return found[0] if found else None
+    """The newest; a clone of one has its label, and is none."""
+    after = None
+    while True:
+        found = visit.platform.jobs.list(metadata=FIRST_RUN, after=after)
+        if (first := next((job for job in found.items if job.cloned_from is None), None)) or found.next is None:
+            return first
+        after = found.next
 
 
 ROUTES = (

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from quickalign.console import options_form, snippets
 from quickalign.console.form_values import checked, filled
 from quickalign.console.guard import page
-from quickalign.console.sample import FIRST_RUN, SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
+from quickalign.console.sample import SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
 from quickalign.console.visit import Visit
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.spec import DataFormat
@@ -94,7 +94,11 @@ def _estimate(visit: Visit) -> Response:
 
 def _code(visit: Visit) -> Response:
     endpoint = str(visit.request.base_url).split("/console")[0]
-    return visit.page("parts/code.html", code=snippets.all_of(request_of(visit), endpoint))
+    request, job = request_of(visit), _cloned(visit)
+    if job is None:
+        return visit.page("parts/code.html", code=snippets.all_of(request, endpoint))
+    cannot = visit.words.gettext("Of a clone, the command line cannot change:")
+    return visit.page("parts/code.html", code=snippets.all_of_clone(job, request, endpoint, cannot))
 
 
 def request_of(visit: Visit) -> JobCreate:
@@ -112,7 +116,7 @@ def request_of(visit: Visit) -> JobCreate:
         )
     if (job := _cloned(visit)) is not None:
         kept: dict[str, Any] = {"workers": job.resources.workers, "gpus": job.resources.gpus}
-        kept |= {"max_retries": job.max_retries, "metadata": _labels(job)}
+        kept |= {"max_retries": job.max_retries, "metadata": job.metadata}
         kept["spec"] = job.training.model_dump() | _spec_changes(values["spec"], job.training)
         kept["spec"]["hyperparameters"] = values.pop("spec")["hyperparameters"]
         values = kept | {name: value for name, value in values.items() if name != "gpus" or value is not None}
@@ -151,7 +155,7 @@ def _changes(visit: Visit, job: Job) -> dict[str, Any]:
     values["spec"] = _spec_changes(values["spec"], job.training) | {"hyperparameters": options}
     if values["gpus"] is None:
         del values["gpus"]
-    return values | {"metadata": _labels(job)}
+    return values
 
 
 def _spec_changes(asked: dict[str, Any], before: TrainRequest) -> dict[str, Any]:
@@ -159,11 +163,6 @@ def _spec_changes(asked: dict[str, Any], before: TrainRequest) -> dict[str, Any]
     began = before.model_dump() | {"sample_prompts": _lines("\n".join(before.sample_prompts))}
     found = {name: value for name, value in asked.items() if name != "hyperparameters" and value != began[name]}
     return found | ({"model_revision": None} if "model" in found else {})
-
-
-def _labels(job: Job) -> dict[str, str]:
-    """A job's labels, but for the one of the first run: its clone is not the first run."""
-    return {name: value for name, value in job.metadata.items() if (name, value) not in FIRST_RUN.items()}
 
 
 def _lines(text: str) -> list[str]:

@@ -1,4 +1,5 @@
 // What every page does: the menu, tabs, copying, asking before something is lost, sorting, and the mark of a change.
+import "./kept.js";
 import { csrf } from "./requests.js";
 import { say } from "./texts.js";
 

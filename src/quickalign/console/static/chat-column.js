@@ -31,8 +31,17 @@ export class Column {
 
   draw() {
     this.box.setAttribute("aria-label", this.title);
-    this.box.replaceChildren(...this.messages.map((message) => this.bubble(message)));
+    const said = this.messages.map((message) => this.bubble(message));
+    this.box.replaceChildren(...(said.length ? said : [this.silence()]));
     this.down();
+  }
+
+  /** Whose column it is, before anybody has spoken in it. */
+  silence() {
+    const silent = document.createElement("p");
+    silent.className = "silent";
+    silent.textContent = this.title;
+    return silent;
   }
 
   bubble(message) {
@@ -84,7 +93,11 @@ export class Column {
       message.facts = say("%(tokens)s tokens, %(speed)s tokens/s", { tokens: number(facts.tokens, 0), speed: number(facts.tokens / Math.max(facts.seconds, 0.001), 1) });
     } catch (error) {
       if (error.name === "AbortError") message.facts = say("stopped");
-      else { message.failed = true; message.content = error.message; }
+      else {
+        message.failed = true;
+        // a browser has words of its own for a server that is gone
+        message.content = error instanceof TypeError ? say("The server does not answer. Check that it runs, and try again.") : error.message;
+      }
     }
     place.replaceWith(this.bubble(message));
     this.down();

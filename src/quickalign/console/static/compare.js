@@ -10,6 +10,13 @@ const COMPARED = ["loss", "rewards_accuracy", "rewards_margin", "logps_chosen", 
 const TITLES = { rewards_margin: "Reward margin", logps_chosen: "Log-probability of chosen answers" };
 const plots = new Map();
 
+document.querySelectorAll("[data-compared]").forEach((cell, place) => {
+  const swatch = document.createElement("span");
+  swatch.className = "swatch";
+  swatch.style.background = `var(--series-${(place % 8) + 1})`;
+  cell.prepend(swatch);
+});
+
 function draw() {
   const weight = Number(smoothing.value);
   for (const name of COMPARED) {
@@ -27,5 +34,6 @@ function draw() {
 if (jobs.length) {
   await Promise.all(jobs.map(async (job) => { job.series = await ask(`/console/jobs/${job.id}/series?points=1200`); }));
   smoothing.addEventListener("input", draw);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   draw();
 }

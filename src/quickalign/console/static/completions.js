@@ -23,6 +23,15 @@ async function* events(body) {
   }
 }
 
+/** A refusal of a service, which speaks English, in the reader's language. */
+async function refusal(text) {
+  if (document.documentElement.lang === "en") return new Error(text);
+  const body = new FormData();
+  body.set("text", text);
+  const said = await ask("/console/chat/said", { method: "POST", body }).catch(() => ({ text }));
+  return new Error(said.text);
+}
+
 /** Asks `service`; `onText` gets each piece. Returns {tokens, seconds, first}: counts and times in seconds. */
 export async function complete(service, messages, sampling, signal, onText) {
   const begun = performance.now();
@@ -35,13 +44,13 @@ export async function complete(service, messages, sampling, signal, onText) {
   if (!answer.ok) {
     tokens.delete(service);
     const body = await answer.json().catch(() => ({}));
-    throw new Error(body.error?.message ?? `HTTP ${answer.status}`);
+    throw await refusal(body.error?.message ?? `HTTP ${answer.status}`);
   }
   let [first, count] = [null, 0];
   for await (const data of events(answer.body)) {
     if (data === "[DONE]") break;
     const piece = JSON.parse(data);
-    if (piece.error) throw new Error(piece.error.message);
+    if (piece.error) throw await refusal(piece.error.message);
     if (piece.usage) count = piece.usage.completion_tokens;
     const text = piece.choices?.[0]?.delta?.content;
     if (text) { first ??= performance.now(); onText(text); }

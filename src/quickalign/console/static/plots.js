@@ -46,6 +46,11 @@ export function label(name) {
   return say(LABELS[name] ?? name);
 }
 
+/** A curve's colour as it looks in the plot. */
+function tint(curve) {
+  return curve?.faint ? `color-mix(in srgb, ${curve.colour} 30%, transparent)` : curve?.colour;
+}
+
 /** Whether a curve has a single point, which no line shows. */
 function isAlone(values) {
   return values.filter((value) => value !== null && value !== undefined).length === 1;
@@ -96,8 +101,8 @@ export class Plot {
       width: this.wide ?? this.measure().wide, height: HEIGHT,
       cursor: { sync: { key: this.group ?? "steps" }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { time: false } },
-      axes: [axis, { ...axis, size: 62, values: (chart, ticks) => ticks.map((tick) => this.write(tick)) }],
-      legend: { live: true },
+      axes: [{ ...axis, size: 36 }, { ...axis, size: 62, values: (chart, ticks) => ticks.map((tick) => this.write(tick)) }],
+      legend: { live: true, markers: { stroke: (chart, place) => tint(curves[place - 1]) } },
       series: [{ label: say("step"), value: (chart, value) => number(value, 0) }, ...curves.map((curve) => ({
         label: curve.label, stroke: curve.colour, width: curve.faint ? 1 : 2, alpha: curve.faint ? 0.3 : 1, spanGaps: true,
         points: { show: (chart, place) => Boolean(curve.dots) || isAlone(chart.data[place]), size: 7 }, paths: curve.dots ? () => null : undefined,

@@ -49,10 +49,21 @@ function refresh() {
     if (data.value.trim() && isValid() && now !== estimated) {
       // an estimate is a program of some seconds on the server
       estimated = now;
+      tellWaiting();
       form.dispatchEvent(new CustomEvent("estimate"));
     }
     if (form.querySelector("[data-code]").open) form.dispatchEvent(new CustomEvent("code"));
   }, PAUSE);
+}
+
+/** An earlier estimate stays until the next one is there. */
+function tellWaiting() {
+  const place = document.getElementById("estimate");
+  if (place.querySelector("[data-estimate]")) return;
+  const text = document.createElement("p");
+  text.className = "soft";
+  text.textContent = say("The data is read and the run planned…");
+  place.replaceChildren(text);
 }
 
 function report() {
@@ -61,7 +72,7 @@ function report() {
   if (!chosen.startsWith("file-")) { target.replaceChildren(); return; }
   target.textContent = say("The whole file is read and checked…");
   const query = new URLSearchParams({ model: form.elements.model.value, seq_length: field("seq_length").value });
-  window.htmx.ajax("GET", `/console/datasets/${encodeURIComponent(chosen)}/report?${query}`, { target: "#data-report" });
+  window.htmx.ajax("GET", `/console/datasets/${encodeURIComponent(chosen)}/report?${query}`, { source: target, target });
 }
 
 function methodOf() {
@@ -99,7 +110,8 @@ form.addEventListener("change", (event) => {
   const target = event.target;
   if (target.name === "way") { takeMethod(target.value); refresh(); }
   if (target === known) choose(known.value);
-  if (target === data || target.name === "model" || target === field("seq_length")) report();
+  // not at once: whoever leaves a field by pressing a button must find it where it was
+  if (target === data || target.name === "model" || target === field("seq_length")) window.setTimeout(report, PAUSE);
 });
 form.addEventListener("uploaded", ({ detail }) => {
   known.append(new Option(`${detail.filename} · ${size(detail.bytes)}`, detail.id));

@@ -11,14 +11,7 @@ from quickalign.core.spec import BadRows, DataFormat
 from quickalign.core.wire.answers import check_answers
 from quickalign.core.wire.base import Wire
 
-METRICS = (
-    "accuracy",
-    "margin",
-    "likelihood_accuracy",
-    "chosen_shift",
-    "rejected_shift",
-    "kl",
-    "perplexity",
+OF_ANSWERS = (
     "answer_tokens",
     "refusals",
     "repetition",
@@ -27,6 +20,17 @@ METRICS = (
     "bleu",
     "rouge1",
     "rougeL",
+)
+"""Figures that are made from greedy answers to prompts."""
+METRICS = (
+    "accuracy",
+    "margin",
+    "likelihood_accuracy",
+    "chosen_shift",
+    "rejected_shift",
+    "kl",
+    "perplexity",
+    *OF_ANSWERS,
 )
 """Every figure that a report may hold, and that a limit can be set for; `evaluate/figures.py` says what each one is."""
 
@@ -112,7 +116,7 @@ def check(spec: EvaluateRequest, tasks: Collection[str] = ()) -> None:
         for name in limits:
             if name not in METRICS and name.rpartition(":")[0] not in (*tasks,):
                 raise OptionError(f"{option} names the figure {name!r}, which does not exist.", _listed())
-    needs = {"kl": ("kl_rows", spec.kl_rows), **dict.fromkeys(METRICS[7:], ("prompts", spec.prompts))}
+    needs = {"kl": ("kl_rows", spec.kl_rows), **dict.fromkeys(OF_ANSWERS, ("prompts", spec.prompts))}
     for name in (*spec.fail_below, *spec.fail_above):
         option, value = needs.get(name, ("", 1))
         if value == 0:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quickalign.core.errors import DataError
+from quickalign.core.errors import DataError, first_line
 from quickalign.data.containers.json_row import Row
 from quickalign.data.containers.limits import LIMIT_WORDS, MAX_ROW_BYTES
 from quickalign.data.problem import RowProblem
@@ -35,7 +35,7 @@ def read_parquet(stream: BinaryIO, uri: str) -> Iterator[tuple[int, Row | RowPro
                 number += 1
                 yield number, row
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{uri} is a damaged Parquet file: {reason}.", "Copy or download it again.") from None
 
 

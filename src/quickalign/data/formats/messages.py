@@ -9,7 +9,8 @@ that is a plain text beside whole conversations only repeats the question; it mu
 from quickalign.data.containers.json_row import Row
 from quickalign.data.formats import chat
 from quickalign.data.formats.base import Choices, Format
-from quickalign.data.formats.fields import label, value
+from quickalign.data.formats.fields import value
+from quickalign.data.formats.turns import preference
 from quickalign.data.problem import RowProblem, quote
 from quickalign.data.records import Message, PreferenceRecord
 
@@ -33,17 +34,7 @@ def _convert(number: int, row: Row, _choices: Choices) -> list[PreferenceRecord]
     else:
         prompt = chat.messages(given, "prompt", chat.OPENAI)
     prompt = chat.prompt(prompt, "prompt")
-    return [
-        PreferenceRecord(
-            row=number,
-            prompt=prompt,
-            chosen=chat.answer(chosen, "chosen"),
-            rejected=chat.answer(rejected, "rejected"),
-            raw_prompt=chat.raw_prompt(prompt),
-            category=label(row, "category"),
-            language=label(row, "language"),
-        )
-    ]
+    return preference(number, row, prompt, chat.answer(chosen, "chosen"), chat.answer(rejected, "rejected"))
 
 
 def split_conversations(chosen: _Conversation, rejected: _Conversation) -> tuple[_Conversation, ...]:

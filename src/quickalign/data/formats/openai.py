@@ -6,7 +6,8 @@
 from quickalign.data.containers.json_row import Row
 from quickalign.data.formats import chat
 from quickalign.data.formats.base import Choices, Format
-from quickalign.data.formats.fields import label, value
+from quickalign.data.formats.fields import value
+from quickalign.data.formats.turns import preference
 from quickalign.data.problem import RowProblem, describe
 from quickalign.data.records import PreferenceRecord
 
@@ -28,17 +29,7 @@ def _convert(number: int, row: Row, _choices: Choices) -> list[PreferenceRecord]
         chat.answer(chat.messages(value(row, name, "a list of messages"), name, chat.OPENAI), name)
         for name in _FIELDS[1:]
     )
-    return [
-        PreferenceRecord(
-            row=number,
-            prompt=prompt,
-            chosen=chosen,
-            rejected=rejected,
-            raw_prompt=chat.raw_prompt(prompt),
-            category=label(row, "category"),
-            language=label(row, "language"),
-        )
-    ]
+    return preference(number, row, prompt, chosen, rejected)
 
 
 FORMAT = Format("openai", "preference", _FIELDS, _matches, _convert, inside=chat.OPENAI.fields | {"messages"})

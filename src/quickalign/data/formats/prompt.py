@@ -6,7 +6,8 @@
 from quickalign.data.containers.json_row import Row
 from quickalign.data.formats.base import Choices, Format
 from quickalign.data.formats.chat import OPENAI
-from quickalign.data.formats.fields import label, text
+from quickalign.data.formats.fields import text
+from quickalign.data.formats.turns import preference
 from quickalign.data.records import Message, PreferenceRecord
 
 _FIELDS = ("prompt", "chosen", "rejected")
@@ -18,17 +19,7 @@ def _matches(row: Row) -> bool:
 
 def _convert(number: int, row: Row, _choices: Choices) -> list[PreferenceRecord]:
     prompt, chosen, rejected = (text(row, name) for name in _FIELDS)
-    return [
-        PreferenceRecord(
-            row=number,
-            prompt=(Message("user", prompt),),
-            chosen=chosen,
-            rejected=rejected,
-            raw_prompt=prompt,
-            category=label(row, "category"),
-            language=label(row, "language"),
-        )
-    ]
+    return preference(number, row, (Message("user", prompt),), chosen, rejected)
 
 
 FORMAT = Format("prompt", "preference", _FIELDS, _matches, _convert)

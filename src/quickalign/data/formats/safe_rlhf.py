@@ -8,7 +8,8 @@ there; they do not change the pair.
 
 from quickalign.data.containers.json_row import Row
 from quickalign.data.formats.base import Choices, Format
-from quickalign.data.formats.fields import label, text, value
+from quickalign.data.formats.fields import text, value
+from quickalign.data.formats.turns import preference
 from quickalign.data.problem import RowProblem, describe
 from quickalign.data.records import Message, PreferenceRecord
 
@@ -29,17 +30,7 @@ def _convert(number: int, row: Row, choices: Choices) -> list[PreferenceRecord]:
     if isinstance(judged, bool) or not isinstance(judged, int | str) or judged not in _IDS:
         raise RowProblem(name, describe(judged), "0 or 1")
     preferred = _IDS[judged]
-    return [
-        PreferenceRecord(
-            row=number,
-            prompt=(Message("user", prompt),),
-            chosen=responses[preferred],
-            rejected=responses[1 - preferred],
-            raw_prompt=prompt,
-            category=label(row, "category"),
-            language=label(row, "language"),
-        )
-    ]
+    return preference(number, row, (Message("user", prompt),), responses[preferred], responses[1 - preferred])
 
 
 FORMAT = Format("safe-rlhf", "preference", _FIELDS, _matches, _convert, _JUDGEMENTS | _SAFETY)

@@ -9,8 +9,8 @@ A `system` field stands for a system message in front.
 from quickalign.data.containers.json_row import Row
 from quickalign.data.formats import chat
 from quickalign.data.formats.base import Choices, Format
-from quickalign.data.formats.fields import label, optional_text, value
-from quickalign.data.formats.turns import supervised
+from quickalign.data.formats.fields import optional_text, value
+from quickalign.data.formats.turns import preference, supervised
 from quickalign.data.problem import RowProblem
 from quickalign.data.records import Message, PreferenceRecord, SupervisedRecord
 
@@ -31,17 +31,7 @@ def _pair(number: int, row: Row, _choices: Choices) -> list[PreferenceRecord]:
     chosen, rejected = (
         chat.answer((chat.message(value(row, name, "an answer"), name, chat.SHAREGPT),), name) for name in _ANSWERS
     )
-    return [
-        PreferenceRecord(
-            row=number,
-            prompt=prompt,
-            chosen=chosen,
-            rejected=rejected,
-            raw_prompt=chat.raw_prompt(prompt),
-            category=label(row, "category"),
-            language=label(row, "language"),
-        )
-    ]
+    return preference(number, row, prompt, chosen, rejected)
 
 
 def _samples(number: int, row: Row, _choices: Choices) -> list[SupervisedRecord]:

@@ -1,7 +1,8 @@
-"""Supervised conversations: every assistant message is an example, with all that stands before it as its prompt.
+"""From the turns of a row to its records.
 
-So no answer that the file offers is left out without a word. A message with `weight` 0, as in OpenAI's format, is
-context only.
+Of a supervised conversation every assistant message is an example, with all that stands before it as its prompt, so no
+answer that the file offers is left out without a word. A message with `weight` 0, as in OpenAI's format, is context
+only.
 """
 
 from collections.abc import Collection
@@ -10,7 +11,24 @@ from quickalign.data.containers.json_row import Row
 from quickalign.data.formats import chat
 from quickalign.data.formats.fields import label
 from quickalign.data.problem import RowProblem
-from quickalign.data.records import Message, SupervisedRecord
+from quickalign.data.records import Message, PreferenceRecord, SupervisedRecord
+
+
+def preference(
+    number: int, row: Row, prompt: tuple[Message, ...], chosen: str, rejected: str
+) -> list[PreferenceRecord]:
+    """The one pair of a row whose prompt and answers are checked."""
+    return [
+        PreferenceRecord(
+            row=number,
+            prompt=prompt,
+            chosen=chosen,
+            rejected=rejected,
+            raw_prompt=chat.raw_prompt(prompt),
+            category=label(row, "category"),
+            language=label(row, "language"),
+        )
+    ]
 
 
 def supervised(

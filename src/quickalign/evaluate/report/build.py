@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 import quickalign
+from quickalign.core.wire.evaluations import OF_ANSWERS
 from quickalign.evaluate import overlap
 from quickalign.evaluate.checks import checks
-from quickalign.evaluate.figures import OF_ANSWERS, Measure, measures
+from quickalign.evaluate.figures import Measure, measures
 from quickalign.evaluate.gates import gates
 from quickalign.evaluate.lm_eval.result import TaskResult
 from quickalign.evaluate.measure import Measured

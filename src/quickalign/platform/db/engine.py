@@ -92,7 +92,7 @@ class Database:
             with joining.joining(self._server) as joined:
                 self._upgrade(alone=joined.alone)
                 with self.write() as session:
-                    joining.settle_home(session, self._home.identity(), alone=joined.alone)
+                    joining.settle_home(session, self._home, alone=joined.alone)
         with self.read() as session:
             self.identity = session.scalars(select(LeadershipRow.database)).one()
 

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, union_all, update
 from sqlalchemy.orm import Session
 
 from quickalign.core.errors import ConflictError
 from quickalign.platform.db.server_tables import LeadershipRow
+from quickalign.platform.db.service_tables import ServiceRow
+from quickalign.platform.db.tables import FileRow, JobRow
+from quickalign.platform.home import Home
 
 _SERVERS = 0x71616C69676E
 """The advisory lock that all servers of a database share, and that one of an older quickalign has for itself."""
@@ -50,17 +53,30 @@ def joining(server: Connection) -> Iterator[Joined]:
         server.execute(select(func.pg_advisory_unlock(_DOOR)))
 
 
-def settle_home(session: Session, home: str, *, alone: bool) -> None:
-    """Note that the servers of this database have the home with the id `home`, or compare where there are others.
+def settle_home(session: Session, home: Home, *, alone: bool) -> None:
+    """Note that the servers of this database have `home`, or compare where there are others, or something to lose.
 
     Raises:
-        ConflictError: the others have another one.
+        ConflictError: the others have another one, or what the database knows lies in another one.
     """
-    if alone:
-        session.execute(update(LeadershipRow).values(home=home))
-    elif session.scalar(select(LeadershipRow.home)) != home:
+    own, known = home.identity(), session.scalar(select(LeadershipRow.home))
+    if known == own:
+        return
+    if not alone:
         raise ConflictError(
             "Another quickalign server, with another home, uses this PostgreSQL database.",
             "Servers share a database only together with one home on a disk that all of them see; stop that one, or "
             "give this server a database of its own.",
         )
+    if known is not None and _is_used(session):
+        raise ConflictError(
+            f"What the jobs and files of this PostgreSQL database left lies in another home than {home.root}.",
+            f"Set QUICKALIGN_HOME to that one; or give this server a database of its own; or, where that home is gone "
+            f"for good, write {known} into {home.root / 'home.id'}.",
+        )
+    session.execute(update(LeadershipRow).values(home=own))
+
+
+def _is_used(session: Session) -> bool:
+    tables = (JobRow, FileRow, ServiceRow)
+    return session.scalar(union_all(*(select(table.number) for table in tables)).limit(1)) is not None

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from quickalign.platform.devices import visible
 from quickalign.platform.executors.base import Attempt, Launch, Observation
 from quickalign.platform.executors.files import FileExecutor, lease_of
 from quickalign.platform.executors.records import Lease
@@ -30,8 +31,7 @@ class LocalExecutor(FileExecutor):
         return super().processes(attempt)
 
     def _lease(self, attempt: Attempt, launch: Launch) -> Lease:
-        visible = "" if launch.device is None else str(launch.device)
-        return lease_of(attempt, launch, {"CUDA_VISIBLE_DEVICES": visible})
+        return lease_of(attempt, launch, visible(launch.device))
 
     def _begin(self, attempt: Attempt, folder: Path) -> None:
         command = [sys.executable, "-m", WRAPPER, str(folder), attempt.lease_token]

@@ -7,6 +7,7 @@ attempt gets before the last of them is gone.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -98,9 +99,20 @@ def main(arguments: list[str]) -> int:
             message=message,
             finished_at=time.time(),
         )
-        records.replace(folder / records.EXIT, ended)
+        _leave(folder / records.EXIT, ended)
         reach("wrapper.after_exit")
     return 0
+
+
+def _leave(path: Path, ended: Exit) -> None:
+    """Write down how it ended; on a full disk, which may be why it did, as soon as there is room."""
+    while True:
+        try:
+            return records.replace(path, ended)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        time.sleep(_LOOK_SECONDS)
 
 
 def _run(folder: Path, lease: Lease, claim: Claim, lock: int, signals: _Signals) -> tuple[int, str | None]:

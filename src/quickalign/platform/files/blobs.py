@@ -195,7 +195,8 @@ class Blobs:
         left over then, and may be what filled the disk.
         """
         old = float("inf") if nothing_arrives and not self._is_shared else time.time() - _STALE_SECONDS
-        for part in self.home.uploads.glob("part-*"):
+        older = self.home.root.glob("uploads/part-*")  # where they were before
+        for part in (*self.home.uploads.glob("part-*"), *older):
             try:
                 if part.stat().st_mtime < old:
                     part.unlink()

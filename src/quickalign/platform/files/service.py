@@ -16,6 +16,7 @@ from quickalign.core.wire.files import RowPreview, RowTextsPage, RowTokensPage, 
 from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
+from quickalign.platform.db import paging
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import FileRow, InputRow, JobRow
 from quickalign.platform.files import report as reports
@@ -122,18 +123,18 @@ class Files:
             return _wire(row, _users(session, [file_id]).get(file_id, 0))
 
     def list(self, *, purpose: str | None = None, after: str | None = None, limit: int = 20) -> Page[StoredFile]:
-        """Files, newest first."""
+        """Files, newest first, from behind `after`: the `next` of the page before, or the id of its last file."""
         wanted = max(1, min(limit, _MAX_PAGE))
         query = select(FileRow).order_by(FileRow.number.desc()).limit(wanted + 1)
         if purpose is not None:
             query = query.where(FileRow.purpose == purpose)
         with self._database.read() as session:
             if after is not None:
-                query = query.where(FileRow.number < self.row(session, after).number)
+                query = query.where(FileRow.number < paging.place(session, after, self.row))
             rows = list(session.scalars(query))
             users = _users(session, [row.id for row in rows])
         items = tuple(_wire(row, users.get(row.id, 0)) for row in rows[:wanted])
-        return Page(items=items, next=items[-1].id if len(rows) > wanted else None)
+        return Page(items=items, next=paging.following(rows[wanted - 1]) if len(rows) > wanted else None)
 
     def path(self, file_id: str) -> Path:
         """The file's bytes; read only."""

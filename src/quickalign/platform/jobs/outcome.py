@@ -93,6 +93,7 @@ def _tail(logs: list[Path]) -> str:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    lines = [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
+    told = (line for line in text.splitlines() if line.strip() and not line.startswith("{"))  # those are for programs
+    lines = list(told)[-_TAIL_LINES:]
     found = next((line for line in reversed(lines) if line.startswith("error: ")), None)
     return found.removeprefix("error: ") if found else "\n".join(lines)

@@ -287,7 +287,8 @@ class Reconciler:
             if not has_free_slot(found):
                 self._settled = changes
                 return
-            places, reasons = admit((job for job, _ in waiting(session)), found, now)
+            longest = self._config.retry_seconds_max
+            places, reasons = admit((job for job, _ in waiting(session)), found, now, longest)
         # What backs off gets ready without anybody's word; everything else that could let a job start wakes the loop.
         if not places and not any(reason.code == "backing_off" for reason in reasons.values()):
             self._settled = changes

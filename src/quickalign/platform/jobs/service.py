@@ -25,6 +25,7 @@ from quickalign.core.wire.jobs import (
 from quickalign.platform import ids
 from quickalign.platform.config import Config
 from quickalign.platform.crashpoints import reach
+from quickalign.platform.db import paging
 from quickalign.platform.db.engine import Database
 from quickalign.platform.db.tables import AttemptRow, EventRow, InputRow, JobRow, KeyRow
 from quickalign.platform.devices import Device
@@ -121,7 +122,7 @@ class Jobs:
             model: only those of this model.
             text: only those whose name, id or model contains it.
             metadata: only those with all of these labels.
-            after: the id of the last job of the page before.
+            after: the `next` of the page before, or the id of its last job.
         """
         wanted = max(1, min(limit, _MAX_PAGE))
         query = select(JobRow).order_by(JobRow.number.desc()).limit(wanted + 1)
@@ -138,10 +139,10 @@ class Jobs:
             query = query.where(has_label(self._database.kind, key, value))
         with self._database.read() as session:
             if after is not None:
-                query = query.where(JobRow.number < _row(session, after).number)
+                query = query.where(JobRow.number < paging.place(session, after, _row))
             rows = session.scalars(query).all()
             items = to_jobs(session, rows[:wanted], self._view(session, rows[:wanted]))
-        return Page(items=items, next=items[-1].id if len(rows) > wanted else None)
+        return Page(items=items, next=paging.following(rows[wanted - 1]) if len(rows) > wanted else None)
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job for good; one that runs saves a checkpoint first. Asking twice changes nothing.
@@ -208,7 +209,7 @@ class Jobs:
             self._delete(job_id)
 
     def _delete(self, job_id: str) -> None:
-        aside = self._home.trash / f"{job_id}-{ids.new('x')}"
+        aside: Path | None = None
         with self._database.write() as session:
             row = moves.find(session, job_id)  # locked: nobody resumes it meanwhile
             self._usage.check_unused(session, job_id)
@@ -220,14 +221,15 @@ class Jobs:
             digests = session.scalars(select(InputRow.sha256).where(InputRow.job == row.number, InputRow.blob)).all()
             folder = self._home.job(job_id)
             if folder.exists():
-                folder.rename(aside)
+                aside = self._home.set_aside(folder, f"{job_id}-{ids.new('x')}")
             reach("job.delete.moved")
             session.execute(delete(KeyRow).where(KeyRow.made == job_id))
             for table in (EventRow, AttemptRow, InputRow):
                 session.execute(delete(table).where(table.job == row.number))
             session.execute(delete(JobRow).where(JobRow.number == row.number))
         reach("job.delete.rows")
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
         self._files.collect(*(digest for digest in digests if digest))
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> Page[Event]:

@@ -28,11 +28,10 @@ def _report(request: dict[str, Any]) -> str:
 
 
 def _tokenizer(model: str) -> Any:
-    from transformers import AutoTokenizer  # noqa: PLC0415
-
+    from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
     from quickalign.hub.source import resolve  # noqa: PLC0415
 
-    return AutoTokenizer.from_pretrained(resolve(model).path, trust_remote_code=False)
+    return load_tokenizer(resolve(model).path)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,11 @@ def main() -> int:
 
 
 def _rows(request: dict[str, Any]) -> RowTokensPage:
-    from transformers import AutoTokenizer  # noqa: PLC0415 - after the request was read
-
-    from quickalign.data.encode import Encoder  # noqa: PLC0415
+    from quickalign.data.encode import Encoder  # noqa: PLC0415 - after the request was read
+    from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
     from quickalign.hub.source import resolve  # noqa: PLC0415
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve(request["model"]).path, trust_remote_code=False)
+    tokenizer = load_tokenizer(resolve(request["model"]).path)
     length = int(request["seq_length"])
     whole, cut = (
         Encoder(tokenizer, seq_length=size, system_prompt=request["system_prompt"]) for size in (_WHOLE, length)
@@ -56,12 +55,12 @@ def _records(request: dict[str, Any]) -> Iterator[Any]:
 
 
 def _row(full: Any, short: Any, tokenizer: Any) -> RowTokens | None:
-    from quickalign.data.encode import EncodedPair, EncodedRow  # noqa: PLC0415
+    from quickalign.data.encode import EncodedPair, EncodedRecord  # noqa: PLC0415
 
-    if not isinstance(full, EncodedRow):
+    if not isinstance(full, EncodedRecord):
         return None
     whole = full.example
-    kept = short.example if isinstance(short, EncodedRow) else None
+    kept = short.example if isinstance(short, EncodedRecord) else None
     answer, other = ("chosen", "rejected") if isinstance(whole, EncodedPair) else ("response", None)
 
     def pieces(name: str) -> tuple[TokenPiece, ...]:

@@ -138,14 +138,24 @@ def has_free_slot(found: Sequence[Load]) -> bool:
     return any(len(load.jobs) < load.device.slots for load in found)
 
 
-def admit(queue: Iterable[Waiting], found: list[Load], now: float) -> tuple[list[Place], dict[str, Reason]]:
-    """Who starts, and why each of the others waits. `queue` is in order; `found` counts those who start."""
+def rests(retry_at: float | None, now: float, longest: float) -> bool:
+    """Whether what crashed is to wait still; one that would for more than the `longest` wait saw the clock set back."""
+    return retry_at is not None and now < retry_at <= now + longest
+
+
+def admit(
+    queue: Iterable[Waiting], found: list[Load], now: float, longest: float
+) -> tuple[list[Place], dict[str, Reason]]:
+    """Who starts, and why each of the others waits. `queue` is in order; `found` counts those who start.
+
+    What crashed waits for `longest` seconds at most.
+    """
     places: list[Place] = []
     reasons: dict[str, Reason] = {}
     blocked: set[bool] = set()
     told: dict[tuple[bool, int], Reason] = {}
     for job in queue:
-        if job.retry_at is not None and job.retry_at > now:
+        if job.retry_at is not None and rests(job.retry_at, now, longest):
             reasons[job.id] = Reason(
                 code="backing_off", message=f"It crashed and starts again in {job.retry_at - now:.0f} seconds."
             )

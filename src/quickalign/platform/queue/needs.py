@@ -23,7 +23,7 @@ def resources(
         CapacityError: no device here can ever hold it.
         OptionError: more GPUs than one run can use.
     """
-    wanted = _gpus(gpus, devices)
+    wanted = wanted_gpus(gpus, devices)
     needed = _memory(model, parameters)
     if pieces > 1:
         needed = max(needed // pieces, (_BYTES if parameters.lora_dim == 0 else _BYTES // 2) * _weights(model))
@@ -40,14 +40,19 @@ def for_two_copies(model: str, gpus: int | None, devices: tuple[Device, ...]) ->
         CapacityError: no device here can ever hold it.
         OptionError: more GPUs than one program can use.
     """
-    wanted = _gpus(gpus, devices)
+    wanted = wanted_gpus(gpus, devices)
     weights = _weights(model)
     needed = _COPIES * _BYTES * weights + _PROCESS_BYTES if weights else 0
     _check_room(model, "twice in fp32", needed, wanted, devices, "Take a larger machine, or a smaller model.")
     return Resources(gpus=wanted, memory_bytes=needed)
 
 
-def _gpus(gpus: int | None, devices: tuple[Device, ...]) -> int:
+def wanted_gpus(gpus: int | None, devices: tuple[Device, ...]) -> int:
+    """How many GPUs a job takes that asks for `gpus`, or says nothing.
+
+    Raises:
+        CapacityError: there are none. OptionError: more than one program can use.
+    """
     cards = [device for device in devices if device.kind == "cuda"]
     wanted = min(len(cards), 1) if gpus is None else gpus
     if wanted > 1:
@@ -99,6 +104,6 @@ def _memory(model: str, parameters: Hyperparameters) -> int:
     if card is None:
         return 0
     try:
-        return int(card.needs[parameters.method] * 1e9)  # type: ignore[index]
+        return int(card.needs[parameters.method] * 1e9)
     except (ModelError, KeyError):
         return 0

@@ -96,8 +96,8 @@ def taken_by(service: str, replica: ReplicaRow, revision: RevisionRow) -> Taken:
 class Queue:
     """Answers questions about the queue from a view that `changed` makes stale."""
 
-    def __init__(self, devices: tuple[Device, ...], clock: Callable[[], float]) -> None:
-        self._devices, self._clock = devices, clock
+    def __init__(self, devices: tuple[Device, ...], clock: Callable[[], float], longest: float) -> None:
+        self._devices, self._clock, self._longest = devices, clock, longest
         self._lock = threading.Lock()
         self._view = QueueView()
         self._made = float("-inf")
@@ -117,6 +117,7 @@ class Queue:
 
     def _make(self, session: Session) -> QueueView:
         jobs = waiting(session)
-        _, reasons = admit((job for job, _ in jobs), current_loads(session, self._devices), self._clock())
+        taken = current_loads(session, self._devices)
+        _, reasons = admit((job for job, _ in jobs), taken, self._clock(), self._longest)
         positions = {job.id: position for position, (job, _) in enumerate(jobs, 1)}
         return QueueView(positions, reasons, jobs)

@@ -128,4 +128,4 @@ class Endings:
         if not folder.exists():
             return True
         removal.keep_log(self._executor.logs(seen.key), self._home.service(seen.service) / "logs" / f"{seen.id}.log")
-        return removal.remove_folder(folder, self._home.trash)
+        return removal.remove_folder(folder, self._home)

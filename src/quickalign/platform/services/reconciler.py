@@ -219,7 +219,7 @@ class ServiceReconciler:
         """No replica is left: remove the folder, then say that it is deleted."""
         service = picture.service
         folder = self._home.service(service.id)
-        if not remove_folder(folder, self._home.trash):
+        if not remove_folder(folder, self._home):
             return False
         reach("services.folder_gone")
         now = self._clock()

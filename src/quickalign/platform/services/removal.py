@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from quickalign.core.wire.services import Removal
 from quickalign.platform.db.service_tables import ReplicaRow
 from quickalign.platform.executors.base import Attempt, Executor
+from quickalign.platform.home import Home
 from quickalign.platform.processes import Identity, Sight, look
 from quickalign.platform.services.records import port_of
 
@@ -67,14 +69,19 @@ def keep_log(files: list[Path], target: Path) -> None:
             old.unlink(missing_ok=True)
 
 
-def remove_folder(folder: Path, trash: Path) -> bool:
+def remove_folder(folder: Path, home: Home) -> bool:
     """Remove a folder; whether it is gone. It is moved aside first, so that nothing finds half of it."""
-    aside = trash / folder.name
-    shutil.rmtree(aside, ignore_errors=True)
+    asides = home.asides(folder, folder.name)
+    _remove(asides)
     if folder.exists():
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
-    return not folder.exists() and not aside.exists()
+        home.set_aside(folder, folder.name)
+    _remove(asides)
+    return not any(one.exists() for one in (folder, *asides))
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listens(port: int) -> bool:

@@ -9,6 +9,7 @@ from quickalign.platform.db.service_tables import ReplicaRow
 from quickalign.platform.executors.base import Executor, Observation, Phase, Recovery
 from quickalign.platform.home import Home
 from quickalign.platform.processes import Identity, resident_bytes
+from quickalign.platform.queue.admission import rests
 from quickalign.platform.services import keepers, ready
 from quickalign.platform.services.endings import Endings
 from quickalign.platform.services.health import Probe
@@ -60,7 +61,7 @@ class Replicas:
             case R.WAITING:
                 return False
             case R.BACKING_OFF:
-                rested = (row.retry_at or 0) <= self._clock()
+                rested = not rests(row.retry_at, self._clock(), self._config.retry_seconds_max)
                 return rested and self._ledger.move(seen, R.WAITING, retry_at=None)
             case R.STARTING:
                 return self._starting(seen, row)

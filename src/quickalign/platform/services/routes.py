@@ -36,7 +36,7 @@ class Upstream:
 class Route:
     """A service as the gateway sees it. `replicas` are the ready ones of the revision that answers.
 
-    `stops_idle` says that it is stopped when nobody has asked it anything for a while.
+    `created_at` is when it was made; `stops_idle` says that it is stopped when nobody has asked it anything for a time.
     """
 
     service_id: str
@@ -46,6 +46,7 @@ class Route:
     limits: Limits
     replicas: tuple[Upstream, ...]
     model_names: tuple[str, ...]
+    created_at: float
     stops_idle: bool = False
 
 
@@ -203,7 +204,9 @@ class Routes:
         reason = Reason.model_validate(row.reason) if row.reason else None
         limits = Limits.model_validate(row.limits)
         names, stops_idle = (row.name, *further), row.idle_stop_seconds is not None
-        return Route(row.id, row.name, ServiceState(row.state), reason, limits, replicas, names, stops_idle)
+        return Route(
+            row.id, row.name, ServiceState(row.state), reason, limits, replicas, names, row.created_at, stops_idle
+        )
 
     def _upstreams(self, session: Session) -> dict[int, list[Upstream]]:
         found: dict[int, list[Upstream]] = {}

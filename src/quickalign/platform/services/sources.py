@@ -1,6 +1,5 @@
 """What a revision serves, resolved and frozen when it is made: which folders, with the hash of every file in them."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,13 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import ConflictError, ModelError, NotFoundError, QuickalignError
 from quickalign.core.wire.jobs import JobState
 from quickalign.core.wire.services import Source
 from quickalign.hub.cards import card_or_none, find_card
 from quickalign.hub.folder import read_json
+from quickalign.hub.loading import files_read
 from quickalign.hub.source import resolve
 from quickalign.platform.db.tables import JobRow
 from quickalign.platform.home import Home
@@ -69,6 +70,14 @@ class Frozen(BaseModel):
                 raise ModelError(
                     f"{file.path} is not what it was when {what} was made.",
                     "Bring the file back, or update the service to what is there now.",
+                )
+        known = {file.path for file in self.files}
+        for folder in filter(None, (self.model_path, self.adapter_path)):
+            added = sorted({str(Path(folder) / name) for name in files_read(Path(folder))} - known)
+            if added:
+                raise ModelError(
+                    f"{added[0]} was not there when {what} was made.",
+                    "Take the file out of the folder, or update the service to what is there now.",
                 )
 
 
@@ -227,13 +236,13 @@ class _Hashes:
         state = file.stat()
         path, size, modified = str(file), state.st_size, state.st_mtime_ns
         return self._known.get((path, size, modified)) or FrozenFile(
-            path=path, sha256=_sha256(file), size=size, modified=modified
+            path=path, sha256=sha256_of(file), size=size, modified=modified
         )
 
 
 def _served_files(folder: Path) -> Iterable[Path]:
     files = (file for file in folder.iterdir() if file.suffix in _SERVED and not file.name.startswith("."))
-    return sorted(file for file in files if file.is_file())
+    return sorted({*(file for file in files if file.is_file()), *(folder / name for name in files_read(folder))})
 
 
 def _is_as(file: FrozenFile) -> bool:
@@ -242,11 +251,6 @@ def _is_as(file: FrozenFile) -> bool:
         state = path.stat()
         if (state.st_size, state.st_mtime_ns) == (file.size, file.modified):
             return True
-        return state.st_size == file.size and _sha256(path) == file.sha256
+        return state.st_size == file.size and sha256_of(path) == file.sha256
     except OSError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,7 +8,6 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
 from torch import nn
 from transformers import GenerationConfig
 from transformers.utils.logging import set_verbosity_error
@@ -19,7 +18,7 @@ from quickalign.serve.engine import EngineInfo, Load, ReferenceAnswer
 from quickalign.serve.engines.limits import SHARE_OF_MEMORY, bounded_context
 from quickalign.serve.engines.transformers import TransformersCore
 from quickalign.train.device import ComputePrecision, Device, find_device, resolve_precision
-from quickalign.train.model import DTYPES, load_base, stored_bytes
+from quickalign.train.model import DTYPES, load_adapter, load_base, stored_bytes
 
 _KINDS_OF_LAYER = {"full_attention", "sliding_attention", "chunked_attention"}
 _UNKNOWN_CONTEXT = 8192
@@ -54,7 +53,7 @@ def load_transformers(load: Load) -> TransformersCore:
     model: nn.Module = base
     applied: Literal["none", "merged", "beside"] = "none"
     if load.adapter is not None:
-        model, applied = with_adapter(base, Path(load.adapter)), "beside"
+        model, applied = load_adapter(base, Path(load.adapter)), "beside"
     references = tuple(generate_greedily(model, probe, load.probe_tokens, ends) for probe in load.probes)
     if applied == "beside" and precision == "fp32" and load.quantization == "none":
         model, applied = cast("PeftModel", model).merge_and_unload(), "merged"
@@ -105,19 +104,6 @@ def first_possible(precisions: tuple[str, ...], device: Device) -> ComputePrecis
             if name in get_args(Precision):
                 return resolve_precision(cast("Precision", name), device)
     return resolve_precision(cast("Precision", precisions[-1]), device)
-
-
-def with_adapter(base: nn.Module, adapter: Path) -> PeftModel:
-    """`base` with an adapter beside its weights.
-
-    Raises:
-        ModelError: the adapter cannot be loaded.
-    """
-    try:
-        return PeftModel.from_pretrained(base, str(adapter)).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"The adapter in {adapter} cannot be loaded: {first}") from error
 
 
 def check_layers(config: Any, name: str) -> None:

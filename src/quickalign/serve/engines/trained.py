@@ -14,8 +14,8 @@ from transformers.utils.logging import set_verbosity_error
 
 from quickalign.core.errors import ModelError
 from quickalign.serve.engine import EngineCannotError, Load, ReferenceAnswer
-from quickalign.serve.engines.load import check_layers, end_tokens, generate_greedily, own_context, with_adapter
-from quickalign.train.model import load_base
+from quickalign.serve.engines.load import check_layers, end_tokens, generate_greedily, own_context
+from quickalign.train.model import load_adapter, load_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Trained:
         )  # what the folder recommends, such as a penalty, is not greedy
         self._model: nn.Module = self._base
         if load.adapter is not None:
-            self._model = with_adapter(self._base, Path(load.adapter))
+            self._model = load_adapter(self._base, Path(load.adapter))
 
     def references(self) -> list[ReferenceAnswer]:
         """Greedy answers to the probes, by transformers' own `generate`."""
@@ -78,7 +78,7 @@ class Trained:
             raise EngineCannotError(f"The base in {self._load.quantization} cannot be read back: {error}") from error
         self._model = self._base
         if self._load.adapter is not None:
-            self._model = with_adapter(self._base, Path(self._load.adapter))
+            self._model = load_adapter(self._base, Path(self._load.adapter))
 
 
 def load_trained(load: Load) -> Trained:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -12,13 +12,17 @@ MOST_CHOICES = 128
 _MOST_STOPS = 16
 _LONGEST_STOP = 1000
 _INT64 = 1 << 63
+_LEAST_REPETITION = 0.01
+"""Logits divided by less, and then by a small temperature, are no numbers any more in fp32."""
 
-_NOTHING: tuple[Any, ...] = (None, [], {})
+_NOTHING: tuple[Any, ...] = (None, [])
+"""An empty object is not nothing: `web_search_options={}` asks for a search, and `guided_json={}` for JSON."""
 _WITHOUT_EFFECT = {"user", "metadata", "safety_identifier", "prompt_cache_key"}
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (True, False),
     "function_call": ("none", "auto"),
+    "chat_template_kwargs": ({},),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),
@@ -42,6 +46,7 @@ class StreamOptions(BaseModel):
 
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None
+    include_obfuscation: Literal[False] | None = None
 
 
 class _Body(BaseModel):
@@ -61,7 +66,7 @@ class _Body(BaseModel):
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=_LEAST_REPETITION, le=10)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     ignore_eos: bool | None = None
     return_token_ids: bool | None = None
@@ -134,6 +139,13 @@ class CompletionBody(_Body):
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _check_prompt(cls, value: Any) -> Any:
+        if not isinstance(value, str | list):
+            raise ValueError("must be a text, a list of texts, or token ids")
+        return value
 
 
 Body = ChatBody | CompletionBody

@@ -24,6 +24,7 @@ async def complete_chat(replica: Replica, request: Request) -> Response:
     """Answer a chat, whole or as a stream."""
     arrived = time.monotonic()
     body = await replica.read(request, ChatBody)
+    replica.check_messages(len(body.messages))
     messages = read_messages(body.messages)
     prompt = await replica.encode(lambda: replica.prompts.chat(messages))
     answers = replica.answer(body, [prompt], arrived)

@@ -26,6 +26,7 @@ async def complete_text(replica: Replica, request: Request) -> Response:
     arrived = time.monotonic()
     body = await replica.read(request, CompletionBody)
     given = read_prompts(body.prompt, replica.engine.info.vocabulary)
+    replica.check_count(len(given), body.n or 1)
     prompts = await _encoded(replica, given)
     answers = replica.answer(body, prompts, arrived)
     maker = _Maker(replica, body, given, prompts, answers)
@@ -155,17 +156,22 @@ class _Columns:
 
     def prompt(self, ids: Sequence[int], scores: Sequence[TokenScore], text: str) -> None:
         """The prompt's tokens; the first has nothing in front of it that it could be scored by."""
-        self._append(ids[0], None, None, self._places.take(ids[0], text, 0))
-        for score in scores:
-            self.add(score, text, 0)
+        first, *places = self._places.take_all(ids, text)
+        self._append(ids[0], None, None, first)
+        for score, place in zip(scores, places, strict=False):
+            self._scored(score, place)
         self._places.jump(len(text))
 
     def add(self, score: TokenScore, text: str, begins: int) -> None:
-        """A scored token of a text. It is among the likeliest it is shown with, even where it is not one of them."""
+        """A scored token of a text that is not over yet."""
+        self._scored(score, self._places.take(score.token, text, begins))
+
+    def _scored(self, score: TokenScore, place: int) -> None:
+        """A token among the likeliest it is shown with, even where it is not one of them."""
         top: dict[str, float] = {}
         for token, logprob in (*score.top, (score.token, score.logprob)):
             top.setdefault(self._name(token), least(logprob))
-        self._append(score.token, least(score.logprob), top, self._places.take(score.token, text, begins))
+        self._append(score.token, least(score.logprob), top, place)
 
     @property
     def shape(self) -> dict[str, Any]:

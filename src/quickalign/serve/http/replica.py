@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from quickalign.serve.engine import Engine
 from quickalign.serve.http.answers import Answers
 from quickalign.serve.http.body import Body, ChatBody, CompletionBody, parse
 from quickalign.serve.http.door import MOST_BYTES
-from quickalign.serve.http.errors import ApiError
+from quickalign.serve.http.errors import ApiError, bad_value
 from quickalign.serve.http.metrics import Metrics
 from quickalign.serve.http.requests import make_generations
 from quickalign.serve.http.respond import ClientGoneError
@@ -30,13 +29,13 @@ B = TypeVar("B", ChatBody, CompletionBody)
 
 @dataclass(frozen=True)
 class Replica:
-    """One model behind the routes. `default` stands for its name in requests."""
+    """One model behind the routes, whose weights were saved at `created`. `default` stands for its name in requests."""
 
     engine: Engine
     prompts: Prompts
     name: str
     metrics: Metrics
-    created: int = field(default_factory=lambda: int(time.time()))
+    created: int
     # Templates and tokenizers are not made for two threads, and a long prompt must not hold the event loop up.
     _encoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="encoder"))
 
@@ -73,6 +72,34 @@ class Replica:
                 f"There is no model {name[:100]!r} here; this replica serves {self.name!r}.",
                 code="model_not_found",
                 param="model",
+            )
+
+    def check_count(self, prompts: int, choices: int) -> None:
+        """Refuse more answers in one request than are ever taken at once, before any prompt is looked at.
+
+        Raises:
+            ApiError: 400. Later they would be told to ask again, which could never help.
+        """
+        most = self.engine.capacity
+        if prompts * choices > most:
+            raise bad_value(
+                f"{prompts} prompts with n={choices} are {prompts * choices} answers, and {most} is the most that this "
+                "replica takes at once; send fewer prompts in a request.",
+                "prompt",
+            )
+
+    def check_messages(self, count: int) -> None:
+        """Refuse a chat that has no room even with a token a message; tens of thousands take minutes to encode.
+
+        Raises:
+            ApiError: 400.
+        """
+        context = self.engine.info.context
+        if count > context:
+            raise bad_value(
+                f"This model's context is {context} tokens, and the chat has {count} messages; shorten it.",
+                "messages",
+                "context_length_exceeded",
             )
 
     async def encode(self, work: Callable[[], T]) -> T:

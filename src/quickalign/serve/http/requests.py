@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from quickalign.serve.http.body import Body, ChatBody
 from quickalign.serve.http.errors import bad_value
 
 _SEEDS = 1 << 63
+_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _COMPLETION_TOKENS = 16
 """How many tokens OpenAI's completions have where none are asked for."""
 
@@ -40,7 +42,7 @@ def _sampling(body: Body, prompt: int, info: EngineInfo, ends: frozenset[int], s
         echoed = top if body.echo else None
     return Sampling(
         max_tokens=_room(most, prompt, info.context),
-        temperature=1.0 if body.temperature is None else body.temperature,
+        temperature=_temperature(1.0 if body.temperature is None else body.temperature, info),
         top_k=max(body.top_k or 0, 0),
         top_p=1.0 if body.top_p is None else body.top_p,
         min_p=body.min_p or 0.0,
@@ -53,6 +55,16 @@ def _sampling(body: Body, prompt: int, info: EngineInfo, ends: frozenset[int], s
         logprobs=top,
         prompt_logprobs=echoed,
     )
+
+
+def _temperature(asked: float, info: EngineInfo) -> float:
+    if 0 < asked < info.least_temperature:
+        raise bad_value(
+            f"temperature={asked} is below {info.least_temperature}, the least that engine={info.engine} draws with; "
+            "ask for that, or for 0, which takes the likeliest token.",
+            "temperature",
+        )
+    return asked
 
 
 def _room(most: int | None, prompt: int, context: int) -> int:
@@ -71,7 +83,7 @@ def _room(most: int | None, prompt: int, context: int) -> int:
 
 def _bias(bias: dict[str, float], vocabulary: int) -> tuple[tuple[int, float], ...]:
     for name in bias:
-        if not (name.isascii() and name.isdecimal()) or len(name) > 9 or int(name) >= vocabulary:
+        if not _ID.fullmatch(name) or int(name) >= vocabulary:
             raise bad_value(
                 f"logit_bias names {name[:40]!r}, which is no token id; they go from 0 to {vocabulary - 1}.",
                 "logit_bias",

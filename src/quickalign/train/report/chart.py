@@ -22,18 +22,18 @@ class Chart:
 
     Attributes:
         title: heading of the chart.
-        unit: unit of the values, or an empty text.
-        hint: what to look for, as one sentence.
         curves: at least one.
+        unit: unit of the values, or an empty text.
+        hint: what to look for, as one sentence, or an empty text.
         lowest: a value that the axis must include.
         highest: another one.
         guide: a value to draw a dashed line at, such as chance.
     """
 
     title: str
-    unit: str
-    hint: str
     curves: tuple[Curve, ...]
+    unit: str = ""
+    hint: str = ""
     lowest: float | None = None
     highest: float | None = None
     guide: float | None = None

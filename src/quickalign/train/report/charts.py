@@ -23,7 +23,6 @@ def charts(steps: Sequence[StepMetrics], evaluations: Sequence[Evaluation]) -> t
 def _accuracy(steps: Sequence[StepMetrics], evaluations: Sequence[Evaluation]) -> Chart:
     return Chart(
         title="Preference accuracy",
-        unit="",
         hint="How often the chosen answer gets the higher reward; the dashed line is chance.",
         curves=(
             *_curve("training batch", "a", steps, lambda step: step.rewards_accuracy),
@@ -38,7 +37,6 @@ def _accuracy(steps: Sequence[StepMetrics], evaluations: Sequence[Evaluation]) -
 def _rewards(steps: Sequence[StepMetrics]) -> Chart:
     return Chart(
         title="Rewards",
-        unit="",
         hint="The margin should grow. A chosen reward that falls with it means that both answers become unlikely.",
         curves=(
             *_curve("margin", "c", steps, lambda step: step.rewards_margin),
@@ -77,35 +75,16 @@ def _logps(steps: Sequence[StepMetrics]) -> Chart:
 
 
 def _machine(steps: Sequence[StepMetrics]) -> tuple[Chart, ...]:
+    norms = _curve("norm", "a", steps, lambda step: step.grad_norm)
+    rates = _curve("rate", "a", steps, lambda step: step.learning_rate, noisy=False)
+    speeds = _curve("tokens/s", "a", steps, lambda step: step.tokens_per_second)
+    peaks = _curve("peak", "a", steps, lambda step: step.peak_memory_bytes / GIGABYTE, noisy=False)
+    spike = "Before it is scaled down to max_grad_norm; a spike marks an unusual batch."
     return (
-        Chart(
-            "Gradient norm",
-            "",
-            "Before it is scaled down to max_grad_norm; a spike marks an unusual batch.",
-            _curve("norm", "a", steps, lambda step: step.grad_norm),
-            lowest=0.0,
-        ),
-        Chart(
-            "Learning rate",
-            "",
-            "",
-            _curve("rate", "a", steps, lambda step: step.learning_rate, noisy=False),
-            lowest=0.0,
-        ),
-        Chart(
-            "Throughput",
-            "tokens/s",
-            "",
-            _curve("tokens/s", "a", steps, lambda step: step.tokens_per_second),
-            lowest=0.0,
-        ),
-        Chart(
-            "Peak memory",
-            "GB",
-            "",
-            _curve("peak", "a", steps, lambda step: step.peak_memory_bytes / GIGABYTE, noisy=False),
-            lowest=0.0,
-        ),
+        Chart("Gradient norm", norms, hint=spike, lowest=0.0),
+        Chart("Learning rate", rates, lowest=0.0),
+        Chart("Throughput", speeds, unit="tokens/s", lowest=0.0),
+        Chart("Peak memory", peaks, unit="GB", lowest=0.0),
     )
 
 

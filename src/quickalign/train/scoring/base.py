@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.encode import Encoded, IntArray
-
-EncodedRow: TypeAlias = Encoded
+from quickalign.data.encode import EncodedRow, IntArray
 
 # Kernels read from such addresses at full width, and are compiled anew for others.
 _ALIGNMENT = 16
@@ -28,9 +26,9 @@ class MicroBatch:
         answers: answers per row: 2 for pairs (chosen, rejected), 1 for samples.
         tokens: tokens that the model computes, without padding.
         inputs: keyword arguments of the model's forward; `input_ids` is an int64 tensor [batch, length].
-        positions: [places] where in the flattened [batch * length] hidden states something is predicted, each once; a
+        places: [places] where in the flattened [batch * length] hidden states something is predicted, each once; a
             CPU may be given a few more.
-        which: [scored] index into `positions` of each scored token's prediction.
+        which: [scored] index into `places` of each scored token's prediction.
         targets: [scored] ids of the scored tokens.
         lengths: [rows, answers] scored tokens of each answer.
         scored: how many scored tokens there are; a packed micro-batch may have more targets, which fill it up.
@@ -42,7 +40,7 @@ class MicroBatch:
     answers: int
     tokens: int
     inputs: Mapping[str, Any]
-    positions: Tensor
+    places: Tensor
     which: Tensor
     targets: Tensor
     lengths: Tensor

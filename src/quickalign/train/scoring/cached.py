@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from quickalign.core.errors import RunError
-from quickalign.data.pack import answers_of
-from quickalign.train.scoring.base import EncodedRow, MicroBatch, Scorer
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import MicroBatch, Scorer
 from quickalign.train.scoring.records import Digest, RecordFile, digest_of
 from quickalign.train.scoring.reference import Reference, evaluating
 
@@ -51,7 +51,7 @@ class CachedReference:
         Raises:
             RunError: a log-prob is missing and there is no live reference.
         """
-        digests = [digest_of(row.prompt, answer) for row in rows for answer in answers_of(row)]
+        digests = [digest_of(row.prompt, answer) for row in rows for answer in row.answers]
         if not self._pending_digests.isdisjoint(digests):
             self.flush()
         values = [self._find(digest) for digest in digests]
@@ -170,7 +170,7 @@ class _AsItIs:
 
 
 def _is_stored(row: EncodedRow, records: RecordFile) -> bool:
-    return all(records.find(digest_of(row.prompt, answer)) is not None for answer in answers_of(row))
+    return all(records.find(digest_of(row.prompt, answer)) is not None for answer in row.answers)
 
 
 def _computes_in_fp64(model: nn.Module) -> bool:

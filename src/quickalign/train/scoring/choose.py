@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from quickalign.data.encode import EncodedPair
+from quickalign.core.errors import first_line
+from quickalign.data.encode import EncodedPair, EncodedRow
 from quickalign.train.scoring.attention import use_packed_attention
-from quickalign.train.scoring.base import EncodedRow, Scorer
+from quickalign.train.scoring.base import Scorer
 from quickalign.train.scoring.graphs import CudaRecord, GraphScorer
 from quickalign.train.scoring.last_layer import ScoredPlaces
 from quickalign.train.scoring.own_attention import leave_own_attention, use_own_attention
@@ -104,7 +105,7 @@ def _disagreement(model: nn.Module, plain: Scorer, packed: Scorer) -> str | None
         with torch.no_grad(), evaluating(model):
             found = _in_order(packed, model, rows)
     except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
-        return f"packed rows fail with {type(base).__name__}: {str(error).splitlines()[0]}"
+        return f"packed rows fail with {type(base).__name__}: {first_line(error)}"
     tolerance = TOLERANCE.get(base.dtype, 0.05)
     worst = float(((found - expected).abs() / (1 + expected.abs())).max())
     if not worst <= tolerance:

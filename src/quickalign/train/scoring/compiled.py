@@ -1,5 +1,5 @@
 """Functions that are compiled for a GPU, where each of their operations would otherwise be a kernel and a round trip
-through its memory, and run as they stand on a CPU."""
+through its memory, and run as they stand on a CPU and on GPUs that Triton does not support."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -9,6 +9,8 @@ import torch
 import torch._dynamo
 from torch import Tensor
 
+from quickalign.train.gpus import has_triton
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # How many versions of a function one process may need: evaluation, recomputation and other models each add some.
@@ -16,11 +18,11 @@ _VERSIONS = 64
 
 
 def one_kernel(function: Function) -> Function:
-    """`function`, whose first argument is a tensor, compiled where that lies on a CUDA device."""
+    """`function`, whose first argument is a tensor, compiled where that lies on a GPU with Triton."""
 
     @wraps(function)
     def call(first: Tensor, *others: Any, **named: Any) -> Any:
-        return (for_gpu(function) if first.is_cuda else function)(first, *others, **named)
+        return (for_gpu(function) if has_triton(first.device) else function)(first, *others, **named)
 
     return call  # type: ignore[return-value]
 

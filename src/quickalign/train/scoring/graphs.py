@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch
+from quickalign.core.errors import first_line
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch
 from quickalign.train.scoring.packed import PackedScorer, moved
 from quickalign.train.scoring.reference import base_alone
 
@@ -52,7 +54,7 @@ class GraphScorer:
         self._record: Record | None = record
         self._tell = tell
         self._gradients = Gradients([weight for weight in model.parameters() if weight.requires_grad])
-        self._turns = Turns()
+        self._counter = PassCounter()
         self._known: set[tuple[bool, bool]] = set()
         self._passes: OrderedDict[tuple[int, ...], Replay | TrainedReplay] = OrderedDict()
 
@@ -86,8 +88,7 @@ class GraphScorer:
     def _give_up(self, error: RuntimeError) -> None:
         self._record = None
         self._passes.clear()
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        self._tell(reason)
+        self._tell(first_line(error))
 
     def _recorded(self, record: Record, micro: MicroBatch, *, adapter: bool, trains: bool) -> Replay | TrainedReplay:
         held = moved(micro)
@@ -100,14 +101,15 @@ class GraphScorer:
             self._known.add((adapter, trains))
             found = score()
             if trains:
-                _differentiate(found, self._gradients.weights, torch.zeros_like(found))
+                with _this_thread():
+                    torch.autograd.grad(found, self._gradients.weights, torch.zeros_like(found))
             del found
         if trains:
-            return TrainedReplay(score, held, self._turns, record, self._gradients)
-        return Replay(score, held, self._turns, record)
+            return TrainedReplay(score, held, self._counter, record, self._gradients)
+        return Replay(score, held, self._counter, record)
 
 
-class Turns:
+class PassCounter:
     """How many recorded passes have run: only the last one can go backward."""
 
     last = 0
@@ -145,15 +147,15 @@ class Gradients:
 class Replay:
     """A recorded pass without gradients; `score` reads the tensors of `held`."""
 
-    def __init__(self, score: Callable[[], Tensor], held: MicroBatch, turns: Turns, record: Record) -> None:
+    def __init__(self, score: Callable[[], Tensor], held: MicroBatch, counter: PassCounter, record: Record) -> None:
         self._score = score
         self._held = held
-        self._turns = turns
+        self._counter = counter
         self._again = record(self._run)
 
     def __call__(self, micro: MicroBatch) -> Tensor:
         """The log-probs of the scored tokens of `micro`, a micro-batch of the recorded size."""
-        self._turns.next()
+        self._counter.next()
         _take(self._held, micro)
         self._again()
         return self._found.clone()
@@ -166,11 +168,11 @@ class TrainedReplay:
     """A recorded forward pass and its backward pass, which adds to `gradients`."""
 
     def __init__(
-        self, score: Callable[[], Tensor], held: MicroBatch, turns: Turns, record: Record, gradients: Gradients
+        self, score: Callable[[], Tensor], held: MicroBatch, counter: PassCounter, record: Record, gradients: Gradients
     ) -> None:
         self._score = score
         self._held = held
-        self._turns = turns
+        self._counter = counter
         self._gradients = gradients
         self._start = torch.zeros((), device=held.targets.device, requires_grad=True)
         gradients.attach()
@@ -185,7 +187,7 @@ class TrainedReplay:
     def forward(self, micro: MicroBatch) -> tuple[Tensor, int]:
         """The log-probs, and which pass this was."""
         self._gradients.attach()
-        number = self._turns.next()
+        number = self._counter.next()
         _take(self._held, micro)
         self._forward_again()
         return self._found.detach().clone(), number
@@ -196,7 +198,7 @@ class TrainedReplay:
         Raises:
             RuntimeError: another one ran since.
         """
-        if number != self._turns.last:
+        if number != self._counter.last:
             message = "Only the last pass that was replayed can go backward: others have used its memory since."
             raise RuntimeError(message)
         self._upstream.copy_(upstream)
@@ -206,8 +208,9 @@ class TrainedReplay:
         self._found = self._score()
 
     def _run_backward(self) -> None:
-        found = _differentiate(self._found, self._gradients.weights, self._upstream)
-        torch._foreach_add_(self._gradients.sums, found)
+        # Each gradient is added where it belongs as soon as it is found: all of them at once would be as much again.
+        with _this_thread():
+            torch.autograd.backward(self._found, self._upstream, inputs=self._gradients.weights)
         self._found = self._found.detach()
 
 
@@ -226,10 +229,9 @@ class _Replayed(torch.autograd.Function):
         return None, None, None
 
 
-def _differentiate(found: Tensor, weights: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
-    """In this thread: another one would get a workspace of its own from cuBLAS, 32 MiB on a Hopper chip."""
-    with torch.autograd.set_multithreading_enabled(False):
-        return list(torch.autograd.grad(found, weights, upstream))
+def _this_thread() -> AbstractContextManager[Any]:
+    """Autograd works in this thread: another one would get a workspace of its own from cuBLAS, 32 MiB on a Hopper."""
+    return torch.autograd.set_multithreading_enabled(False)
 
 
 def _take(held: MicroBatch, micro: MicroBatch) -> None:

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from quickalign.train.device import DeviceKind
 from quickalign.train.narrow import NarrowLinear
 from quickalign.train.scoring.compiled import one_kernel, wide_mm
-from quickalign.train.scoring.sizes import CPU_TILE, GPU_TILE, TILE_COLUMNS
+from quickalign.train.scoring.sizes import TILE_COLUMNS, tile_size
 
 # Columns of a tile come in multiples of this: a GPU multiplies matrices of odd sizes at a fraction of its speed.
 _COLUMNS = 128
@@ -157,8 +158,8 @@ def _norms_and_means(head: Head, hidden: Tensor, *, with_means: bool) -> tuple[T
     top = torch.full((places, 1), -torch.inf, dtype=wide, device=hidden.device)
     total = torch.zeros_like(top)
     means = torch.zeros((places, size if with_means else 0), dtype=wide, device=hidden.device)
-    budget = CPU_TILE if hidden.device.type == "cpu" else GPU_TILE
-    tile = max(budget // max(places, 1) // _COLUMNS * _COLUMNS, TILE_COLUMNS)
+    kind: DeviceKind = "cpu" if hidden.device.type == "cpu" else "cuda"
+    tile = max(tile_size(kind, places) // max(places, 1) // _COLUMNS * _COLUMNS, TILE_COLUMNS)
     for start in range(0, weight.shape[0], tile):
         rows = weight[start : start + tile].to(hidden.dtype)
         products = F.linear(hidden, rows, None if bias is None else bias[start : start + tile])

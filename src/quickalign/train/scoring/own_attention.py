@@ -75,13 +75,13 @@ class OwnAttention(nn.Module):
         if packed_layout is None or not packed_layout.runs:
             named = {"position_embeddings": position_embeddings, "packed_layout": packed_layout, **others}
             return super().forward(hidden_states, **named)  # type: ignore[no-any-return]
-        asking, runs, turns = hidden_states, packed_layout.runs, Turns.of(*position_embeddings)
-        asking_turns = turns
+        asking, runs = hidden_states, packed_layout.runs
+        key_rotation = query_rotation = Rotation.of(*position_embeddings)
         if self.only_scored:
             asking, runs = hidden_states[:, packed_layout.places], packed_layout.scored_runs
-            asking_turns = turns.at(packed_layout.places)
-        query = asking_turns.turn(self._heads(self.q_proj, asking, "q_norm")).transpose(1, 2)
-        key = turns.turn(self._heads(self.k_proj, hidden_states, "k_norm")).transpose(1, 2)
+            query_rotation = key_rotation.at(packed_layout.places)
+        query = query_rotation.apply(self._heads(self.q_proj, asking, "q_norm")).transpose(1, 2)
+        key = key_rotation.apply(self._heads(self.k_proj, hidden_states, "k_norm")).transpose(1, 2)
         value = self._heads(self.v_proj, hidden_states).transpose(1, 2)
         found = block_attention(query, key, value, self.scaling, runs)
         out: Tensor = self.o_proj(found.flatten(2))
@@ -96,8 +96,8 @@ class OwnAttention(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """By how much the heads of each token are turned: [1, tokens, 1, head_dim].
+class Rotation:
+    """The rotary embedding of some tokens, for all of a token's heads: [1, tokens, 1, head_dim].
 
     Attributes:
         cos: the cosines of a head's angles, which its two halves share.
@@ -108,34 +108,34 @@ class Turns:
     sin: Tensor
 
     @classmethod
-    def of(cls, cos: Tensor, sin: Tensor) -> "Turns":
+    def of(cls, cos: Tensor, sin: Tensor) -> "Rotation":
         """From the [1, tokens, head_dim] that transformers' rotary embeddings give."""
         half = sin.shape[-1] // 2
         return cls(cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, :, None])
 
-    def at(self, places: Tensor) -> "Turns":
+    def at(self, places: Tensor) -> "Rotation":
         """Those of the tokens at `places`."""
-        return Turns(self.cos[:, places], self.sin[:, places])
+        return Rotation(self.cos[:, places], self.sin[:, places])
 
-    def turn(self, heads: Tensor) -> Tensor:
-        """[1, tokens, heads, head_dim], turned."""
-        return _Turned.apply(heads, self.cos, self.sin)  # type: ignore[no-any-return, no-untyped-call]
+    def apply(self, heads: Tensor) -> Tensor:
+        """[1, tokens, heads, head_dim], rotated."""
+        return _Rotated.apply(heads, self.cos, self.sin)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Turned(torch.autograd.Function):
+class _Rotated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turned(heads, cos, sin)
+        return _rotated(heads, cos, sin)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turned(grad, cos, _swapped(sin)), None, None
+        return _rotated(grad, cos, _swapped(sin)), None, None
 
 
-def _turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (heads * cos).add_(_swapped(heads) * sin)
 
 

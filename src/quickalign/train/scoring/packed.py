@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from quickalign.data.encode import EncodedRow, IntArray
 from quickalign.data.pack import PackedSequence, pack
 from quickalign.train.device import DeviceKind
-from quickalign.train.scoring.attention import make_layout
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device, to_device_together
+from quickalign.train.scoring.attention import AttentionKind, attention_kind, for_a_pass, make_layout
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, to_device, to_device_together
 from quickalign.train.scoring.blocks import Run, cut_runs
 from quickalign.train.scoring.flex import mask_parts
 from quickalign.train.scoring.head import token_logps
@@ -27,12 +28,14 @@ from quickalign.train.scoring.sizes import filled
 class PackedScorer:
     """Scores micro-batches of at most `token_budget` tokens, each one packed sequence, and what fills it up (`sizes`).
 
-    The model must have been switched by `attention.use_packed_attention`.
+    The model must have been switched by `attention.use_packed_attention`. `attention` is the device's own kind unless
+    it is given.
     """
 
-    def __init__(self, *, token_budget: int, device: torch.device) -> None:
+    def __init__(self, *, token_budget: int, device: torch.device, attention: AttentionKind | None = None) -> None:
         self._token_budget = token_budget
         self._device = device
+        self._attention = attention or attention_kind(device)
 
     def cut(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
         """Pack `rows` by the token budget; a longer row is a micro-batch of its own."""
@@ -48,8 +51,9 @@ class PackedScorer:
     def token_logps(self, model: nn.Module, micro: MicroBatch) -> Tensor:
         """[scored] log-probability of each scored token, and of what fills them up."""
         base = causal_model(model)
-        hidden: Tensor = decoder_of(base)(**micro.inputs, use_cache=False).last_hidden_state
-        scored = hidden.flatten(0, 1)[micro.positions]
+        inputs = {**micro.inputs, "packed_layout": for_a_pass(micro.inputs["packed_layout"])}
+        hidden: Tensor = decoder_of(base)(**inputs, use_cache=False).last_hidden_state
+        scored = hidden.flatten(0, 1)[micro.places]
         return token_logps(head_of(base), scored, micro.which, micro.targets)
 
     def _micro_batch(self, sequence: PackedSequence) -> MicroBatch:
@@ -58,14 +62,14 @@ class PackedScorer:
         length, predicting, scored = filled(kind, len(sequence.ids), len(places), len(which))
         whole, places = _fill(sequence, length), _fill_places(places, length, predicting)
         arrays = [whole.ids, whole.positions, places, *(_up_to(scored, part) for part in (which, sequence.targets))]
-        mask, runs = (mask_parts(whole.reach), ()) if kind == "cuda" else ([], tuple(cut_runs(whole.reach)))
+        mask, runs = self._mask(whole.reach)
         storage, parts = to_device_together([*(array.astype(np.int64) for array in arrays), *mask], self._device)
         return MicroBatch(
             rows=sequence.rows,
             answers=sequence.lengths.shape[1],
             tokens=len(sequence.ids),
             inputs=_inputs(parts, runs),
-            positions=parts[2],
+            places=parts[2],
             which=parts[3],
             targets=parts[4],
             lengths=to_device(sequence.lengths, self._device),
@@ -73,6 +77,12 @@ class PackedScorer:
             parts=parts,
             storage=storage,
         )
+
+    def _mask(self, reach: IntArray) -> tuple[list[np.ndarray], tuple[Run, ...]]:
+        """Who sees whom, as arrays for a kernel or as runs."""
+        if self._attention == "blocks":
+            return [], tuple(cut_runs(reach))
+        return mask_parts(reach) if self._attention == "flex" else [reach], ()
 
 
 def moved(micro: MicroBatch) -> MicroBatch:
@@ -82,7 +92,7 @@ def moved(micro: MicroBatch) -> MicroBatch:
     parts = tuple(_view(storage, part) for part in micro.parts)
     inputs = _inputs(parts, micro.inputs["packed_layout"].runs)
     return replace(
-        micro, inputs=inputs, positions=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
+        micro, inputs=inputs, places=parts[2], which=parts[3], targets=parts[4], parts=parts, storage=storage
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickalign.data.pack import answers_of
-from quickalign.train.scoring.base import AnswerLogps, EncodedRow, MicroBatch, to_device
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import AnswerLogps, MicroBatch, to_device
 from quickalign.train.scoring.reference import base_alone
 
 
@@ -34,12 +34,12 @@ class PlainScorer:
             with base_alone(model):
                 return self.logps(model, micro)
         logits: Tensor = model(**micro.inputs, use_cache=False).logits
-        scored = logits.flatten(0, 1)[micro.positions]
+        scored = logits.flatten(0, 1)[micro.places]
         logps = scored.to(torch.promote_types(scored.dtype, torch.float32)).log_softmax(-1)
         return micro.per_answer(logps[micro.which, micro.targets])
 
     def _pad(self, rows: Sequence[EncodedRow], start: int) -> MicroBatch:
-        answers = [answers_of(row) for row in rows]
+        answers = [row.answers for row in rows]
         count = len(answers[0])
         whole = [
             np.concatenate([row.prompt, texts[column]])
@@ -66,7 +66,7 @@ class PlainScorer:
             answers=count,
             tokens=int(widths.sum()),
             inputs={name: to_device(array, self._device) for name, array in inputs.items()},
-            positions=to_device(places, self._device),
+            places=to_device(places, self._device),
             which=to_device(which, self._device),
             targets=to_device(np.concatenate(targets), self._device),
             lengths=to_device(np.reshape(lengths, (len(rows), count)), self._device),

@@ -9,7 +9,8 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from quickalign.train.scoring.base import EncodedRow, MicroBatch, Scorer
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import MicroBatch, Scorer
 
 
 class Reference(Protocol):

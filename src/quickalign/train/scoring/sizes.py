@@ -6,8 +6,10 @@ from quickalign.train.device import DeviceKind
 # tiles of twice the size), large enough to keep a GPU busy with each of its kernels.
 CPU_TILE = 1 << 17
 GPU_TILE = 1 << 23
-# Columns of a tile, at least, however many rows it has.
+# Columns of a tile, at least, however many rows it has, and on a GPU at most: few rows keep a micro-batch small, so its
+# tiles must be as well.
 TILE_COLUMNS = 1024
+GPU_TILE_COLUMNS = 8192
 # On a CPU a sequence, and its places, are filled up to a multiple of so many. oneDNN cuts a product's rows into equal
 # pieces and has no good ones for some numbers: bf16 products at Qwen2-0.5B's shapes then take a third longer. Over
 # random lengths of 130 to 500 tokens, multiples of 4 take 2 to 4 % less time, those of 16 only 1 %; in fp32, up to 1 %.
@@ -18,6 +20,12 @@ CPU_MULTIPLE = 4
 GPU_ATTENTION_TILE = 128
 GPU_SCORED = 128
 _STEPS = 16
+
+
+def tile_size(kind: DeviceKind, places: int) -> int:
+    """About how many numbers a tile of logits has for so many places where something is predicted."""
+    largest = CPU_TILE if kind == "cpu" else min(GPU_TILE, places * GPU_TILE_COLUMNS)
+    return max(largest, places * TILE_COLUMNS)
 
 
 def filled(kind: DeviceKind, length: int, places: int, scored: int) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from quickalign.api.gateway.keys import Keys
+from tests.support.gateways import MADE
 
 CHAT = "/services/one/v1/chat/completions"
 BODY = {"model": "one", "messages": [{"role": "user", "content": "say 1"}]}
@@ -98,10 +99,10 @@ def test_foreign_pages_and_names_are_refused_in_the_dialect(client, service):
 
 def test_models_are_listed_with_services(client, service, server_token):
     headers = {"Authorization": f"Bearer {server_token}"}
-    listed = [each["id"] for each in client.get("/v1/models", headers=headers).json()["data"]]
-    assert listed[0] == "one"
-    assert "qwen2-tiny-instruct" in listed
-    assert client.get("/v1/models/one", headers=headers).json()["object"] == "model"
+    first, *rest = client.get("/v1/models", headers=headers).json()["data"]
+    assert first == {"id": "one", "object": "model", "created": int(MADE), "owned_by": "quickalign"}
+    assert "qwen2-tiny-instruct" in [each["id"] for each in rest]
+    assert client.get("/v1/models/one", headers=headers).json() == first
     refused = client.delete("/v1/models/one", headers=headers)
     assert refused.status_code == 400
     assert "service" in refused.json()["error"]["message"]

@@ -1,4 +1,5 @@
 import base64
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -49,6 +50,18 @@ def test_a_body_that_is_not_what_was_announced_leaves_nothing(oss, platform):
     assert error(oss("PUT", "/quickalign/x", content=b"one", headers={"content-md5": wrong})) == (400, "InvalidDigest")
     assert error(oss("GET", "/quickalign/x")) == (404, "NoSuchKey")
     assert platform.files.list().items == ()
+
+
+def test_an_upload_in_parts_on_a_full_disk_is_refused_as_one_that_may_be_tried_again(oss, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        answer = oss("POST", "/quickalign/big?uploads")
+    assert error(answer) == (503, "ServiceUnavailable")
+    assert "is full" in answer.text
+    assert oss("POST", "/quickalign/big?uploads").status_code == 200
 
 
 def test_lists_are_folded_and_paged(oss):

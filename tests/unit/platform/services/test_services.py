@@ -243,8 +243,8 @@ def test_an_update_to_the_same_folder_takes_up_what_is_in_it_now(stage):
 
 def test_an_update_reads_only_the_files_that_changed(stage, monkeypatch):
     stage.running()
-    read, sha256 = [], sources._sha256
-    monkeypatch.setattr(sources, "_sha256", lambda path: read.append(path.name) or sha256(path))
+    read, sha256 = [], sources.sha256_of
+    monkeypatch.setattr(sources, "sha256_of", lambda path: read.append(path.name) or sha256(path))
     assert stage.services.update("tiny", ServiceUpdate(spec=stage.spec(), replicas=2)).target == 1
     assert read == []
     (stage.model / "model.safetensors").write_bytes(b"trained again")

@@ -1,14 +1,18 @@
 """What a source becomes when it is frozen, and what a revision needs."""
 
+import json
+import shutil
+
 import pytest
 
 from quickalign.core.errors import AccessError, ConflictError, ModelError, NotFoundError
-from quickalign.core.wire.jobs import JobState
+from quickalign.core.wire.evaluations import EvaluateRequest
+from quickalign.core.wire.jobs import EvaluationCreate, JobState
 from quickalign.core.wire.services import RevisionSpec, Source
 from quickalign.platform.services import needs
 from quickalign.platform.services.sources import Frozen
 from tests.support.platforms import stub_job, write_data
-from tests.support.services import write_model
+from tests.support.services import spec_of, write_model
 
 MEGABYTE = 1 << 20
 
@@ -66,6 +70,16 @@ def test_a_file_that_was_only_touched_is_the_same(stage):
         found.verify("it")
 
 
+def test_a_file_that_loading_would_read_is_not_added_to_what_was_frozen(stage):
+    found = freeze(stage, model=str(stage.model))
+    (stage.model / "notes.txt").write_text("says nothing")
+    found.verify("it")
+    (stage.model / "special_tokens_map.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"special_tokens_map\.json was not there when it was made"):
+        found.verify("it")
+    freeze(stage, model=str(stage.model)).verify("it")
+
+
 def test_memory_grows_with_precision_and_answers(lone):
     source = freeze(lone, model="qwen2-tiny-instruct")
 
@@ -84,3 +98,30 @@ def test_what_is_not_known_counts_as_the_process_alone():
     assert needs.memory_of(RevisionSpec(source=Source(model="some/repository")), unknown, 0) == 500_000_000
     card = Frozen(model="qwen2.5-0.5b-instruct")
     assert needs.memory_of(RevisionSpec(source=Source(model="x")), card, 1) > 900 * MEGABYTE
+
+
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_a_home_that_lies_elsewhere_serves_and_evaluates_what_its_jobs_made(stage, succeeded_job, tmp_path, way):
+    stage.create(spec={"source": Source(job=succeeded_job)})
+    stage.create("beside", spec={"source": Source(model=str(stage.model))})
+    data = str(tmp_path / "data" / "rows.json")
+    evaluation = EvaluationCreate(spec=EvaluateRequest(model=succeeded_job, data=data))
+    waiting = stage.platform.jobs.pause(stage.platform.jobs.create(evaluation).id)
+    stage.platform.close()
+    before, stage.home = stage.home, tmp_path / "elsewhere" / "home"
+    if way == "moved":
+        stage.home.parent.mkdir()
+        before.rename(stage.home)
+    else:
+        shutil.copytree(before, stage.home)
+    stage.platform = stage.open()
+    adapter = stage.home / "jobs" / succeeded_job / "output" / "adapter"
+    assert stage.platform.jobs.get(succeeded_job).model_path == str(adapter)
+    stage.tick()
+    specs = [spec_of(run) for run in stage.world.runs.values()]
+    assert {spec["model"] for spec in specs} == {str(adapter), str(stage.model)}
+    stage.platform.jobs.resume(waiting.id)
+    for _ in range(2):
+        stage.platform.reconciler.tick()
+    asked = json.loads((stage.home / "jobs" / waiting.id / "spec.json").read_text())
+    assert asked["model"] == str(adapter)

@@ -39,6 +39,15 @@ def test_a_replica_that_crashes_comes_back_later_each_time(stage):
     assert (service.state, service.replicas[0].restarts) == (S.RUNNING, 2)
 
 
+def test_a_replica_that_backs_off_comes_back_though_the_clock_was_set_back(stage):
+    stage.running()
+    replica = stage.services.get("tiny").replicas[0].id
+    stage.world.end(stage.run_of(replica), -9)
+    stage.tick()
+    stage.tick(-3 * 86400.0)
+    assert len(stage.runs(replica)) == 2
+
+
 def test_one_that_never_gets_ready_is_given_up_with_its_own_words(stage):
     stage.create()
     for _ in range(3):

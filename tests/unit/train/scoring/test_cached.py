@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from quickalign.core.errors import RunError
-from quickalign.train.scoring.base import EncodedRow, MicroBatch
+from quickalign.data.encode import EncodedRow
+from quickalign.train.scoring.base import MicroBatch
 from quickalign.train.scoring.cached import FLUSH_AFTER, CachedReference, precompute
 from quickalign.train.scoring.plain import PlainScorer
 from quickalign.train.scoring.records import RecordFile

@@ -99,6 +99,21 @@ def test_a_model_whose_head_does_more_than_it_says_is_found_out(toys: SimpleName
     assert "other log-probs" in str(reason)
 
 
+def test_a_packed_pass_that_fails_without_a_word_falls_back(toys: SimpleNamespace) -> None:
+    model = toys.tiny_model()
+    plain_forward = model.model.forward
+
+    def refuses(*args: Any, packed_layout: Any = None, **kwargs: Any) -> Any:
+        if packed_layout is not None:
+            raise NotImplementedError
+        return plain_forward(*args, **kwargs)
+
+    model.model.forward = refuses
+    scorer, reason = choose(model)
+    assert isinstance(scorer, PlainScorer)
+    assert "NotImplementedError" in str(reason)
+
+
 def test_a_budget_of_zero_asks_for_plain_rows(toys: SimpleNamespace) -> None:
     scorer, reason = choose(toys.tiny_model(), token_budget=0)
     assert isinstance(scorer, PlainScorer)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from quickalign.data.prefix_tree import lay_out
-from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.attention import AttentionKind, use_packed_attention
 from quickalign.train.scoring.blocks import block_attention, cut_runs
 from quickalign.train.scoring.flex import flex_packed_attention
 from quickalign.train.scoring.fused import FusedNorm, fuse
@@ -42,7 +42,10 @@ def test_the_compiled_kernel_attends_as_the_blocks_do(heads: int, kv_heads: int)
         assert torch.allclose(one, other, atol=2e-2)
 
 
-def test_packed_logps_and_gradients_are_those_of_plain_rows(toys: SimpleNamespace) -> None:
+@pytest.mark.parametrize("attention", [None, "dense"])
+def test_packed_logps_and_gradients_are_those_of_plain_rows(
+    toys: SimpleNamespace, attention: AttentionKind | None
+) -> None:
     device = torch.device("cuda")
     model = toys.tiny_model(torch.float32, hidden_size=64, num_attention_heads=4, num_key_value_heads=2)
     model = toys.with_adapter(model, torch.float32).to(device)
@@ -51,7 +54,7 @@ def test_packed_logps_and_gradients_are_those_of_plain_rows(toys: SimpleNamespac
     results = []
     for scorer in (
         PlainScorer(pad_id=0, rows_per_micro=4, device=device),
-        PackedScorer(token_budget=512, device=device),
+        PackedScorer(token_budget=512, device=device, attention=attention),
     ):
         sums = np.zeros((len(rows), 2))
         for micro in scorer.cut(rows):

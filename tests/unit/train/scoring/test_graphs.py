@@ -13,7 +13,7 @@ from quickalign.core.errors import OptionError
 from quickalign.data.encode import EncodedPair
 from quickalign.train.scorers import run_without_graphs
 from quickalign.train.scoring import graphs
-from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.attention import AttentionKind, use_packed_attention
 from quickalign.train.scoring.graphs import GraphScorer
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.reference import LiveReference
@@ -47,8 +47,8 @@ def model(toys: SimpleNamespace) -> Any:
     return model
 
 
-def packed() -> PackedScorer:
-    return PackedScorer(token_budget=512, device=torch.device("cpu"))
+def packed(attention: AttentionKind | None = None) -> PackedScorer:
+    return PackedScorer(token_budget=512, device=torch.device("cpu"), attention=attention)
 
 
 def pairs(seed: int, lengths: tuple[tuple[int, int, int], ...] = LENGTHS) -> list[EncodedPair]:
@@ -86,6 +86,22 @@ def test_replayed_passes_give_what_the_passes_give(model: Any, toys: SimpleNames
         for name, gradient in expected_gradients.items():
             assert torch.allclose(gradients[name], gradient, rtol=1e-12, atol=1e-12), name
     assert (record.recorded, record.replayed) == (2, 10)
+
+
+def test_a_replayed_pass_makes_the_dense_mask_of_its_own_micro_batch(model: Any, toys: SimpleNamespace) -> None:
+    record = Record()
+    scorer = GraphScorer(packed("dense"), model, record)
+    layouts = []
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        rows = pairs(0, tuple(LENGTHS[row] for row in order))
+        layouts.append(packed("dense").cut(rows)[0].inputs["packed_layout"].reach.tolist())
+        expected, expected_gradients = step(packed(), model, rows, toys)
+        found, gradients = step(scorer, model, rows, toys)
+        assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+        for name, gradient in expected_gradients.items():
+            assert torch.allclose(gradients[name], gradient, rtol=1e-12, atol=1e-12), name
+    assert layouts[0] != layouts[1] != layouts[2]
+    assert (record.recorded, record.replayed) == (2, 6)
 
 
 def test_gradients_of_replayed_and_other_passes_add_up(model: Any, toys: SimpleNamespace) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from quickalign.train.scoring import head as head_module
+from quickalign.train.scoring import sizes
 from quickalign.train.scoring.head import Head, token_logps
 
 HIDDEN, VOCAB = 12, 2500
@@ -13,7 +14,7 @@ HIDDEN, VOCAB = 12, 2500
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several tiles over the vocabulary and over the tokens, the last one not full."""
-    monkeypatch.setattr(head_module, "CPU_TILE", 7 * 1024)
+    monkeypatch.setattr(sizes, "CPU_TILE", 7 * 1024)
     monkeypatch.setattr(head_module, "TRAINED_TOKENS", 4)
     yield
 

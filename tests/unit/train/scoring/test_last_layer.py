@@ -33,8 +33,8 @@ def test_only_scored_places_pass_the_last_feed_forward_part(toys: SimpleNamespac
     micro = scorer.cut(toys.random_pairs(6))[0]
     scorer.logps(model, micro)
     tokens = micro.inputs["input_ids"].numel()
-    assert (first, last) == ([tokens], [len(micro.positions)])
-    assert len(micro.positions) < tokens
+    assert (first, last) == ([tokens], [len(micro.places)])
+    assert len(micro.places) < tokens
     places.remove()
     scorer.logps(model, micro)
     assert last[-1] == tokens
@@ -45,7 +45,7 @@ def test_a_second_time_changes_nothing(toys: SimpleNamespace) -> None:
     ScoredPlaces(model.get_base_model()).remove()
     micro = (scorer := PackedScorer(token_budget=10_000, device=CPU)).cut(toys.random_pairs(6))[0]
     scorer.logps(model, micro)
-    assert last == [len(micro.positions)]
+    assert last == [len(micro.places)]
 
 
 def test_recomputed_layers_see_the_same_places(toys: SimpleNamespace) -> None:
@@ -61,7 +61,7 @@ def test_recomputed_layers_see_the_same_places(toys: SimpleNamespace) -> None:
         for one in plain.cut(toys.random_pairs(1)):
             plain.logps(model, one)
     logps.sum().backward()
-    assert last[0] == last[-1] == len(micro.positions)
+    assert last[0] == last[-1] == len(micro.places)
     assert len(last) == 3
 
 

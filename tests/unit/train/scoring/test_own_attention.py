@@ -22,7 +22,7 @@ from transformers import (
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
 from quickalign.train.scoring.attention import use_packed_attention
-from quickalign.train.scoring.own_attention import OwnAttention, Turns, leave_own_attention, use_own_attention
+from quickalign.train.scoring.own_attention import OwnAttention, Rotation, leave_own_attention, use_own_attention
 from quickalign.train.scoring.packed import PackedScorer
 from tests.support.small_models import SMALL
 
@@ -73,7 +73,7 @@ def test_only_the_last_layer_leaves_queries_out(toys: SimpleNamespace) -> None:
     scorer = PackedScorer(token_budget=10_000, device=torch.device("cpu"))
     micro = scorer.cut(toys.random_pairs(6))[0]
     scorer.logps(base, micro)
-    tokens, places = micro.inputs["input_ids"].numel(), len(micro.positions)
+    tokens, places = micro.inputs["input_ids"].numel(), len(micro.places)
     assert places < tokens
     assert seen == [[tokens] * 3, [places, tokens, places]]
 
@@ -117,16 +117,16 @@ def test_other_rotations_and_norms_stay(model: Any, config: Any) -> None:
     [(torch.bfloat16, torch.bfloat16), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
     ids=["bf16", "fp32", "autocast"],
 )
-def test_heads_are_turned_to_the_bit_as_transformers_does(dtype: torch.dtype, angle: torch.dtype) -> None:
+def test_heads_are_rotated_to_the_bit_as_transformers_does(dtype: torch.dtype, angle: torch.dtype) -> None:
     torch.manual_seed(0)
     heads = torch.randn(1, 30, 4, 8, dtype=dtype, requires_grad=True)
     angles = (torch.arange(30)[:, None] * torch.tensor([1.0, 0.3, 0.1, 0.02])).repeat(1, 2)[None]
     cos, sin = angles.cos().to(angle), angles.sin().to(angle)
     theirs = apply_rotary_pos_emb(heads.transpose(1, 2), heads.transpose(1, 2), cos, sin)[0].transpose(1, 2)
-    ours = Turns.of(cos, sin).turn(heads)
+    ours = Rotation.of(cos, sin).apply(heads)
     assert torch.equal(ours, theirs)
     upstream = torch.randn_like(theirs)
     found, expected = (torch.autograd.grad(one, heads, upstream)[0] for one in (ours, theirs))
     assert torch.allclose(found, expected, rtol=0, atol=4 * torch.finfo(dtype).eps)
     places = torch.tensor([3, 29, 0])
-    assert torch.equal(Turns.of(cos, sin).at(places).turn(heads[:, places]), theirs[:, places])
+    assert torch.equal(Rotation.of(cos, sin).at(places).apply(heads[:, places]), theirs[:, places])

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 from quickalign.data.pack import pack
-from quickalign.train.scoring.attention import use_packed_attention
+from quickalign.train.scoring.attention import AttentionKind, use_packed_attention
 from quickalign.train.scoring.packed import PackedScorer
 from quickalign.train.scoring.plain import PlainScorer
 
 CPU = torch.device("cpu")
 
 
-def packed(budget: int = 64) -> PackedScorer:
-    return PackedScorer(token_budget=budget, device=CPU)
+def packed(budget: int = 64, attention: AttentionKind | None = None) -> PackedScorer:
+    return PackedScorer(token_budget=budget, device=CPU, attention=attention)
 
 
 def plain() -> PlainScorer:
@@ -34,10 +34,17 @@ def weigh(scorer: Any, model: nn.Module, rows: list[Any]) -> torch.Tensor:
     return torch.stack(sums)
 
 
-def assert_same(toys: SimpleNamespace, model: nn.Module, rows: list[Any], budget: int, tolerance: float) -> None:
+def assert_same(
+    toys: SimpleNamespace,
+    model: nn.Module,
+    rows: list[Any],
+    budget: int,
+    tolerance: float,
+    attention: AttentionKind | None = None,
+) -> None:
     expected = weigh(plain(), model, rows)
     expected_gradients = toys.gradients(model)
-    found = weigh(packed(budget), model, rows)
+    found = weigh(packed(budget, attention), model, rows)
     gradients = toys.gradients(model)
     assert torch.allclose(found, expected, rtol=tolerance, atol=tolerance)
     assert gradients.keys() == expected_gradients.keys()
@@ -62,6 +69,18 @@ def test_lora_values_and_gradients_are_those_of_plain_rows(toys: SimpleNamespace
     assert_same(toys, model, shared_pairs(toys), budget, 1e-9)
 
 
+@pytest.mark.parametrize("budget", [1, 64, 10_000])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_with_a_dense_mask_they_are_too(toys: SimpleNamespace, budget: int, checkpointing: bool) -> None:
+    model = toys.with_adapter(toys.tiny_model())
+    use_packed_attention(model.get_base_model())
+    if checkpointing:
+        model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+        model.train()
+    assert_same(toys, model, shared_pairs(toys), budget, 1e-9, "dense")
+
+
 def test_fp32_is_within_rounding(toys: SimpleNamespace) -> None:
     model = toys.with_adapter(toys.tiny_model(torch.float32), torch.float32)
     use_packed_attention(model.get_base_model())
@@ -73,7 +92,7 @@ def test_a_cpu_is_given_multiples_of_four_and_what_fills_them_is_seen_by_nobody(
     assert any(len(sequence.ids) % 4 for budget in (30, 1000) for sequence in pack(rows, budget))
     for budget in (30, 1000):
         for sequence, micro in zip(pack(rows, budget), packed(budget).cut(rows), strict=True):
-            ids, places = micro.inputs["input_ids"], micro.positions
+            ids, places = micro.inputs["input_ids"], micro.places
             assert ids.shape[1] % 4 == 0
             assert micro.tokens == len(sequence.ids)
             assert ids[0, : micro.tokens].tolist() == sequence.ids.tolist()

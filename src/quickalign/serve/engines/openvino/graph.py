@@ -21,6 +21,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from quickalign.core.errors import first_line
 from quickalign.serve.engine import EngineCannotError
 
 _NAME = "quickalign_kept"
@@ -69,8 +70,7 @@ def convert(model: PreTrainedModel) -> Graph:
     except Exception as error:  # the exporter and the converter raise of every kind
         if (ours := _told_by_us(error)) is not None:
             raise ours from None
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise EngineCannotError(f"This model has no form as an OpenVINO graph: {first}") from error
+        raise EngineCannotError(f"This model has no form as an OpenVINO graph: {first_line(error)}") from error
     for port, name in zip(graph.inputs, ("input_ids", "position_ids", "beam_idx", "places"), strict=True):
         port.get_tensor().set_names({name})
     graph.add_sinks(layers.sinks)

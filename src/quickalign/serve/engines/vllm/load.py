@@ -18,6 +18,7 @@ from quickalign.serve.engines.trained import Trained, load_trained
 from quickalign.serve.engines.vllm import environment, shared
 from quickalign.serve.engines.vllm.claim import claim
 from quickalign.serve.engines.vllm.core import VllmCore
+from quickalign.serve.engines.vllm.messages import LEAST_TEMPERATURE
 from quickalign.serve.engines.vllm.ranks import rank_bucket
 from quickalign.serve.engines.vllm.room import BYTES, Room
 from quickalign.serve.engines.vllm.server import VllmServer
@@ -74,6 +75,7 @@ class _Plan:
             adapter="none" if load.adapter is None else "beside" if self.beside else "merged",
             weights_bytes=self.room.weights,
             references=found.references,
+            least_temperature=LEAST_TEMPERATURE,
         )
 
 

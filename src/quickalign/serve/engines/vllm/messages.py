@@ -8,6 +8,13 @@ from typing import Any
 
 from quickalign.serve.engine import Finish, Generation, TokenOut, TokenScore
 
+LEAST_TEMPERATURE = 0.01
+"""vLLM draws with this wherever less, but not 0, is asked for."""
+_LEAST_TOP_P = 1e-9
+"""vLLM knows no 0, which keeps the likeliest token alone; this does the same."""
+_NO_SEED = -1
+"""vLLM takes this seed for none at all."""
+_INSTEAD_OF_NONE = (1 << 63) - 1
 _ID = "token_id:"
 
 
@@ -22,21 +29,22 @@ def apart(generation: Generation) -> list[Generation]:
 def body_of(model: str, generation: Generation) -> dict[str, Any]:
     """What is asked of vLLM. Tokens go in and out as ids, so its own tokenizer and template have no part in it."""
     how = generation.sampling
+    echoes = how.prompt_logprobs is not None
     body: dict[str, Any] = {
         "model": model,
         "prompt": list(generation.prompt),
         "n": generation.choices,
         "stream": True,
         "return_token_ids": True,
-        "max_tokens": how.max_tokens,
+        "max_tokens": how.max_tokens if echoes else max(how.max_tokens, 1),  # none at all only for a prompt's scores
         "temperature": how.temperature,
         "top_k": how.top_k,
-        "top_p": how.top_p,
+        "top_p": max(how.top_p, _LEAST_TOP_P),
         "min_p": how.min_p,
         "presence_penalty": how.presence,
         "frequency_penalty": how.frequency,
         "repetition_penalty": how.repetition,
-        "seed": how.seed,
+        "seed": how.seed if how.seed != _NO_SEED else _INSTEAD_OF_NONE,
         "stop_token_ids": sorted(how.stop),
         "ignore_eos": True,  # what ends an answer is in `stop_token_ids`
     }
@@ -44,7 +52,7 @@ def body_of(model: str, generation: Generation) -> dict[str, Any]:
         body["logit_bias"] = {str(token): value for token, value in how.bias}
     if how.logprobs is not None:
         body |= {"logprobs": how.logprobs, "return_tokens_as_token_ids": True}
-    if how.prompt_logprobs is not None:
+    if echoes:
         body["echo"] = True
     return body
 

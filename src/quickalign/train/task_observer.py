@@ -1,4 +1,4 @@
-"""What a program without steps tells: plain lines on standard output and, where a server reads along, its journal."""
+"""The observer of a program without steps: plain lines on standard output and, for a server, a journal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 from quickalign.core.errors import QuickalignError
 from quickalign.train.journal import TaskJournal
 from quickalign.train.lines import Lines
-from quickalign.train.observer import Observer
-from quickalign.train.several import Several
+from quickalign.train.observer import Observer, Observers
 
-Leave = Callable[[dict[str, Any]], None]
-"""Leaves what was found: `adapter` and `adapter_sha256` of weights made, `results`, and `summary` in words."""
+SaveResult = Callable[[dict[str, Any]], None]
+"""Saves what was found: `adapter` and `adapter_sha256` of weights made, `results`, and `summary` in words."""
 
 
 @contextmanager
-def telling(folder: Path | None) -> Iterator[tuple[Observer, Leave]]:
-    """An observer for the length of the block, and how its result is left; `folder` is where the journal goes.
+def task_observer(folder: Path | None) -> Iterator[tuple[Observer, SaveResult]]:
+    """An observer for the length of the block, and what saves the result; `folder` is where the journal goes.
 
     An error that ends the block is left in the journal, too.
     """
@@ -30,7 +29,7 @@ def telling(folder: Path | None) -> Iterator[tuple[Observer, Leave]]:
         return
     journal = TaskJournal(folder)
     try:
-        yield Several(lines, journal), journal.result
+        yield Observers(lines, journal), journal.result
     except QuickalignError as error:
         journal.failed(error)
         raise

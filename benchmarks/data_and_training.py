@@ -1,8 +1,8 @@
 """Speed of the data path, speed and memory of training, and how well the planner predicts the memory.
 
-    python -m benchmarks.part1                        # 100,000 pairs; the embedded model and Qwen2-0.5B's true shape
-    python -m benchmarks.part1 --pairs 1000000 --only data
-    python -m benchmarks.part1 --only training --shapes tiny --seq-lengths 128 512
+    python -m benchmarks.data_and_training          # 100,000 pairs; the embedded model and Qwen2-0.5B's true shape
+    python -m benchmarks.data_and_training --pairs 1000000 --only data
+    python -m benchmarks.data_and_training --only training --shapes tiny --seq-lengths 128 512
 
 Every measurement runs in a process of its own. Training runs are whole runs, sample answers and report included, and
 their peak is that of the process; the pairs/s are those of the last of a few steps. Results are printed, and written as
@@ -24,9 +24,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.dpo_report import environment
+from benchmarks.dpo_report import RESULTS, environment
 from benchmarks.generated_pairs import write_pairs
 from quickalign.core import paths
+from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
 from quickalign.hub.cards import find_card
 from scripts.make_random_model import TINY_MODEL, TOKENIZER_FILES, config_of, write_model
 
@@ -36,7 +37,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "qlora-8bit": {"load_in_8bit": True},
     "full": {"lora_dim": 0},
 }
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,12 @@ def measure_data(pairs: int, folder: Path) -> DataResult:
 
 def work_on_data(file: Path, store: Path) -> None:
     """The worker of `measure_data`: prints seconds and peak as JSON."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - workers only
+    from quickalign.data.prepare import DataRequest, prepare  # noqa: PLC0415 - workers only
+    from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
 
-    from quickalign.core.spec import parse  # noqa: PLC0415
-    from quickalign.data.prepare import DataRequest, prepare  # noqa: PLC0415
-
-    values = {"model": TINY_MODEL, "train": str(file), "output": str(store)}
-    spec = parse(json.dumps(values | {"hyperparameters": {"training_strategy": "dpo"}}))
-    tokenizer = AutoTokenizer.from_pretrained(paths.assets() / TINY_MODEL)
+    tokenizer = load_tokenizer(paths.assets() / TINY_MODEL)
     began = time.perf_counter()
-    prepare(DataRequest.from_spec(spec), tokenizer, store)
+    prepare(DataRequest(str(file), strategy="dpo", system_prompt=DEFAULT_SYSTEM_PROMPT), tokenizer, store)
     seconds = time.perf_counter() - began
     print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
@@ -118,7 +114,7 @@ def measure_training(
 
 def _in_process(*arguments: str) -> str:
     """Standard output of this module run anew."""
-    command = [sys.executable, "-m", "benchmarks.part1", *arguments]
+    command = [sys.executable, "-m", "benchmarks.data_and_training", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -184,7 +180,7 @@ def main() -> None:
             report["training"] = [asdict(result) for result in results]
             console.print(_training_table(results))
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"part1-{report['machine']['date'].replace(':', '')[:15]}.json"
+    file = RESULTS / f"data-and-training-{report['machine']['date'].replace(':', '')[:15]}.json"
     file.write_text(json.dumps(report, indent=1) + "\n")
     console.print(f"Written to {os.path.relpath(file)}")
 
