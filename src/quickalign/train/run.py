@@ -17,13 +17,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from quickalign.core import atomic, disk, storage
+from quickalign.core import atomic, disk
 from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
 from quickalign.core.options import check_together
 from quickalign.core.spec import RunSpec, dump
+from quickalign.core.working_folder import working_folder
 from quickalign.data.report import DataReport
 from quickalign.train import resume
 from quickalign.train.checkpoint import Checkpoint
@@ -72,14 +71,11 @@ def run(
     processes = Processes()
     if not processes.is_main:
         return _run(spec, Silent(), processes, stop)
-    storage.make_folder(spec.output)
-    try:
-        with disk.explained(spec.output), FileLock(spec.output / ".lock").acquire(timeout=patience):
-            return _run(spec, observer or Silent(), processes, stop)
-    except Timeout:
-        raise OptionError(
-            f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
-        ) from None
+    taken = OptionError(
+        f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
+    )
+    with working_folder(spec.output, taken, patience=patience), disk.explained(spec.output):
+        return _run(spec, observer or Silent(), processes, stop)
 
 
 def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable[[], bool]) -> RunResult:
