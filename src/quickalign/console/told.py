@@ -149,6 +149,10 @@ TOLD = (
     _("%(count)s a prompt that begins with the begin token as text; one is kept."),
     _("%(count)s an answer that the chat template writes differently (its own rules)."),
     _(
+        "%(number)s of %(total)s validation examples are in the training data too: figures on them say nothing "
+        "about new data."
+    ),
+    _(
         "system_prompt is empty, and the chat template then writes its own system message into rows that "
         "bring none: %(text)s."
     ),

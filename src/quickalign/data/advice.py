@@ -58,6 +58,15 @@ def of_tokens(facts: TokenFacts, rows: int) -> Iterator[str]:
         yield f"{_rows(facts.answers_changed)} an answer that the chat template writes differently (its own rules)."
 
 
+def of_validation(in_both: int, examples: int) -> Iterator[str]:
+    """What validation data of so many `examples` has in common with the training data."""
+    if in_both:
+        yield (
+            f"{in_both} of {examples} validation examples are in the training data too: figures on them say nothing "
+            "about new data."
+        )
+
+
 def of_encoder(encoder: Encoder) -> Iterator[str]:
     """What the model's template does that its user may not expect."""
     template = encoder.template

@@ -1,6 +1,7 @@
-"""Holding out validation rows."""
+"""Validation rows: holding them out, and finding those that are trained on all the same."""
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,17 @@ def split(store: TokenStore, share: float, seed: int) -> tuple[Indices, Indices]
     return everything[~held], everything[held]
 
 
+def rows_in_both(train: TokenStore, validation: TokenStore) -> int:
+    """How many rows of `validation` are in `train` as well, token for token."""
+    held = Counter(_digest(validation, index) for index in range(len(validation)))
+    found = 0
+    for index in range(len(train)):
+        found += held.pop(_digest(train, index), 0)
+        if not held:
+            break
+    return found
+
+
 def _take(groups: dict[bytes, list[int]], wanted: int) -> npt.NDArray[np.bool_]:
     """Mark groups in the order of their keys up to `wanted` rows; at least one group, and never the last."""
     held = np.zeros(sum(map(len, groups.values())), dtype=np.bool_)
@@ -49,6 +61,10 @@ def _take(groups: dict[bytes, list[int]], wanted: int) -> npt.NDArray[np.bool_]:
         held[groups[key]] = True
         count += len(groups[key])
     return held
+
+
+def _digest(store: TokenStore, index: int) -> bytes:
+    return hashlib.blake2b(store.content(index), digest_size=16).digest()
 
 
 def _key(store: TokenStore, index: int, seed: int) -> bytes:

@@ -66,8 +66,9 @@ def _plan(spec: RunSpec, workers: int | None) -> int:
     with uncollected():
         from quickalign.train.run import plan  # noqa: PLC0415
 
-    found, report = plan(spec, workers=workers)
-    answer = {"plan": found.to_json(), "report": report.model_dump(mode="json")}
+    found, *reports = plan(spec, workers=workers)
+    report, validation = (None if each is None else each.model_dump(mode="json") for each in reports)
+    answer = {"plan": found.to_json(), "report": report, "validation_report": validation}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 

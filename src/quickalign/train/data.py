@@ -14,9 +14,11 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import atomic
 from quickalign.core.spec import RunSpec
+from quickalign.data import advice
 from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.data.prepare import DataRequest, check_choices, prepare, split
 from quickalign.data.report import DataReport
+from quickalign.data.split import rows_in_both
 from quickalign.data.store import TokenStore
 from quickalign.train.distributed import Processes
 from quickalign.train.observer import Observer
@@ -92,6 +94,8 @@ def prepare_data(
         if spec.validation:
             other = _encode(spec, spec.validation, tokenizer, folder / VALIDATION, observer)
             check_choices(spec.safe_rlhf_preference, [report.format, other.format])
+            other = _compared(other, folder)
+            observer.data_report(other)
     processes.barrier()
     return open_data(spec, folder)
 
@@ -114,8 +118,21 @@ def _encode(
     observer.phase("data", uri)
     request = DataRequest.from_spec(spec, uri)
     report = prepare(request, tokenizer, folder, lambda done, total: observer.progress("data", done, total)).report
-    atomic.write_text(_report_file(folder), report.model_dump_json(indent=1) + "\n")
+    _write_report(folder, report)
     return report
+
+
+def _compared(report: DataReport, folder: Path) -> DataReport:
+    """The validation data's report, with a warning of rows that are trained on."""
+    in_both = rows_in_both(TokenStore(folder / TRAIN), TokenStore(folder / VALIDATION))
+    warnings = (*report.warnings, *advice.of_validation(in_both, report.examples))
+    report = report.model_copy(update={"warnings": warnings})
+    _write_report(folder / VALIDATION, report)
+    return report
+
+
+def _write_report(folder: Path, report: DataReport) -> None:
+    atomic.write_text(_report_file(folder), report.model_dump_json(indent=1) + "\n")
 
 
 def _read_report(folder: Path) -> DataReport:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from quickalign.core import atomic, disk
 from quickalign.core.distribution import check_distribution, no_fp16
@@ -36,7 +37,15 @@ from quickalign.train.prepare import Prepared, check_context, prepare_run
 from quickalign.train.signals import never
 
 
-def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None) -> tuple[Plan, DataReport]:
+class Planned(NamedTuple):
+    """What is known of a run before it: the plan, and what was found in the data and in the validation file."""
+
+    plan: Plan
+    report: DataReport
+    validation_report: DataReport | None
+
+
+def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None) -> Planned:
     """What `run(spec)` would need and do in `workers` processes; loads no weights and leaves nothing behind.
 
     Raises:
@@ -49,7 +58,7 @@ def plan(spec: RunSpec, observer: Observer | None = None, *, workers: int | None
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
         prepared = prepare_run(spec, Path(folder), observer or Silent(), processes, workers)
         check_context(prepared)
-        return prepared.plan, prepared.data.report
+        return Planned(prepared.plan, prepared.data.report, prepared.data.validation_report)
 
 
 def run(

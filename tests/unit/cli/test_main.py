@@ -176,12 +176,16 @@ def test_help_does_not_import_torch_or_transformers():
 
 
 def test_a_plan_that_does_not_fit_is_shown_and_exits_with_6(cli, monkeypatch):
-    found = scripted_run.plan(available=10**9), scripted_run.data_report()
+    report = scripted_run.data_report()
+    other = report.model_copy(update={"warnings": ("They leak.",)})
+    found = SimpleNamespace(plan=scripted_run.plan(available=10**9), report=report, validation_report=other)
     monkeypatch.setitem(sys.modules, "quickalign.train.run", SimpleNamespace(plan=lambda spec, workers: found))
     code, out, _ = cli("plan", "m", "d")
     assert code == errors.CapacityError.exit_code
     assert "This run does not fit" in out
+    assert "They leak." in out
     code, out, _ = cli("plan", "m", "d", "--json")
     assert code == errors.CapacityError.exit_code
     assert json.loads(out)["plan"]["fits"] is False
+    assert json.loads(out)["validation_report"]["warnings"] == ["They leak."]
     assert json.loads(out)["plan"]["suggestions"][0]["settings"] == {"lora_dim": 8, "load_in_4bit": True}

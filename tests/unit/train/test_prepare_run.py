@@ -10,6 +10,39 @@ from quickalign.core.spec import RunSpec
 from quickalign.train.run import plan
 
 MODEL = "qwen2-tiny-instruct"
+PAIRS = [{"prompt": f"Say {i}", "chosen": f"Here is {i}.", "rejected": "No."} for i in range(4)]
+
+
+def planned(folder, train, validation, **options_):
+    """The plan for these rows."""
+    for name, rows in (("train", train), ("validation", validation)):
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    parameters = options.parse({"training_strategy": "dpo", "load_in_4bit": False} | options_)
+    files = {name: str(folder / f"{name}.json") for name in ("train", "validation")}
+    return plan(RunSpec(model=MODEL, output=folder / "run", hyperparameters=parameters, **files))
+
+
+@pytest.mark.parametrize(
+    ("validation", "warned"),
+    [
+        (PAIRS, "4 of 4 validation examples are in the training data too"),
+        ([PAIRS[2], PAIRS[2], {"prompt": "Sing", "chosen": "La", "rejected": "No."}], "2 of 3 validation examples are"),
+        ([PAIRS[1] | {"chosen": "Here it is."}], ""),
+    ],
+)
+def test_validation_rows_that_are_trained_on_are_told(tmp_path, validation, warned):
+    found = planned(tmp_path, PAIRS, validation)
+    told = [warning for warning in found.validation_report.warnings if "training data too" in warning]
+    assert [warning.startswith(warned) for warning in told] == ([True] if warned else [])
+    assert not any("training data" in warning for warning in found.report.warnings)
+
+
+def test_what_is_cut_of_the_validation_data_is_told_before_the_run(tmp_path):
+    long = [{"prompt": "Say much", "chosen": "much " * 200, "rejected": "No."}]
+    found = planned(tmp_path, PAIRS, long, seq_length=64)
+    assert found.validation_report.tokens.truncation.rows_cut == 1
+    assert any(warning.startswith("seq_length=64 cuts 1 of 1 examples") for warning in found.validation_report.warnings)
+    assert found.report.tokens.truncation.rows_cut == 0
 
 
 @pytest.mark.parametrize("where", ["train", "validation"])
