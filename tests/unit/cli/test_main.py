@@ -4,6 +4,7 @@ import json
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +47,36 @@ def test_help_lists_every_command_with_its_summary(cli):
     ):
         assert f"\n  {command}" in out
     assert "130 stopped" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        ("models list", ">&-", 0),
+        ("models list --json", ">&- 2>&- <&-", 0),
+        ("--help", ">&-", 0),
+        ("models show nosuch", "2>&-", errors.ModelError.exit_code),
+        ("models show nosuch --json", ">&- 2>&-", errors.ModelError.exit_code),
+    ],
+)
+def test_a_stream_that_is_closed_is_no_fault(tmp_path, monkeypatch, arguments, closed, code):
+    monkeypatch.setenv("QUICKALIGN_HOME", str(tmp_path / "home"))
+    program = f'"{sys.executable}" -m quickalign {arguments} {closed}'
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert not (tmp_path / "home").exists(), "no report of a crash is written"
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_output_that_finds_no_room_is_a_full_disk(tmp_path, monkeypatch, json_):
+    monkeypatch.setenv("QUICKALIGN_HOME", str(tmp_path / "home"))
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "quickalign", "models", "list", *json_]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "A disk is full: that of standard output" in done.stderr
+    assert done.returncode == errors.FullDiskError.exit_code
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("data",), ("models",)])
