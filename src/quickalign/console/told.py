@@ -135,6 +135,10 @@ TOLD = (
         "seq_length=%(length)s cuts %(number)s of %(total)s examples (%(share)s); %(most)s keeps 95 %% of "
         "them whole, %(all)s all."
     ),
+    _(
+        "The longest row has %(number)s tokens at seq_length=%(length)s, and the model was made for %(bound)s at "
+        "most: `plan` and `train` refuse that; set seq_length to %(most)s or less."
+    ),
     _("%(count)s nothing left of the last question at seq_length=%(length)s."),
     _("%(count)s an answer without its end token, which does not teach the model to stop."),
     _(

@@ -26,6 +26,17 @@ def of_rows(report: DataReport) -> Iterator[str]:
         yield f"{_rows(report.repetition.duplicates)} exactly what an earlier row has, and counts twice."
 
 
+def of_context(facts: TokenFacts, context: int) -> Iterator[str]:
+    """What lies beyond the positions that the model knows, which training refuses."""
+    length = facts.truncation.seq_length
+    longest = min(facts.lengths.total.max, length)
+    if longest > context:
+        yield (
+            f"The longest row has {longest} tokens at seq_length={length}, and the model was made for {context} at "
+            f"most: `plan` and `train` refuse that; set seq_length to {context} or less."
+        )
+
+
 def of_tokens(facts: TokenFacts, rows: int) -> Iterator[str]:
     """What lengths and cuts show, over `rows` encoded rows."""
     cut = facts.truncation

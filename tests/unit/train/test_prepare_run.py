@@ -1,6 +1,9 @@
 """What is refused before weights are loaded."""
 
 import json
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -63,3 +66,22 @@ def test_rows_beyond_the_models_positions_are_refused_with_the_length_it_allows(
     cut = plan(asked(known))[1].tokens
     assert cut is not None
     assert cut.truncation.rows_cut == (where == "train")
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_data_check_warns_of_what_a_plan_refuses(tmp_path, beyond):
+    folder = paths.assets() / MODEL
+    known = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
+    rows = [{"prompt": "Hi", "chosen": "good " * known, "rejected": "bad"}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    arguments = ["data", "check", str(tmp_path / "rows.json"), "--model", MODEL, "--json"]
+    program = "import sys; from quickalign.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, *arguments, "--seq-length", str(known + beyond)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [warning for warning in json.loads(done.stdout)["warnings"] if "was made for" in warning]
+    assert told == beyond * [
+        f"The longest row has {known + 1} tokens at seq_length={known + 1}, and the model was made for {known} at most: "
+        f"`plan` and `train` refuse that; set seq_length to {known} or less."
+    ]
+    with pytest.raises(OptionError, match=f"Set seq_length to {known} or less") if beyond else nullcontext():
+        planned(tmp_path, rows, PAIRS, seq_length=known + beyond)
