@@ -128,12 +128,14 @@ def update(
     ongoing_requests: serve.OngoingRequests = None,
     quiet_seconds: serve.QuietSeconds = None,
     label: serve.Labels = None,
+    unset: serve.Unset = None,
     detach: serve.Detach = False,
     json: take.AsJson = False,
 ) -> None:
     """Serve something else, or otherwise, under the same name. What is left out stays.
 
     quickalign services update first runs/second
+    quickalign services update first --idle-stop 600 --unset system-prompt
 
     The old revision answers until the new one has proved itself; one that fails its checks changes nothing.
     """
@@ -157,11 +159,11 @@ def update(
         "autoscaling": serve.autoscaling(min_replicas, max_replicas, ongoing_requests, quiet_seconds, anew=False),
         "labels": take.pairs("--label", label) or None,
     }
+    given = serve.with_unset({key: value for key, value in changes.items() if value is not None}, unset)
     session = connect()
     if source is not None:
         found = {**resolve_source(session, source, adapter), "checkpoint": checkpoint, "model_revision": model_revision}
-        changes["source"] = {key: value for key, value in found.items() if value is not None}
-    given = {key: value for key, value in changes.items() if value is not None}
+        given["source"] = {key: value for key, value in found.items() if value is not None}
     request = service_change(session.services.get(name), given)
     _show_revision(
         session, session.services.update(name, request), waits=request.spec is not None and not detach, as_json=json
