@@ -151,6 +151,11 @@ TOLD = (
     _("shorter"),
     _("%(count)s an answer that ends with the end token as text; one is kept."),
     _("%(count)s a prompt that begins with the begin token as text; one is kept."),
+    _(
+        "%(count)s marks of the model as text, such as %(text)s, and the model reads them as marks: rows that were "
+        "rendered before need apply_chat_template=false."
+    ),
+    _("Nothing of the fields %(fields)s is used, which other tools train on."),
     _("%(count)s an answer that the chat template writes differently (its own rules)."),
     _(
         "%(number)s of %(total)s validation examples are in the training data too: figures on them say nothing "
