@@ -39,7 +39,8 @@ from typing import Any
 import httpx
 
 from quickalign.data.records import Message
-from quickalign.serve.chat import load_tokenizer, make_prompts
+from quickalign.data.tokenizer import load_tokenizer
+from quickalign.serve.chat import make_prompts
 from quickalign.serve.engine import Generation, Load, Sampling
 from quickalign.serve.engines.registry import loader
 from quickalign.serve.source import find

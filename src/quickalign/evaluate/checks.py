@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerBase
 from quickalign.core.errors import OptionError
 from quickalign.data.encode import Encoder
 from quickalign.data.records import Message
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.evaluate.answers import Asked, Written
 from quickalign.evaluate.measure import Measured
-from quickalign.evaluate.subject import Subject, load_tokenizer, manifest_folder
+from quickalign.evaluate.subject import Subject, manifest_folder
 from quickalign.evaluate.texts import facts_of
 from quickalign.train.manifest import weights_sha256
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from quickalign.core.errors import ModelError, QuickalignError
+from quickalign.core.errors import QuickalignError
 from quickalign.core.hyperparameters import Hyperparameters, Precision
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import model_fingerprint
 from quickalign.train import trained
@@ -103,19 +103,6 @@ def find_subject(
         system_prompt=trained.system_prompt_of(tokenizer, found.manifest, system_prompt),
         note=note,
     )
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, without running code from it.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    try:
-        return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"The tokenizer in {folder} cannot be loaded: {reason}") from None
 
 
 def _find_base(found: Found, asked: str | None, progress: hub.Progress | None) -> tuple[Found | None, str, str]:

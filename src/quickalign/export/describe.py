@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from quickalign.evaluate.subject import load_tokenizer
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export import card, record
 from quickalign.export.parity import Parity
 from quickalign.export.task import Task

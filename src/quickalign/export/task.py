@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quickalign.core.errors import ModelError
-from quickalign.evaluate.subject import load_tokenizer
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export.rows import parity_rows
 from quickalign.export.spec import LIMITS, ExportSpec
 from quickalign.hub.shape import read_shape

@@ -7,16 +7,16 @@ begin token, so the ids that are served are those that were trained.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from quickalign.core.errors import ModelError, OptionError
+from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
 from quickalign.data.encode import Encoder
 from quickalign.data.problem import RowProblem
 from quickalign.data.records import Message
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.serve.source import Served
 
 
@@ -89,20 +89,6 @@ def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Any | None:
         return None
     own = any(getattr(kind, name) is not getattr(PreTrainedTokenizerFast, name) for name in ("decode", "_decode"))
     return None if own else tokenizer.backend_tokenizer
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`; runs no code from it.
-
-    Raises:
-        ModelError: there is none that can be loaded.
-    """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"The tokenizer in {folder} cannot be loaded: {first}") from None
-    return tokenizer
 
 
 def make_prompts(served: Served, system_prompt: str | None) -> Prompts:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.data.encode import Encoder
 from quickalign.data.records import Message
-from quickalign.serve.chat import Prompts, load_tokenizer
+from quickalign.data.tokenizer import load_tokenizer
+from quickalign.serve.chat import Prompts
 from quickalign.serve.checks import PROBE_TOKENS, PROBES, Check
 from quickalign.serve.engine import Engine, Generation, ReferenceAnswer, Sampling
 from quickalign.serve.source import Served

@@ -3,9 +3,7 @@
 What was trained is loaded as it was trained; `quickalign.train.trained` says how it is found.
 """
 
-from transformers import AutoTokenizer
-
-from quickalign.core.errors import ModelError
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.train import trained
 from quickalign.train.answer import Generator
@@ -38,10 +36,7 @@ def load_for_generation(
     found = trained.find(source, revision, progress)
     device = find_device()
     precision = trained.precision_of(found.manifest, device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(found.tokenizer)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The tokenizer in {found.tokenizer} cannot be loaded: {_first_line(error)}") from None
+    tokenizer = load_tokenizer(found.tokenizer)
     encoder = trained.encoder_of(tokenizer, found.manifest, system_prompt)
     model = load_base(
         found.weights,
@@ -53,7 +48,3 @@ def load_for_generation(
         return Generator(model, encoder, name=source, base=None, precision=precision)
     tuned = trained.with_adapter(model, found.adapter)
     return Generator(tuned, encoder, name=source, base=found.base, precision=precision)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import AutoTokenizer
 
 from quickalign.core import atomic, paths
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.train import manifest
 from quickalign.train.manifest import weights_sha256
 from quickalign.train.model import load_base
@@ -31,5 +31,5 @@ def merged_base(adapter: Path) -> Path:
     model = PeftModel.from_pretrained(load_base(base.path, dtype=torch.float32), str(adapter))
     with atomic.folder(target) as folder:
         model.merge_and_unload().save_pretrained(folder)
-        AutoTokenizer.from_pretrained(adapter).save_pretrained(folder)
+        load_tokenizer(adapter).save_pretrained(folder)
     return target

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import OptionError
 from quickalign.core.spec import RunSpec
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
 from quickalign.hub.shape import ModelShape, read_shape
 from quickalign.train.data import RunData, prepare_data
@@ -83,12 +84,6 @@ def check_context(prepared: Prepared) -> None:
             field="hyperparameters",
             value=asked,
         )
-
-
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model's folder, without running code from it."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    return tokenizer
 
 
 def _find_model(spec: RunSpec, observer: Observer, processes: Processes) -> hub.ModelSource:

@@ -19,7 +19,7 @@ from quickalign.core import paths
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT
 from quickalign.data.encode import Encoder
 from quickalign.data.records import Message
-from quickalign.serve.chat import load_tokenizer
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.serve.engine import ReferenceAnswer
 from quickalign.serve.engines.load import generate_greedily
 from quickalign.serve.engines.vllm import environment

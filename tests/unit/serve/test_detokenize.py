@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import paths
-from quickalign.serve.chat import load_tokenizer
+from quickalign.data.tokenizer import load_tokenizer
 from quickalign.serve.detokenize import Detokenizer, StopStrings
 from quickalign.serve.vocabulary import Vocabulary
 

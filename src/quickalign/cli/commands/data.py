@@ -126,13 +126,12 @@ def _check(request: DataRequest, model: str | None, revision: str | None, *, qui
 
 def _about(model: str, revision: str | None) -> tuple[Any, int]:
     """The model's tokenizer, and its context in tokens."""
-    from transformers import AutoTokenizer
-
+    from quickalign.data.tokenizer import load_tokenizer
     from quickalign.hub.shape import read_shape
     from quickalign.hub.source import resolve
 
     path = resolve(model, revision).path
-    return AutoTokenizer.from_pretrained(path, trust_remote_code=False), read_shape(path).context_length
+    return load_tokenizer(path), read_shape(path).context_length
 
 
 def _show(report: DataReport, html: Path | None, *, as_json: bool) -> None:

@@ -33,6 +33,9 @@ def plan(
     data_format: take.Format = "auto",
     safe_rlhf_preference: take.Preference = "better",
     bad_rows: take.BadRowsOption = "error",
+    sample_prompt: take.SamplePrompts = None,
+    sample_tokens: take.SampleTokens = 128,
+    closing_rows: take.ClosingRows = 16,
     model_revision: take.Revision = None,
     workers: Workers = 1,
     strategy: take.StrategyOption = "ddp",
@@ -43,7 +46,8 @@ def plan(
 
     quickalign plan qwen2-7b-instruct pairs.json --training-strategy dpo
 
-    Takes the options of `train`, loads no weights and writes nothing. Exits with 6 where the run does not fit.
+    Takes the options of a run that `train` takes, loads no weights and writes nothing. Exits with 6 where the run does
+    not fit.
     """
     spec = take.make_spec(
         options,
@@ -55,6 +59,9 @@ def plan(
         data_format=data_format,
         safe_rlhf_preference=safe_rlhf_preference,
         bad_rows=bad_rows,
+        sample_prompts=tuple(sample_prompt or ()),
+        sample_tokens=sample_tokens,
+        closing_rows=closing_rows,
         strategy=strategy,
     )
     with messages().status("Planning", spinner="dots"):

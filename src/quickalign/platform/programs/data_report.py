@@ -29,13 +29,12 @@ def _report(request: dict[str, Any]) -> str:
 
 def _about(model: str) -> tuple[Any, int]:
     """The model's tokenizer, and its context in tokens."""
-    from transformers import AutoTokenizer  # noqa: PLC0415
-
+    from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
     from quickalign.hub.shape import read_shape  # noqa: PLC0415
     from quickalign.hub.source import resolve  # noqa: PLC0415
 
     path = resolve(model).path
-    return AutoTokenizer.from_pretrained(path, trust_remote_code=False), read_shape(path).context_length
+    return load_tokenizer(path), read_shape(path).context_length
 
 
 if __name__ == "__main__":

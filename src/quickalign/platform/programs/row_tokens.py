@@ -25,12 +25,11 @@ def main() -> int:
 
 
 def _rows(request: dict[str, Any]) -> RowTokensPage:
-    from transformers import AutoTokenizer  # noqa: PLC0415 - after the request was read
-
-    from quickalign.data.encode import Encoder  # noqa: PLC0415
+    from quickalign.data.encode import Encoder  # noqa: PLC0415 - after the request was read
+    from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
     from quickalign.hub.source import resolve  # noqa: PLC0415
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve(request["model"]).path, trust_remote_code=False)
+    tokenizer = load_tokenizer(resolve(request["model"]).path)
     length = int(request["seq_length"])
     whole, cut = (
         Encoder(tokenizer, seq_length=size, system_prompt=request["system_prompt"]) for size in (_WHOLE, length)
