@@ -161,6 +161,7 @@ TOLD = (
         "%(number)s of %(total)s validation examples are in the training data too: figures on them say nothing "
         "about new data."
     ),
+    _("The model was trained on %(number)s of these %(total)s examples: figures on them say little."),
     _(
         "system_prompt is empty, and the chat template then writes its own system message into rows that "
         "bring none: %(text)s."

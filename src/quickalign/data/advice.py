@@ -92,6 +92,12 @@ def of_validation(in_both: int, examples: int) -> Iterator[str]:
         )
 
 
+def of_evaluation(trained_on: int, examples: int) -> Iterator[str]:
+    """What data of so many `examples`, on which a model is measured, has in common with its training."""
+    if trained_on:
+        yield f"The model was trained on {trained_on} of these {examples} examples: figures on them say little."
+
+
 def of_encoder(encoder: Encoder) -> Iterator[str]:
     """What the model's template does that its user may not expect."""
     template = encoder.template

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,15 @@ def split(store: TokenStore, share: float, seed: int) -> tuple[Indices, Indices]
     return everything[~held], everything[held]
 
 
-def rows_in_both(train: TokenStore, validation: TokenStore) -> int:
+class Contents(Protocol):
+    """Rows that can be told apart by what they hold; a `TokenStore`, or some rows of one."""
+
+    def __len__(self) -> int: ...
+    def content(self, index: int) -> bytes:
+        """See `TokenStore.content`."""
+
+
+def rows_in_both(train: Contents, validation: Contents) -> int:
     """How many rows of `validation` are in `train` as well, token for token."""
     held = Counter(_digest(validation, index) for index in range(len(validation)))
     found = 0
@@ -63,8 +72,8 @@ def _take(groups: dict[bytes, list[int]], wanted: int) -> npt.NDArray[np.bool_]:
     return held
 
 
-def _digest(store: TokenStore, index: int) -> bytes:
-    return hashlib.blake2b(store.content(index), digest_size=16).digest()
+def _digest(rows: Contents, index: int) -> bytes:
+    return hashlib.blake2b(rows.content(index), digest_size=16).digest()
 
 
 def _key(store: TokenStore, index: int, seed: int) -> bytes:

@@ -16,6 +16,7 @@ from quickalign.evaluate import possible
 from quickalign.evaluate.answers import AnswerBook, Asked, Written, choose
 from quickalign.evaluate.divergence import divergence
 from quickalign.evaluate.scores import Progress, Scores, score
+from quickalign.evaluate.seen import with_rows_seen
 from quickalign.evaluate.spec import EvaluationSpec
 from quickalign.evaluate.statistics import Floats, Integers
 from quickalign.evaluate.subject import Loaded, Subject, identity
@@ -72,7 +73,8 @@ def measure(
     request = _request(subject, spec)
     observer.phase("data", spec.data)
     prepared = prepare(request, subject.tokenizer, folder / "data", _named(observer.progress, "data"))
-    observer.data_report(prepared.report)
+    report = with_rows_seen(prepared, subject)
+    observer.data_report(report)
     pairs = prepared.store.kind == "preference"
     possible.check_limits(limits, pairs=pairs, base=subject.base is not None)
     rows = prepared.store[: spec.rows or len(prepared.store)]
@@ -90,7 +92,7 @@ def measure(
     own, base = _answers(subject, loaded, prompts, spec, folder, observer)
     return Measured(
         subject=subject,
-        data=prepared.report,
+        data=report,
         pairs=pairs,
         row_numbers=tuple(row.row for row in rows),
         groups=_groups(rows),

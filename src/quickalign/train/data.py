@@ -46,6 +46,10 @@ class Rows(Sequence[EncodedRow]):
             return [self._store[int(i)] for i in self._indices[index]]
         return self._store[int(self._indices[index])]
 
+    def content(self, index: int) -> bytes:
+        """See `TokenStore.content`."""
+        return self._store.content(int(self._indices[index]))
+
     @property
     def lengths(self) -> npt.NDArray[np.int32]:
         """[rows, parts] tokens of the prompt and of each answer."""
