@@ -113,7 +113,8 @@ def test_dpo_starts_where_an_sft_adapter_ended(tmp_path):
 
 def test_plan_leaves_nothing_behind(tmp_path):
     spec = make_spec(tmp_path, "planned")
-    made, report = plan(spec)
+    made, report, validation_report = plan(spec)
+    assert validation_report is None
     assert report.ok == made.rows == 24
     assert made.steps == 3
     assert made.fits

@@ -3,6 +3,7 @@
 import os
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -36,8 +37,9 @@ def report_error(error: QuickalignError, *, as_json: bool) -> int:
     """Show an error that has a remedy; returns its exit code."""
     if as_json:
         fault = {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
-        write_json({"event": "error", "error": fault | {"exit_code": error.exit_code}}, line=True)
-        return error.exit_code
+        with suppress(OSError):  # where standard output is at fault, the sentence is said
+            write_json({"event": "error", "error": fault | {"exit_code": error.exit_code}}, line=True)
+            return error.exit_code
     console = messages()
     console.print()
     if isinstance(error, Interrupted):

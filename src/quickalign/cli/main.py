@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +25,8 @@ from quickalign.cli.commands.quickstart import quickstart
 from quickalign.cli.commands.service_token import token
 from quickalign.cli.commands.train import train
 from quickalign.cli.help import HelpfulCommand, HelpfulGroup
-from quickalign.cli.terminal import screen
+from quickalign.cli.terminal import open_closed_streams, screen
+from quickalign.core import disk
 from quickalign.core.errors import QuickalignError
 
 # What the libraries below would print for themselves; quickalign says what users need to know.
@@ -103,7 +105,8 @@ def main(arguments: list[str]) -> int:
     _settle()
     as_json = "--json" in arguments
     try:
-        code = get_command(app).main(arguments, prog_name="quickalign", standalone_mode=False)
+        with disk.explained(Path("standard output")):
+            code = get_command(app).main(arguments, prog_name="quickalign", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         if failures.debugging() and not isinstance(error, typer.TyperException):
             raise
@@ -129,7 +132,8 @@ def _end(error: BaseException, *, as_json: bool) -> int:
 
 
 def _settle() -> None:
-    """Quieten libraries, and keep output going where the terminal lacks a character."""
+    """Quieten libraries, and keep output going where the terminal lacks a character or there is no output."""
+    open_closed_streams()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if not failures.debugging():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +35,48 @@ ModelRevision = Annotated[
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated.", show_default=False)
 ]
+_UNSET: Mapping[str, tuple[str, Any]] = MappingProxyType(
+    {
+        "autoscaling": ("autoscaling", None),
+        "concurrency": ("concurrency", None),
+        "context": ("context", None),
+        "idle-stop": ("idle_stop_seconds", None),
+        "labels": ("labels", {}),
+        "requests-per-minute": ("requests_per_minute", None),
+        "share-base": ("share_base", None),
+        "system-prompt": ("system_prompt", None),
+    }
+)
+"""What need not be set: the field it is, and what that is where it is not."""
+
+Unset = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unset",
+        metavar="OPTION",
+        help=f"Take back what was set, as if it never was: {', '.join(_UNSET)}. May be repeated.",
+        show_default=False,
+    ),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once instead of waiting.")]
+
+
+def with_unset(changes: Mapping[str, Any], names: list[str] | None) -> dict[str, Any]:
+    """The `changes` of a service with those that `--unset` asks for.
+
+    Raises:
+        OptionError: one that cannot be unset, or that is set as well.
+    """
+    found = dict(changes)
+    for name in names or ():
+        option = name.removeprefix("--").replace("_", "-")
+        if option not in _UNSET:
+            raise OptionError(f"--unset {name!r} is nothing that can be unset.", f"Take one of {', '.join(_UNSET)}.")
+        field, value = _UNSET[option]
+        if field in changes:
+            raise OptionError(f"--unset {option} takes back what the same command sets.", "Leave one of the two out.")
+        found[field] = value
+    return found
 
 
 def _option(kind: Any, name: str, panel: str, about: str | None, **rules: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -28,6 +29,20 @@ _PIPE_WIDTH = 100
 """Columns of what goes to a file or a pipe, where nothing says how wide it will be shown."""
 
 
+def open_closed_streams() -> None:
+    """Let standard streams that the caller has closed read and write nothing.
+
+    Python has none then, and a file that is opened later would get its number, and what libraries print with it.
+    """
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is not None:
+            continue
+        null = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - it is the process's own from now on
+        if null.fileno() != number and not _is_open(number):
+            os.dup2(null.fileno(), number)
+        setattr(sys, name, null)
+
+
 def screen() -> Console:
     """Standard output for people: colours where the terminal has them and NO_COLOR is unset."""
     return _console(stderr=False)
@@ -43,6 +58,14 @@ def write_json(value: Any, *, line: bool = False) -> None:
     option = 0 if line else orjson.OPT_INDENT_2
     sys.stdout.write(orjson.dumps(value, default=_plain, option=option).decode() + "\n")
     sys.stdout.flush()
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _console(*, stderr: bool) -> Console:

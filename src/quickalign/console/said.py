@@ -71,6 +71,8 @@ SAID = (
         "an adapter on one of the two could not be merged."
     ),
     _("Its linear layers are %(names)s; all-linear alone takes all but the head."),
+    _("The chat template of this model is broken: it does not render a question (%(reason)s)."),
+    _("Correct it in the model's folder, or set apply_chat_template=false."),
     _("The tokenizer of this model has no chat template, and apply_chat_template=true needs one."),
     _("Set apply_chat_template=false, or use the model's instruct variant."),
     _("The chat template of this model takes no system message (%(reason)s), and system_prompt is set to %(value)s."),

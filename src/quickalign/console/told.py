@@ -135,6 +135,10 @@ TOLD = (
         "seq_length=%(length)s cuts %(number)s of %(total)s examples (%(share)s); %(most)s keeps 95 %% of "
         "them whole, %(all)s all."
     ),
+    _(
+        "The longest row has %(number)s tokens at seq_length=%(length)s, and the model was made for %(bound)s at "
+        "most: `plan` and `train` refuse that; set seq_length to %(most)s or less."
+    ),
     _("%(count)s nothing left of the last question at seq_length=%(length)s."),
     _("%(count)s an answer without its end token, which does not teach the model to stop."),
     _(
@@ -147,7 +151,17 @@ TOLD = (
     _("shorter"),
     _("%(count)s an answer that ends with the end token as text; one is kept."),
     _("%(count)s a prompt that begins with the begin token as text; one is kept."),
+    _(
+        "%(count)s marks of the model as text, such as %(text)s, and the model reads them as marks: rows that were "
+        "rendered before need apply_chat_template=false."
+    ),
+    _("Nothing of the fields %(fields)s is used, which other tools train on."),
     _("%(count)s an answer that the chat template writes differently (its own rules)."),
+    _(
+        "%(number)s of %(total)s validation examples are in the training data too: figures on them say nothing "
+        "about new data."
+    ),
+    _("The model was trained on %(number)s of these %(total)s examples: figures on them say little."),
     _(
         "system_prompt is empty, and the chat template then writes its own system message into rows that "
         "bring none: %(text)s."

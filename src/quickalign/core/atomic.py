@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from quickalign.core import paths
+
 TEMPORARY_PREFIX = ".tmp-"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash at any moment leaves the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(path.parent)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}"
     try:
         with temporary.open("wb") as stream:
@@ -52,7 +54,7 @@ def create_once(path: Path, content: bytes) -> bytes:
 @contextmanager
 def folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` (replacing it) only when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(path.parent)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()

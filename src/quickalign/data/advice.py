@@ -9,6 +9,13 @@ from quickalign.data.statistics import KEPT_BAD_ROWS
 _BIASED_SHARE = 0.65
 _BIASED_RATIO = 1.5
 _MUCH_CUT = 0.05
+_TRAINED_ON_ELSEWHERE = frozenset(
+    {
+        "system", "system_prompt", "history", "input", "tools", "functions", "rejected_response", "rejected_messages",
+        "image", "images", "video", "videos", "audio", "audios",
+    }
+)  # fmt: skip
+"""Fields that are part of a row for other tools; here they are only listed as unused."""
 
 
 def of_rows(report: DataReport) -> Iterator[str]:
@@ -17,6 +24,8 @@ def of_rows(report: DataReport) -> Iterator[str]:
         yield f"Only the first {KEPT_BAD_ROWS} of {report.bad} bad rows are listed."
     if report.chosen_equals_rejected:
         yield f"{_rows(report.chosen_equals_rejected)} the same text as chosen and rejected: nothing is learnt from it."
+    if unused := sorted(_TRAINED_ON_ELSEWHERE.intersection(report.unused_fields)):
+        yield f"Nothing of the fields {', '.join(unused)} is used, which other tools train on."
     if report.repetition.contradictions:
         yield (
             f"{_rows(report.repetition.contradictions)} the opposite preference of an earlier row with the same prompt "
@@ -24,6 +33,17 @@ def of_rows(report: DataReport) -> Iterator[str]:
         )
     if report.repetition.duplicates:
         yield f"{_rows(report.repetition.duplicates)} exactly what an earlier row has, and counts twice."
+
+
+def of_context(facts: TokenFacts, context: int) -> Iterator[str]:
+    """What lies beyond the positions that the model knows, which training refuses."""
+    length = facts.truncation.seq_length
+    longest = min(facts.lengths.total.max, length)
+    if longest > context:
+        yield (
+            f"The longest row has {longest} tokens at seq_length={length}, and the model was made for {context} at "
+            f"most: `plan` and `train` refuse that; set seq_length to {context} or less."
+        )
 
 
 def of_tokens(facts: TokenFacts, rows: int) -> Iterator[str]:
@@ -54,8 +74,28 @@ def of_tokens(facts: TokenFacts, rows: int) -> Iterator[str]:
         yield f"{_rows(marks.doubled_end)} an answer that ends with the end token as text; one is kept."
     if marks.doubled_begin:
         yield f"{_rows(marks.doubled_begin)} a prompt that begins with the begin token as text; one is kept."
+    if marks.in_texts:
+        yield (
+            f"{_rows(marks.in_texts)} marks of the model as text, such as {marks.in_texts_first!r}, and the model "
+            "reads them as marks: rows that were rendered before need apply_chat_template=false."
+        )
     if facts.answers_changed:
         yield f"{_rows(facts.answers_changed)} an answer that the chat template writes differently (its own rules)."
+
+
+def of_validation(in_both: int, examples: int) -> Iterator[str]:
+    """What validation data of so many `examples` has in common with the training data."""
+    if in_both:
+        yield (
+            f"{in_both} of {examples} validation examples are in the training data too: figures on them say nothing "
+            "about new data."
+        )
+
+
+def of_evaluation(trained_on: int, examples: int) -> Iterator[str]:
+    """What data of so many `examples`, on which a model is measured, has in common with its training."""
+    if trained_on:
+        yield f"The model was trained on {trained_on} of these {examples} examples: figures on them say little."
 
 
 def of_encoder(encoder: Encoder) -> Iterator[str]:

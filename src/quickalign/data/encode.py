@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core.errors import OptionError
 from quickalign.data.cut import PromptCutter
+from quickalign.data.marks import Marks
 from quickalign.data.problem import RowProblem
 from quickalign.data.records import Message, PreferenceRecord, Record
 from quickalign.data.template import ChatTemplate, Conversation
@@ -62,7 +63,9 @@ EncodedRow = EncodedPair | EncodedSample
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What happened to one row, in tokens. `prompt` and `answers` are lengths before the cut."""
+    """What happened to one row, in tokens. `prompt` and `answers` are lengths before the cut; `mark` is the first of
+    the model's own marks that stands in a row as text although a template writes them.
+    """
 
     prompt: int
     answers: tuple[int, ...]
@@ -73,6 +76,7 @@ class Facts:
     doubled_begin: bool = False
     doubled_end: bool = False
     answer_changed: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Encoder:
         special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         special.update(tokenizer.all_special_ids)
         self.end_id = next((i for i in self._end if i in special), None)
+        self._marks = Marks(tokenizer, self.end_id) if apply_chat_template else None
 
     def _end_ids(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         if self.template:
@@ -230,6 +235,7 @@ class Encoder:
             doubled_begin=len(prompt) < len(rendered),
             doubled_end=doubled_end,
             answer_changed=item.changed,
+            mark=self._marks.first(item.record) if self._marks else "",
         )
         return EncodedRecord(_example(item.record, cut, [ids[:space] for ids in single]), facts)
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from quickalign.core.errors import DataError, OptionError
 from quickalign.core.hyperparameters import Strategy
 from quickalign.core.spec import BadRows, DataFormat, RunSpec
+from quickalign.data import advice
 from quickalign.data.containers.stream import Progress
 from quickalign.data.encode import Encoder
 from quickalign.data.feed import Feed
@@ -103,11 +104,16 @@ def prepare(
 
 
 def check(
-    request: DataRequest, tokenizer: PreTrainedTokenizerBase | None, progress: Progress | None = None
+    request: DataRequest,
+    tokenizer: PreTrainedTokenizerBase | None,
+    progress: Progress | None = None,
+    *,
+    context: int | None = None,
 ) -> DataReport:
     """Check the request's file and write nothing. Bad rows are counted in the report, never raised.
 
-    Without a tokenizer the report has no token counts.
+    Without a tokenizer the report has no token counts. With the model's `context`, in tokens, it warns of rows that are
+    longer.
 
     Raises:
         DataError: the file as a whole cannot be read, or its format is not known.
@@ -119,7 +125,10 @@ def check(
         feed = _feed(request, source)
         survey = Survey(feed, encoder, tokenizer)
         _exhaust(survey.batches())
-        return survey.report(dropping=request.bad_rows == "drop")
+        report = survey.report(dropping=request.bad_rows == "drop")
+    if context is None or report.tokens is None:
+        return report
+    return report.model_copy(update={"warnings": (*advice.of_context(report.tokens, context), *report.warnings)})
 
 
 def check_choices(safe_rlhf_preference: Judgement, formats: Collection[str]) -> None:

@@ -100,6 +100,8 @@ class SpecialTokens(_Value):
     begin_prevented: bool
     end_prevented: bool
     end_token: str | None = Field(description="What ends every answer; None where the chat template writes nothing.")
+    in_texts: int = Field(0, description="Rows whose texts hold marks of the model elsewhere, which stay and are read.")
+    in_texts_first: str = Field("", description="The first such mark.")
 
 
 class TokenView(_Value):

@@ -1,6 +1,8 @@
-"""Holding out validation rows."""
+"""Validation rows: holding them out, and finding those that are trained on all the same."""
 
 import hashlib
+from collections import Counter
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +41,25 @@ def split(store: TokenStore, share: float, seed: int) -> tuple[Indices, Indices]
     return everything[~held], everything[held]
 
 
+class Contents(Protocol):
+    """Rows that can be told apart by what they hold; a `TokenStore`, or some rows of one."""
+
+    def __len__(self) -> int: ...
+    def content(self, index: int) -> bytes:
+        """See `TokenStore.content`."""
+
+
+def rows_in_both(train: Contents, validation: Contents) -> int:
+    """How many rows of `validation` are in `train` as well, token for token."""
+    held = Counter(_digest(validation, index) for index in range(len(validation)))
+    found = 0
+    for index in range(len(train)):
+        found += held.pop(_digest(train, index), 0)
+        if not held:
+            break
+    return found
+
+
 def _take(groups: dict[bytes, list[int]], wanted: int) -> npt.NDArray[np.bool_]:
     """Mark groups in the order of their keys up to `wanted` rows; at least one group, and never the last."""
     held = np.zeros(sum(map(len, groups.values())), dtype=np.bool_)
@@ -49,6 +70,10 @@ def _take(groups: dict[bytes, list[int]], wanted: int) -> npt.NDArray[np.bool_]:
         held[groups[key]] = True
         count += len(groups[key])
     return held
+
+
+def _digest(rows: Contents, index: int) -> bytes:
+    return hashlib.blake2b(rows.content(index), digest_size=16).digest()
 
 
 def _key(store: TokenStore, index: int, seed: int) -> bytes:

@@ -76,6 +76,13 @@ class TokenStore(Sequence[EncodedRow]):
         start = index * self.lengths.shape[1]
         return self._tokens[self._starts[start] : self._starts[start + 1]]
 
+    def content(self, index: int) -> bytes:
+        """What row `index` holds, as bytes: equal for equal rows, whatever store they are in."""
+        width = self.lengths.shape[1]
+        start, end = self._starts[index * width], self._starts[(index + 1) * width]
+        content: bytes = self.lengths[index].tobytes() + self._tokens[start:end].tobytes()
+        return content
+
     def _row(self, index: int) -> EncodedRow:
         width = self.lengths.shape[1]
         bounds = self._starts[index * width : index * width + width + 1]

@@ -106,6 +106,8 @@ class Survey:
                 begin_prevented=begin,
                 end_prevented=end,
                 end_token=None if end_id is None else str(self._tokenizer.convert_ids_to_tokens(end_id)),
+                in_texts=self._tokens.marked,
+                in_texts_first=self._tokens.mark,
             ),
             answers_changed=self._tokens.answers_changed,
             first_row=self._first,

@@ -30,8 +30,8 @@ class ChatTemplate:
     what it writes behind an answer.
 
     Raises:
-        OptionError: the tokenizer has no chat template, or `system_prompt` is set and the template takes no system
-            message.
+        OptionError: the tokenizer has no chat template or one that is broken, or `system_prompt` is set and the
+            template takes no system message.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> None:
@@ -43,6 +43,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._plain = self._plain_forms()
         self._default = (Message("system", system_prompt),) if system_prompt else ()
+        self._refuse_broken()
         self._system_refused = self._find_system_refusal()
         if system_prompt and self._system_refused:
             raise OptionError(
@@ -141,11 +142,21 @@ class ChatTemplate:
     def _fill_marks(self, for_answer: bool, messages: Sequence[Message]) -> str:
         return self._apply([_as_chat(messages)], for_answer)[0]
 
+    def _refuse_broken(self) -> None:
+        """Refuse a template that renders no conversation at all."""
+        found = self._render([(_USER,), (Message("system", _PROBE), _USER)], True)
+        reasons = [_reason(each) for each in found if isinstance(each, RowProblem)]
+        if len(reasons) == len(found):
+            raise OptionError(
+                f"The chat template of this model is broken: it does not render a question ({reasons[0]}).",
+                "Correct it in the model's folder, or set apply_chat_template=false.",
+            )
+
     def _find_system_refusal(self) -> str:
         """Why the template takes no system message, or an empty text where it takes one."""
         text = self._render([(Message("system", _PROBE), _USER)], True)[0]
         if isinstance(text, RowProblem):
-            return text.found.removeprefix("a conversation that the chat template refuses (").removesuffix(")")
+            return _reason(text)
         return "" if _PROBE in text else "it leaves the text out"
 
     def _find_own_system(self) -> str | None:
@@ -162,6 +173,11 @@ class ChatTemplate:
         if isinstance(text, RowProblem) or _PROBE not in text:
             return ""
         return text[text.index(_PROBE) + len(_PROBE) :]
+
+
+def _reason(problem: RowProblem) -> str:
+    """Why the template refuses a conversation, in its own words."""
+    return problem.found.removeprefix("a conversation that the chat template refuses (").removesuffix(")")
 
 
 def _as_chat(messages: Sequence[Message]) -> list[dict[str, str]]:

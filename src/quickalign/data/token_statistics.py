@@ -44,7 +44,8 @@ class TokenStatistics:
 
     def __init__(self, seq_length: int) -> None:
         self.count = 0
-        self.doubled_begin = self.doubled_end = self.answers_changed = 0
+        self.doubled_begin = self.doubled_end = self.answers_changed = self.marked = 0
+        self.mark = ""
         self._seq_length = seq_length
         self._prompt, self._answer, self._rejected, self._total = (Histogram() for _ in range(4))
         self._chosen_longer = self._rejected_longer = 0
@@ -64,6 +65,8 @@ class TokenStatistics:
             self.doubled_begin += facts.doubled_begin
             self.doubled_end += facts.doubled_end
             self.answers_changed += facts.answer_changed
+            self.marked += facts.mark != ""
+            self.mark = self.mark or facts.mark
             if facts.prompt_lost or any(facts.answers_lost):
                 self._count_cut(facts)
         self._rejected.add(facts.answers[1] for facts in rows if len(facts.answers) > 1)

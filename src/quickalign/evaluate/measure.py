@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from quickalign.data.encode import EncodedRow
 from quickalign.data.labels import labels
 from quickalign.data.prepare import DataRequest, prepare
 from quickalign.data.report import DataReport
+from quickalign.evaluate import possible
 from quickalign.evaluate.answers import AnswerBook, Asked, Written, choose
 from quickalign.evaluate.divergence import divergence
 from quickalign.evaluate.scores import Progress, Scores, score
+from quickalign.evaluate.seen import with_rows_seen
 from quickalign.evaluate.spec import EvaluationSpec
 from quickalign.evaluate.statistics import Floats, Integers
 from quickalign.evaluate.subject import Loaded, Subject, identity
@@ -51,17 +53,30 @@ class Measured:
     base_answers: tuple[Written, ...]
 
 
-def measure(subject: Subject, spec: EvaluationSpec, folder: Path, observer: Observer) -> Measured:
+def measure(
+    subject: Subject, spec: EvaluationSpec, folder: Path, observer: Observer, limits: Iterable[str] = ()
+) -> Measured:
     """Measure `subject`; what is computed goes into `folder` and is found again by the next call.
+
+    Args:
+        subject: the model.
+        spec: what to measure.
+        folder: where to work.
+        observer: told what happens.
+        limits: names of figures that must come about; whether they can is known when the data is read.
 
     Raises:
         DataError: rows that cannot be used (unless spec.bad_rows is drop), or none that can.
+        OptionError: one of `limits` cannot come about.
         ModelError: the weights cannot be loaded.
     """
     request = _request(subject, spec)
     observer.phase("data", spec.data)
     prepared = prepare(request, subject.tokenizer, folder / "data", _named(observer.progress, "data"))
-    observer.data_report(prepared.report)
+    report = with_rows_seen(prepared, subject)
+    observer.data_report(report)
+    pairs = prepared.store.kind == "preference"
+    possible.check_limits(limits, pairs=pairs, base=subject.base is not None)
     rows = prepared.store[: spec.rows or len(prepared.store)]
     about = labels(request)
     observer.phase("load", f"{subject.name}, {subject.precision}")
@@ -77,8 +92,8 @@ def measure(subject: Subject, spec: EvaluationSpec, folder: Path, observer: Obse
     own, base = _answers(subject, loaded, prompts, spec, folder, observer)
     return Measured(
         subject=subject,
-        data=prepared.report,
-        pairs=prepared.store.kind == "preference",
+        data=report,
+        pairs=pairs,
         row_numbers=tuple(row.row for row in rows),
         groups=_groups(rows),
         categories=tuple(about[row.row].category for row in rows),

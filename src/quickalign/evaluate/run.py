@@ -9,22 +9,18 @@ output/
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from quickalign.core import atomic, disk, storage
+from quickalign.core import atomic, disk
 from quickalign.core.errors import OptionError
-from quickalign.evaluate import overlap
+from quickalign.core.working_folder import working_folder
+from quickalign.evaluate import overlap, possible
 from quickalign.evaluate import spec as specs
 from quickalign.evaluate.gates import demand
 from quickalign.evaluate.lm_eval import find_program, run_tasks
-from quickalign.evaluate.measure import Measured, measure, same_rows
+from quickalign.evaluate.measure import measure, same_rows
 from quickalign.evaluate.report import EvaluationReport, build_report, write_report
 from quickalign.evaluate.spec import EvaluationSpec
-from quickalign.evaluate.subject import find_subject
+from quickalign.evaluate.subject import Subject, find_subject
 from quickalign.train.observer import Observer
 
 WORK = "work"
@@ -39,17 +35,22 @@ def evaluate(spec: EvaluationSpec, observer: Observer) -> EvaluationReport:
         OptionError, DataError, ModelError, StorageError, RunError: with the reason.
     """
     specs.check(spec)
-    overlap.demand((*spec.fail_below, *spec.fail_above))
+    limits = (*spec.fail_below, *spec.fail_above)
+    overlap.demand(limits)
     if spec.lm_eval:
         find_program()  # what is not installed is told before time is spent
     started = time.monotonic()
-    storage.make_folder(spec.output)
-    with _alone(spec.output), disk.explained(spec.output):
+    taken = OptionError(f"Another evaluation is writing to {spec.output}.", "Wait for it, or name another folder.")
+    with working_folder(spec.output, taken), disk.explained(spec.output):
+        # both before the first is measured: a model that cannot be found is told before time is spent
+        subject = _find(spec, spec.model, observer)
+        compared = _find(spec, spec.against, observer) if spec.against is not None else None
+        possible.check_divergence(spec, base=subject.base is not None)
         atomic.write_text(spec.output / "spec.json", spec.model_dump_json(indent=1) + "\n")
-        measured = _measure(spec, spec.model, spec.base, "model", observer)
+        measured = measure(subject, spec, spec.output / WORK / "model", observer, limits)
         other = None
-        if spec.against is not None:
-            other = _measure(spec, spec.against, spec.base, "other", observer)
+        if compared is not None:
+            other = measure(compared, spec, spec.output / WORK / "other", observer)
             same_rows(measured, other)
         tasks = run_tasks(spec, measured.subject, spec.output / WORK, observer)
         observer.phase("report")
@@ -67,27 +68,11 @@ def demand_limits(report: EvaluationReport) -> None:
     demand(report.gates, report.checks)
 
 
-def _measure(spec: EvaluationSpec, source: str, base: str | None, name: str, observer: Observer) -> Measured:
+def _find(spec: EvaluationSpec, source: str, observer: Observer) -> Subject:
     observer.phase("model", source)
     subject = find_subject(
-        source, base=base, system_prompt=spec.system_prompt, precision=spec.precision, progress=observer.progress
+        source, base=spec.base, system_prompt=spec.system_prompt, precision=spec.precision, progress=observer.progress
     )
     if subject.note:
         observer.warning(subject.note)
-    return measure(subject, spec, spec.output / WORK / name, observer)
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Hold the output folder for the length of the block.
-
-    Raises:
-        OptionError: another evaluation writes there.
-    """
-    try:
-        with FileLock(output / ".lock").acquire(timeout=0):
-            yield
-    except Timeout:
-        raise OptionError(
-            f"Another evaluation is writing to {output}.", "Wait for it, or name another folder."
-        ) from None
+    return subject

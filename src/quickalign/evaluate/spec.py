@@ -45,6 +45,11 @@ def check(spec: EvaluationSpec) -> None:
     """
     evaluations.check(spec, tasks=spec.lm_eval)
     if spec.lm_eval:
+        folder = spec.lm_eval_tasks
+        if folder is not None and not folder.is_dir():
+            raise OptionError(
+                f"lm_eval_tasks names {folder}, which is no folder.", "Name the folder of the YAML files."
+            )
         return
     for name in ("lm_eval_tasks", "lm_eval_limit", "lm_eval_chat"):
         if getattr(spec, name):

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 from filelock import FileLock
 
-from quickalign.core import atomic
+from quickalign.core import atomic, paths
 from quickalign.core.checksums import git_sha1_of, sha256_of
 from quickalign.core.errors import ModelError, StorageError
 from quickalign.hub.fingerprint import remember_sha256
@@ -40,7 +40,7 @@ def download(repository: Repository, snapshot: Snapshot, target: Path, progress:
         StorageError: the target's folder cannot be written.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(target.parent)
         with FileLock(target.parent / f".{target.name}.lock"):
             if not is_complete(target):
                 _gather(repository, snapshot, target, progress or _silent)

@@ -44,7 +44,10 @@ class Estimates:
         plan: dict[str, Any] = found["plan"]
         peak, on_gpu = plan["predicted_peak_bytes"], int(plan["device_kind"] == "cuda")
         needed = Resources(gpus=on_gpu, memory_bytes=peak, workers=request.workers)
-        return Estimate(plan=plan, report=found["report"] | {"uri": request.spec.train}, resources=needed)
+        reports = {"report": found["report"] | {"uri": request.spec.train}}
+        if found["validation_report"] is not None:
+            reports["validation_report"] = found["validation_report"] | {"uri": request.spec.validation}
+        return Estimate(plan=plan, resources=needed, **reports)
 
     def _device(self, gpus: int | None) -> str:
         """What the job would run on, as the planner's program takes it: of a cluster, what the largest machine has."""

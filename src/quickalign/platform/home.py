@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from quickalign.core import atomic
+from quickalign.core import atomic, paths
 from quickalign.core.errors import StorageError
 
 _ASIDE = ".trash-"
@@ -131,8 +131,9 @@ class Home:
         """
         try:
             inside = (self.blobs, self.uploads, self.jobs, self.services, self.secrets, self.trash, self.root / "log")
-            for folder in (self.root, *inside):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            paths.make_home(self.root)
+            for folder in inside:
+                folder.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise unwritable(self.root, error) from None
         if not os.access(self.root, os.W_OK, effective_ids=True):

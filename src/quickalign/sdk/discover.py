@@ -19,6 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from quickalign.core import paths
 from quickalign.core.errors import AccessError, QuickalignError, StorageError, UnavailableError
 from quickalign.sdk.place import Place
 
@@ -100,8 +101,8 @@ def start(home: Path, arguments: Sequence[str] = ("--port", "0")) -> ServerFile:
     """
     home = home.absolute()
     try:
-        for folder in (home, log_file(home).parent):  # whoever makes the home: nobody else reads in it
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.make_home(home)
+        log_file(home).parent.mkdir(exist_ok=True, mode=0o700)
         with FileLock(home / "start.lock").acquire(timeout=_START_SECONDS):
             return find(home) or _launch(home, arguments)
     except Timeout:

@@ -68,8 +68,9 @@ def _plan(spec: RunSpec, workers: str | None = None, device: str | None = None) 
         from quickalign.train.run import plan  # noqa: PLC0415
 
     count = int(workers) if workers else None
-    found, report = plan(spec, workers=count, device=named_device(device) if device else None)
-    answer = {"plan": found.to_json(), "report": report.model_dump(mode="json")}
+    found, *reports = plan(spec, workers=count, device=named_device(device) if device else None)
+    report, validation = (None if each is None else each.model_dump(mode="json") for each in reports)
+    answer = {"plan": found.to_json(), "report": report, "validation_report": validation}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 

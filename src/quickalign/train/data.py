@@ -14,10 +14,12 @@ from transformers import PreTrainedTokenizerBase
 
 from quickalign.core import atomic
 from quickalign.core.spec import RunSpec
+from quickalign.data import advice
 from quickalign.data.encode import EncodedRow
 from quickalign.data.prefix_tree import beginning_of_all
 from quickalign.data.prepare import DataRequest, check_choices, prepare, split
 from quickalign.data.report import DataReport
+from quickalign.data.split import rows_in_both
 from quickalign.data.store import TokenStore
 from quickalign.train.distributed import Processes
 from quickalign.train.observer import Observer
@@ -43,6 +45,10 @@ class Rows(Sequence[EncodedRow]):
         if isinstance(index, slice):
             return [self._store[int(i)] for i in self._indices[index]]
         return self._store[int(self._indices[index])]
+
+    def content(self, index: int) -> bytes:
+        """See `TokenStore.content`."""
+        return self._store.content(int(self._indices[index]))
 
     @property
     def lengths(self) -> npt.NDArray[np.int32]:
@@ -104,6 +110,7 @@ def prepare_data(
             other = _encode(replace(request, uri=spec.validation), tokenizer, folder / VALIDATION, observer)
             if begins:
                 check_choices(spec.safe_rlhf_preference, [report.format, other.format])
+            observer.data_report(_compared(other, folder))
     processes.barrier()
     return open_data(spec, folder)
 
@@ -123,8 +130,21 @@ def open_data(spec: RunSpec, folder: Path) -> RunData:
 def _encode(request: DataRequest, tokenizer: PreTrainedTokenizerBase, folder: Path, observer: Observer) -> DataReport:
     observer.phase("data", request.uri)
     report = prepare(request, tokenizer, folder, lambda done, total: observer.progress("data", done, total)).report
-    atomic.write_text(_report_file(folder), report.model_dump_json(indent=1) + "\n")
+    _write_report(folder, report)
     return report
+
+
+def _compared(report: DataReport, folder: Path) -> DataReport:
+    """The validation data's report, with a warning of rows that are trained on."""
+    in_both = rows_in_both(TokenStore(folder / TRAIN), TokenStore(folder / VALIDATION))
+    warnings = (*report.warnings, *advice.of_validation(in_both, report.examples))
+    report = report.model_copy(update={"warnings": warnings})
+    _write_report(folder / VALIDATION, report)
+    return report
+
+
+def _write_report(folder: Path, report: DataReport) -> None:
+    atomic.write_text(_report_file(folder), report.model_dump_json(indent=1) + "\n")
 
 
 def _read_report(folder: Path) -> DataReport:

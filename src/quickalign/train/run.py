@@ -16,14 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
-from quickalign.core import atomic, disk, storage
+from quickalign.core import atomic, disk
 from quickalign.core.distribution import check_distribution, no_fp16
 from quickalign.core.errors import OptionError, RunError
 from quickalign.core.options import check_together
 from quickalign.core.spec import RunSpec, dump
+from quickalign.core.working_folder import working_folder
 from quickalign.data.report import DataReport
 from quickalign.train import resume
 from quickalign.train.checkpoint import Checkpoint
@@ -38,9 +38,17 @@ from quickalign.train.prepare import Prepared, check_context, prepare_run
 from quickalign.train.signals import never
 
 
+class Planned(NamedTuple):
+    """What is known of a run before it: the plan, and what was found in the data and in the validation file."""
+
+    plan: Plan
+    report: DataReport
+    validation_report: DataReport | None
+
+
 def plan(
     spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None, device: Device | None = None
-) -> tuple[Plan, DataReport]:
+) -> Planned:
     """What `run(spec)` would need and do in `workers` processes, each on a `device` that may be another machine's.
 
     It loads no weights and leaves nothing behind.
@@ -55,7 +63,7 @@ def plan(
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
         prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers, device=device)
         check_context(prepared)
-        return prepared.plan, prepared.data.report
+        return Planned(prepared.plan, prepared.data.report, prepared.data.validation_report)
 
 
 def run(
@@ -77,14 +85,11 @@ def run(
     processes = Processes()
     if not processes.is_main:
         return _run(spec, Observer(), processes, stop)
-    storage.make_folder(spec.output)
-    try:
-        with disk.explained(spec.output), FileLock(spec.output / ".lock").acquire(timeout=patience):
-            return _run(spec, observer or Observer(), processes, stop)
-    except Timeout:
-        raise OptionError(
-            f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
-        ) from None
+    taken = OptionError(
+        f"Another process is training in {spec.output} right now.", "Wait for it, or name another --output."
+    )
+    with working_folder(spec.output, taken, patience=patience), disk.explained(spec.output):
+        return _run(spec, observer or Observer(), processes, stop)
 
 
 def _run(spec: RunSpec, observer: Observer, processes: Processes, stop: Callable[[], bool]) -> RunResult:

@@ -32,11 +32,12 @@ def test_limits_and_options_reach_the_evaluation(cli, asked):
     assert spec.fail_above == {"kl": 0.5, "refusals": 0.1}
 
 
-def test_tasks_and_their_limits_reach_the_evaluation(cli, asked):
-    tasks = ("--lm-eval", "arc_easy, mine", "--lm-eval-tasks", "tasks", "--lm-eval-limit", "5", "--lm-eval-chat")
+def test_tasks_and_their_limits_reach_the_evaluation(cli, asked, tmp_path):
+    folder = str(tmp_path)
+    tasks = ("--lm-eval", "arc_easy, mine", "--lm-eval-tasks", folder, "--lm-eval-limit", "5", "--lm-eval-chat")
     cli("eval", "run", "data.json", *tasks, "--fail-below", "mine:acc=0.5", "--local", "--json")
     (spec,) = asked
-    assert (spec.lm_eval, str(spec.lm_eval_tasks)) == (("arc_easy", "mine"), "tasks")
+    assert (spec.lm_eval, str(spec.lm_eval_tasks)) == (("arc_easy", "mine"), folder)
     assert (spec.lm_eval_limit, spec.lm_eval_chat) == (5, True)
     assert spec.fail_below == {"mine:acc": 0.5}
 

@@ -1,10 +1,13 @@
 """Every hyperparameter is an option of `train` and `plan`, and only what was set by hand is passed on."""
 
+import inspect
 from pathlib import Path
 from typing import get_args, get_origin
 
 import pytest
 
+from quickalign.cli.commands.plan import plan
+from quickalign.cli.commands.train import train
 from quickalign.cli.fields import as_options, option_name
 from quickalign.core.hyperparameters import Hyperparameters
 
@@ -62,6 +65,12 @@ def test_help_names_every_option_with_its_meaning_and_default(cli, command):
     assert "default 5e-05, above 0 to 1" in text
     assert "default 1, 1 to 1000 epochs" in text
     assert "\x1b" not in out
+
+
+def test_a_plan_takes_all_of_a_run_that_train_takes():
+    of_the_job = {"local", "resume", "detach", "name", "gpus", "priority", "max_retries", "label"}
+    taken, planned = (set(inspect.signature(command).parameters) for command in (train, plan))
+    assert taken - of_the_job <= planned
 
 
 def test_a_bad_value_is_named_with_its_option_and_meaning(cli, recorded):

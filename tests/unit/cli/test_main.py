@@ -4,6 +4,7 @@ import json
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +47,36 @@ def test_help_lists_every_command_with_its_summary(cli):
     ):
         assert f"\n  {command}" in out
     assert "130 stopped" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        ("models list", ">&-", 0),
+        ("models list --json", ">&- 2>&- <&-", 0),
+        ("--help", ">&-", 0),
+        ("models show nosuch", "2>&-", errors.ModelError.exit_code),
+        ("models show nosuch --json", ">&- 2>&-", errors.ModelError.exit_code),
+    ],
+)
+def test_a_stream_that_is_closed_is_no_fault(tmp_path, monkeypatch, arguments, closed, code):
+    monkeypatch.setenv("QUICKALIGN_HOME", str(tmp_path / "home"))
+    program = f'"{sys.executable}" -m quickalign {arguments} {closed}'
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert not (tmp_path / "home").exists(), "no report of a crash is written"
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_output_that_finds_no_room_is_a_full_disk(tmp_path, monkeypatch, json_):
+    monkeypatch.setenv("QUICKALIGN_HOME", str(tmp_path / "home"))
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "quickalign", "models", "list", *json_]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "A disk is full: that of standard output" in done.stderr
+    assert done.returncode == errors.FullDiskError.exit_code
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("data",), ("models",)])
@@ -176,12 +207,16 @@ def test_help_does_not_import_torch_or_transformers():
 
 
 def test_a_plan_that_does_not_fit_is_shown_and_exits_with_6(cli, monkeypatch):
-    found = scripted_run.plan(available=10**9), scripted_run.data_report()
+    report = scripted_run.data_report()
+    other = report.model_copy(update={"warnings": ("They leak.",)})
+    found = SimpleNamespace(plan=scripted_run.plan(available=10**9), report=report, validation_report=other)
     monkeypatch.setitem(sys.modules, "quickalign.train.run", SimpleNamespace(plan=lambda spec, workers: found))
     code, out, _ = cli("plan", "m", "d")
     assert code == errors.CapacityError.exit_code
     assert "This run does not fit" in out
+    assert "They leak." in out
     code, out, _ = cli("plan", "m", "d", "--json")
     assert code == errors.CapacityError.exit_code
     assert json.loads(out)["plan"]["fits"] is False
+    assert json.loads(out)["validation_report"]["warnings"] == ["They leak."]
     assert json.loads(out)["plan"]["suggestions"][0]["settings"] == {"lora_dim": 8, "load_in_4bit": True}

@@ -4,12 +4,15 @@ import io
 import json
 import sys
 from collections import deque
+from types import NoneType
+from typing import get_args
 
 import httpx
 import pytest
 
+from quickalign.cli.service_options import _UNSET
 from quickalign.core.wire.jobs import Reason
-from quickalign.core.wire.services import ServiceState
+from quickalign.core.wire.services import Limits, RevisionSpec, ServiceState, ServiceUpdate
 from quickalign.sdk import discover, service_wait
 from quickalign.sdk import session as sessions
 from quickalign.sdk.client import Client
@@ -199,6 +202,47 @@ def test_update_names_what_changes_and_waits_for_it(cli, api, run_folder):
     ):
         code, _, err = cli("services", "update", "first", *flags)
         assert (code, told in err) == (2, True), err
+
+
+def test_an_update_takes_back_what_was_set(cli, api):
+    api.services.add(service("first"))
+    options = ("--context", "512", "--system-prompt", "Hi.", "--concurrency", "2", "--idle-stop", "9", "--label", "a=b")
+    assert cli("services", "update", "first", *options)[0] == 0
+    names = ("idle-stop", "--context", "system_prompt", "labels")
+    assert cli("services", "update", "first", *(f"--unset={name}" for name in names))[0] == 0
+    sent = api.services.asked[1]
+    assert (sent["idle_stop_seconds"], sent["metadata"], sent.get("limits")) == (None, {}, None)
+    assert (sent["spec"]["context"], sent["spec"]["system_prompt"]) == (None, None)
+    assert sent["spec"]["source"] == api.services.asked[0]["spec"]["source"]
+    assert cli("services", "update", "first", "--unset", "concurrency")[0] == 0
+    assert api.services.asked[2] == {"limits": {"requests_per_minute": None, "concurrency": None}}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--unset", "engine"), "--unset 'engine' is nothing that can be unset."),
+        (("--unset", "context", "--context", "512"), "--unset context takes back what the same command sets."),
+        (("--unset", "autoscaling", "--max-replicas", "2"), "--unset autoscaling takes back what"),
+    ],
+)
+def test_what_cannot_be_taken_back_is_told(cli, api, flags, told):
+    api.services.add(service("first"))
+    code, _, err = cli("services", "update", "first", *flags)
+    assert code == 2
+    assert told in err
+    assert api.services.asked == []
+
+
+def test_whatever_may_be_nothing_can_be_taken_back():
+    """Held against the wire's own types: a field of a service that may be null, by hand or by `--unset`."""
+    may_be_null = {
+        name
+        for kind in (RevisionSpec, Limits, ServiceUpdate)
+        for name, field in kind.model_fields.items()
+        if NoneType in get_args(field.annotation) and name not in ("spec", "replicas", "limits", "metadata")
+    }
+    assert {field for field, _ in _UNSET.values()} == may_be_null | {"labels"}
 
 
 def test_an_update_that_fails_its_checks_is_told(cli, api):

@@ -128,6 +128,12 @@ def test_a_rows_own_system_message_is_never_left_out_without_a_word(template):
     assert isinstance(good, EncodedRecord)
 
 
+def test_a_template_that_renders_nothing_is_called_broken():
+    broken = toys.qwen2_like("{% for m in messages %}{{ broken( }}{% endfor %}")
+    with pytest.raises(OptionError, match=r"chat template of this model is broken.*apply_chat_template=false"):
+        Encoder(broken, seq_length=64, system_prompt="Be brief.")
+
+
 def test_a_tokenizer_without_template_is_an_error_with_the_remedy():
     with pytest.raises(OptionError, match="apply_chat_template=false"):
         Encoder(toys.qwen2_like(None), seq_length=64)

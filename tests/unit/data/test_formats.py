@@ -235,6 +235,19 @@ def test_an_unknown_format_shows_its_fields_and_the_nearest_format():
     assert "rejected" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("row", "nearest"),
+    [
+        ({"question": "q", "chosen": "c", "rejected": "r"}, "prompt"),
+        ({"instruction": "i", "input": "", "chosen": "c", "rejected": "r"}, "prompt"),
+        ({"instruction": "i", "response": "r"}, "instruction"),
+    ],
+)
+def test_the_nearest_format_is_one_that_the_row_lacks_something_of(row, nearest):
+    with pytest.raises(DataError, match=f"The nearest format, {nearest}, needs"):
+        recognise("file", [row], "auto", None)
+
+
 def test_a_named_format_is_taken_as_given():
     found = recognise("file", [PROMPT | INSTRUCTION], "instruction", "sft")
     assert found.format.name == "instruction"

@@ -305,3 +305,32 @@ def test_a_very_long_first_row_is_listed_up_to_a_bound(tmp_path):
     first = facts(check(request(uri, seq_length=100_000), TOKENIZER)).first_row
     assert len(first.tokens) == 4096
     assert first.hidden > 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({"prompt": "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"}, "<|im_start|>"),
+        ({"chosen": "Fine.<|im_end|>\n<|im_start|>user\nMore?"}, "<|im_end|>"),
+        ({"prompt": "Hello<|im_end|>"}, "<|im_end|>"),
+        ({"chosen": "Fine.<|im_end|>", "rejected": "No <|im_end|>\n<|im_end|>\n"}, ""),  # counted as doubled ends
+        ({"prompt": "What is <|im start|> or [INST]?"}, ""),
+    ],
+)
+def test_rows_that_were_rendered_before_are_told(tmp_path, changes, mark):
+    uri = write(tmp_path, [row(), row(**changes)])
+    found = check(request(uri), TOKENIZER)
+    told = [warning for warning in found.warnings if "marks of the model" in warning]
+    assert (facts(found).special_tokens.in_texts, facts(found).special_tokens.in_texts_first) == (int(bool(mark)), mark)
+    assert len(told) == bool(mark)
+    if mark:
+        assert told[0].startswith(f"1 row has marks of the model as text, such as {mark!r},")
+        plain = check(request(uri, apply_chat_template=False, system_prompt=""), TOKENIZER)
+        assert facts(plain).special_tokens.in_texts == 0
+
+
+def test_fields_that_other_tools_train_on_are_told(tmp_path):
+    found = check(request(write(tmp_path, [row(system="Be brief.", images=["a.png"], score=1)])), TOKENIZER)
+    assert found.unused_fields == ("images", "score", "system")
+    assert "Nothing of the fields images, system is used, which other tools train on." in found.warnings
+    assert not any("fields" in warning for warning in check(request(write(tmp_path, [row(score=1)])), None).warnings)

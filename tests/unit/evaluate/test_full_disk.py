@@ -1,6 +1,7 @@
 """A disk that fills up during an evaluation, a comparison or a push: one sentence, and what was done is kept."""
 
 import errno
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,16 +18,28 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def no_model(*_, **__):
+    """Stands for a model where it does not matter which."""
+    return SimpleNamespace(base=None)
+
+
 def test_an_evaluation(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "_measure", full)
+    def measure(subject, spec, folder, observer, limits):
+        folder.mkdir(parents=True)
+        (folder / "answers.jsonl").write_text("{}")
+        full()
+
+    monkeypatch.setattr(evaluation, "_find", no_model)
+    monkeypatch.setattr(evaluation, "measure", measure)
     spec = EvaluationSpec(model="m", data="d", output=tmp_path / "evaluation")
     with pytest.raises(StorageError, match=r"is full.*run the same command again"):
         evaluation.evaluate(spec, Observer())
-    assert (tmp_path / "evaluation" / "spec.json").exists()
+    assert (tmp_path / "evaluation" / "work" / "model" / "answers.jsonl").exists()
     assert not (tmp_path / "evaluation" / "report.json").exists()
 
 
 def test_a_comparison(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "_find", no_model)
     monkeypatch.setattr(comparison, "_answers", full)
     (tmp_path / "prompts.txt").write_text("Hello!")
     spec = ComparisonSpec(models=("a", "b"), prompts=str(tmp_path / "prompts.txt"), output=tmp_path / "comparison")

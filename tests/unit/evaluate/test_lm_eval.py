@@ -165,8 +165,3 @@ def test_the_replica_ends_with_the_block(tmp_path, monkeypatch):
 def test_what_has_no_effect_is_refused(values, words):
     with pytest.raises(OptionError, match=words):
         check(spec(**values))
-
-
-def test_a_folder_of_tasks_that_is_none_is_told(tmp_path, installed, served):
-    with pytest.raises(OptionError, match="no folder"):
-        run(tmp_path, lm_eval=("fine",), lm_eval_tasks=tmp_path / "none")

@@ -30,6 +30,7 @@ def test_every_figure_can_have_a_limit():
         ({"fail_above": {"kl": 0.1}, "kl_rows": 0}, "kl_rows"),
         ({"fail_above": {"refusals": 0.1}, "prompts": 0}, "prompts"),
         ({"answer_tokens": 64, "prompts": 0}, "answer_tokens=64 has no effect with prompts=0"),
+        ({"lm_eval": ("mine",), "lm_eval_tasks": "no/such"}, "no/such, which is no folder"),
     ],
 )
 def test_what_has_no_effect_is_refused(values, words):

@@ -112,22 +112,26 @@ def _check(request: DataRequest, model: str | None, revision: str | None, *, qui
     from quickalign.data.prepare import check as check_data
 
     console = screen()
-    tokenizer = None
+    tokenizer, context = None, None
     progress = NoProgress() if quiet else best_progress(console)
     try:
         if model is not None:
             with messages().status(f"Loading the tokenizer of {model}"):
-                tokenizer = _tokenizer(model, revision)
-        return check_data(request, tokenizer, lambda done, total: progress.advance("checking", done, total))
+                tokenizer, context = _about(model, revision)
+        advance = progress.advance
+        return check_data(request, tokenizer, lambda done, total: advance("checking", done, total), context=context)
     finally:
         progress.close()
 
 
-def _tokenizer(model: str, revision: str | None) -> Any:
+def _about(model: str, revision: str | None) -> tuple[Any, int]:
+    """The model's tokenizer, and its context in tokens."""
     from quickalign.data.tokenizer import load_tokenizer
+    from quickalign.hub.shape import read_shape
     from quickalign.hub.source import resolve
 
-    return load_tokenizer(resolve(model, revision).path)
+    path = resolve(model, revision).path
+    return load_tokenizer(path), read_shape(path).context_length
 
 
 def _show(report: DataReport, html: Path | None, *, as_json: bool) -> None:

@@ -15,8 +15,7 @@ from quickalign.core.errors import CapacityError
 
 if TYPE_CHECKING:
     from quickalign.core.spec import RunSpec
-    from quickalign.data.report import DataReport
-    from quickalign.train.plan import Plan
+    from quickalign.train.run import Planned
 
 
 Workers = Annotated[
@@ -34,6 +33,9 @@ def plan(
     data_format: take.Format = "auto",
     safe_rlhf_preference: take.Preference = "better",
     bad_rows: take.BadRowsOption = "error",
+    sample_prompt: take.SamplePrompts = None,
+    sample_tokens: take.SampleTokens = 128,
+    closing_rows: take.ClosingRows = 16,
     model_revision: take.Revision = None,
     workers: Workers = 1,
     strategy: take.StrategyOption = "ddp",
@@ -44,7 +46,8 @@ def plan(
 
     quickalign plan qwen2-7b-instruct pairs.json --training-strategy dpo
 
-    Takes the options of `train`, loads no weights and writes nothing. Exits with 6 where the run does not fit.
+    Takes the options of a run that `train` takes, loads no weights and writes nothing. Exits with 6 where the run does
+    not fit.
     """
     spec = take.make_spec(
         options,
@@ -56,25 +59,32 @@ def plan(
         data_format=data_format,
         safe_rlhf_preference=safe_rlhf_preference,
         bad_rows=bad_rows,
+        sample_prompts=tuple(sample_prompt or ()),
+        sample_tokens=sample_tokens,
+        closing_rows=closing_rows,
         strategy=strategy,
     )
     with messages().status("Planning", spinner="dots"):
         from quickalign.train.run import plan as make_plan
 
-        found, report = make_plan(spec, workers=workers)
+        planned = make_plan(spec, workers=workers)
     if json:
-        write_json({"plan": found.to_json(), "data_report": report})
+        reports = {"data_report": planned.report, "validation_report": planned.validation_report}
+        write_json({"plan": planned.plan.to_json(), **reports})
     else:
-        _show(spec, found, report)
-    if not found.fits:
+        _show(spec, planned)
+    if not planned.plan.fits:
         raise typer.Exit(CapacityError.exit_code)
 
 
-def _show(spec: RunSpec, found: Plan, report: DataReport) -> None:
+def _show(spec: RunSpec, planned: Planned) -> None:
     from quickalign.cli.draw import data_report as data_view
     from quickalign.cli.draw import parts
     from quickalign.cli.draw.plan import plan_view
 
     console = screen()
-    console.print(parts.heading("Data", spec.train), data_view.short(report), "", sep="\n", crop=False)
-    console.print(parts.heading("Plan", spec.model), plan_view(found), sep="\n")
+    console.print(parts.heading("Data", spec.train), data_view.short(planned.report), "", sep="\n", crop=False)
+    if planned.validation_report is not None:
+        title = parts.heading("Validation data", spec.validation or "")
+        console.print(title, data_view.short(planned.validation_report), "", sep="\n", crop=False)
+    console.print(parts.heading("Plan", spec.model), plan_view(planned.plan), sep="\n")

@@ -116,6 +116,7 @@ def update(
     checkpoint: serve.Checkpoint = None,
     model_revision: serve.ModelRevision = None,
     label: serve.Labels = None,
+    unset: serve.Unset = None,
     detach: serve.Detach = False,
     json: take.AsJson = False,
     options: dict[str, Any],
@@ -123,6 +124,7 @@ def update(
     """Serve something else, or otherwise, under the same name. What is left out stays.
 
     quickalign services update first runs/second
+    quickalign services update first --idle-stop 600 --unset system-prompt
 
     The old revision answers until the new one has proved itself; one that fails its checks changes nothing.
     """
@@ -134,6 +136,7 @@ def update(
     changes = serve.fields_of(options, anew=False)
     if labels := take.pairs("--label", label):
         changes["labels"] = labels
+    changes = serve.with_unset(changes, unset)
     session = connect()
     if source is not None:
         found = {**resolve_source(session, source, adapter), "checkpoint": checkpoint, "model_revision": model_revision}

@@ -89,7 +89,14 @@ def _estimate(visit: Visit) -> Response:
     asked = EstimateRequest(spec=request.spec, gpus=request.gpus, workers=request.workers)
     found = visit.platform.estimate(asked, visit.given("clone") or None)
     own = request.spec.train.startswith("file-")
-    return visit.page("parts/estimate.html", plan=found.plan, report=found.report, shows_report=not own)
+    about = found.validation_report or {"warnings": []}
+    return visit.page(
+        "parts/estimate.html",
+        plan=found.plan,
+        report=found.report,
+        shows_report=not own,
+        validation_warnings=about["warnings"],
+    )
 
 
 def _code(visit: Visit) -> Response:

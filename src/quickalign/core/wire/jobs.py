@@ -241,4 +241,7 @@ class Estimate(Wire):
 
     plan: dict[str, Any]
     report: dict[str, Any] = Field(description="The data report.")
+    validation_report: dict[str, Any] | None = Field(
+        default=None, description="That of the validation data, where the request names any."
+    )
     resources: Resources

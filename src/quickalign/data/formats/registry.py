@@ -78,12 +78,18 @@ def _recognised(uri: str, rows: Sequence[Row], strategy: Strategy | None) -> Rec
 def _unknown(uri: str, rows: Sequence[Row]) -> DataError:
     names = list(rows[0])
     shown = ", ".join(repr(name) for name in names[:_SHOWN_FIELDS]) or "none"
-    nearest = max(FORMATS, key=lambda item: len(rows[0].keys() & set(item.required)) / len(item.required))
+    nearest = max(FORMATS, key=lambda item: _nearness(item, rows[0]))
     wanted = ", ".join(repr(name) for name in nearest.required)
     return DataError(
         f"The format of {uri} is not known: its rows have the fields {shown}.",
         f"The nearest format, {nearest.name}, needs {wanted}; the user guide lists all formats.",
     )
+
+
+def _nearness(format_: Format, row: Row) -> tuple[int, bool]:
+    """How many of its fields the row has; before one that has all, and still does not fit, one that lacks some."""
+    there = len(row.keys() & set(format_.required))
+    return there, there < len(format_.required)
 
 
 def _ambiguous(uri: str, likely: Sequence[Format], counts: dict[Format, int], rows: int) -> DataError:

@@ -8,10 +8,12 @@ output/
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import quickalign
-from quickalign.core import atomic, disk, storage
+from quickalign.core import atomic, disk
+from quickalign.core.errors import OptionError
+from quickalign.core.working_folder import working_folder
 from quickalign.evaluate.answers import AnswerBook, Asked
 from quickalign.evaluate.compare.contest import Answers, Contest, by_judge, by_rules, by_votes
 from quickalign.evaluate.compare.judge import Judge
@@ -19,9 +21,9 @@ from quickalign.evaluate.compare.page import HTML_FILE, render
 from quickalign.evaluate.compare.prompts import read_prompts
 from quickalign.evaluate.compare.result import Comparison, ModelAnswers
 from quickalign.evaluate.compare.spec import ComparisonSpec
-from quickalign.evaluate.compare.votes import read_votes
+from quickalign.evaluate.compare.votes import Votes, read_votes
 from quickalign.evaluate.statistics import Bootstrap
-from quickalign.evaluate.subject import Loaded, find_subject, identity
+from quickalign.evaluate.subject import Loaded, Subject, find_subject, identity
 from quickalign.train.observer import Observer
 
 JSON_FILE = "comparison.json"
@@ -36,12 +38,16 @@ def compare(spec: ComparisonSpec, observer: Observer) -> Comparison:
         DataError, StorageError: prompts or votes cannot be read.
         ModelError: a model cannot be loaded.
         UnavailableError, AccessError, OptionError: the judge cannot be asked.
+        OptionError: another comparison is writing to the folder.
     """
     prompts = read_prompts(spec.prompts, spec.count)
-    storage.make_folder(spec.output)
-    with disk.explained(spec.output):
-        models = tuple(_answers(spec, name, prompts, observer) for name in spec.models)
-        contests = tuple(_contests(spec, prompts, models, observer))
+    taken = OptionError(f"Another comparison is writing to {spec.output}.", "Wait for it, or name another folder.")
+    with working_folder(spec.output, taken), disk.explained(spec.output):
+        # all before the first answers: what cannot be found or read is told before time is spent
+        votes = _votes(spec)
+        subjects = [_find(spec, name, observer) for name in spec.models]
+        models = tuple(_answers(spec, subject, prompts, observer) for subject in subjects)
+        contests = tuple(_contests(spec, prompts, models, votes, observer))
         result = Comparison(
             quickalign=quickalign.__version__, spec=spec, prompts=tuple(prompts), models=models, contests=contests
         )
@@ -50,16 +56,25 @@ def compare(spec: ComparisonSpec, observer: Observer) -> Comparison:
     return result
 
 
-def _answers(spec: ComparisonSpec, name: str, prompts: Sequence[str], observer: Observer) -> ModelAnswers:
-    """One model at a time is in memory."""
+def _votes(spec: ComparisonSpec) -> dict[str, Votes]:
+    """People's votes by the model that is compared with the first; empty where none are asked for."""
+    first, *others = spec.models
+    return {name: read_votes(spec.votes, (first, name)) for name in others} if spec.votes is not None else {}
+
+
+def _find(spec: ComparisonSpec, name: str, observer: Observer) -> Subject:
     observer.phase("model", name)
-    subject = find_subject(
+    return find_subject(
         name, alone=True, system_prompt=spec.system_prompt, precision=spec.precision, progress=observer.progress
     )
+
+
+def _answers(spec: ComparisonSpec, subject: Subject, prompts: Sequence[str], observer: Observer) -> ModelAnswers:
+    """One model at a time is in memory."""
     asked = [Asked(text, text, tuple(subject.encoder.encode(text))) for text in prompts]
     book = AnswerBook(spec.output / "work", identity(subject.found, subject.precision))
     loaded = Loaded(subject)
-    observer.phase("answers", f"{len(prompts):,} prompts")
+    observer.phase("answers", f"{subject.name}, {len(prompts):,} prompts")
     written = book.answer(
         loaded.model,
         subject.encoder,
@@ -70,7 +85,7 @@ def _answers(spec: ComparisonSpec, name: str, prompts: Sequence[str], observer: 
     del loaded
     gc.collect()
     return ModelAnswers(
-        name=name,
+        name=subject.name,
         precision=subject.precision,
         answers=tuple(answer.text for answer in written),
         mean_tokens=sum(answer.tokens for answer in written) / len(written),
@@ -78,7 +93,11 @@ def _answers(spec: ComparisonSpec, name: str, prompts: Sequence[str], observer: 
 
 
 def _contests(
-    spec: ComparisonSpec, prompts: Sequence[str], models: Sequence[ModelAnswers], observer: Observer
+    spec: ComparisonSpec,
+    prompts: Sequence[str],
+    models: Sequence[ModelAnswers],
+    votes: Mapping[str, Votes],
+    observer: Observer,
 ) -> Iterator[Contest]:
     bootstrap = Bootstrap(resamples=_RESAMPLES, confidence=_CONFIDENCE, seed=spec.seed)
     first, *others = [Answers(model.name, model.answers) for model in models]
@@ -86,9 +105,8 @@ def _contests(
     try:
         for second in others:
             yield by_rules(prompts, first, second, bootstrap)
-            if spec.votes is not None:
-                votes = read_votes(spec.votes, (first.name, second.name))
-                yield by_votes(prompts, first, second, votes, bootstrap)
+            if second.name in votes:
+                yield by_votes(prompts, first, second, votes[second.name], bootstrap)
             if judge is not None and spec.judge is not None:
                 observer.phase("judge", f"{spec.judge.model}: {second.name} against {first.name}")
                 yield by_judge(

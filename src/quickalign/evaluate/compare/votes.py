@@ -11,6 +11,8 @@ from quickalign.core.errors import DataError
 from quickalign.evaluate.compare.prompts import question, read_text
 
 Side = Literal["first", "second", "tie"]
+Votes = dict[str, list[Side]]
+"""Votes between two models by prompt."""
 
 STORED = "stored"
 """Stands for the votes that this home's console keeps."""
@@ -25,7 +27,7 @@ _CHOICES: dict[str, Side | None] = {
 }
 
 
-def read_votes(uri: str, names: tuple[str, str]) -> dict[str, list[Side]]:
+def read_votes(uri: str, names: tuple[str, str]) -> Votes:
     """People's votes between two models by prompt; votes between other models are left out.
 
     A line is {"prompt": ..., "a": MODEL, "b": MODEL, "winner": "a" | "b" | "tie"}, or a vote as the console keeps it.
@@ -35,7 +37,7 @@ def read_votes(uri: str, names: tuple[str, str]) -> dict[str, list[Side]]:
     Raises:
         DataError: a line is no vote.
     """
-    votes: dict[str, list[Side]] = {}
+    votes: Votes = {}
     place = str(paths.home() / "votes.jsonl") if uri == STORED else uri
     for number, line in enumerate(read_text(place).splitlines(), 1):
         if not line.strip():

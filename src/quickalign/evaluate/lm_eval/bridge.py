@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quickalign.core import atomic
-from quickalign.core.errors import OptionError, RunError
+from quickalign.core.errors import RunError
 from quickalign.evaluate.lm_eval.program import find_program, run_program
 from quickalign.evaluate.lm_eval.replica import Endpoint, serving
 from quickalign.evaluate.lm_eval.result import TaskResult, read_results
@@ -87,13 +87,7 @@ def _key(spec: EvaluationSpec, subject: Subject) -> str:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of the tasks' folder.
-
-    Raises:
-        OptionError: it is no folder.
-    """
-    if not folder.is_dir():
-        raise OptionError(f"lm_eval_tasks names {folder}, which is no folder.", "Name the folder of the YAML files.")
+    """The SHA-256 of every file of the tasks' folder."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 

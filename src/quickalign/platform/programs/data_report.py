@@ -23,15 +23,18 @@ def _report(request: dict[str, Any]) -> str:
 
     defaults = Hyperparameters()
     options = {"seq_length": defaults.seq_length, "system_prompt": defaults.system_prompt} | request["options"]
-    tokenizer = _tokenizer(request["model"]) if request["model"] else None
-    return check(DataRequest(uri=request["uri"], **options), tokenizer).model_dump_json()
+    tokenizer, context = _about(request["model"]) if request["model"] else (None, None)
+    return check(DataRequest(uri=request["uri"], **options), tokenizer, context=context).model_dump_json()
 
 
-def _tokenizer(model: str) -> Any:
+def _about(model: str) -> tuple[Any, int]:
+    """The model's tokenizer, and its context in tokens."""
     from quickalign.data.tokenizer import load_tokenizer  # noqa: PLC0415
+    from quickalign.hub.shape import read_shape  # noqa: PLC0415
     from quickalign.hub.source import resolve  # noqa: PLC0415
 
-    return load_tokenizer(resolve(model).path)
+    path = resolve(model).path
+    return load_tokenizer(path), read_shape(path).context_length
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def converted(
         write: writes what the engine needs into a folder and returns the layers' windows.
     """
     folder = _folder(kind) / _key(load, versions)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(folder.parent)
     answers = folder / f"answers-{_digest([load.probes, load.probe_tokens])[:16]}.json"
     with FileLock(folder.with_suffix(".lock")):
         kept.hold(folder)

