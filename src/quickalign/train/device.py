@@ -81,7 +81,7 @@ def named_device(text: str) -> Device:
     """
     kind, _, memory = text.partition(":")
     if not memory:
-        return find_device() if kind == "cuda" else find_cpu()
+        return try_triton(find_device()) if kind == "cuda" else find_cpu()
     room = int(memory)
     if kind == "cpu":
         return replace(find_cpu(), total_bytes=room, available_bytes=room)

@@ -12,7 +12,7 @@ from quickalign.evaluate.compare.spec import ComparisonSpec
 from quickalign.evaluate.possible import check_divergence, check_limits
 from quickalign.evaluate.run import evaluate
 from quickalign.evaluate.spec import METRICS, EvaluationSpec
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 
 TINY = "qwen2-tiny-instruct"
 PAIRS = {"prompt": "Hello!", "chosen": "Hello, and welcome!", "rejected": "Hm."}
@@ -31,7 +31,7 @@ def nothing_is_loaded(monkeypatch):
 def evaluation(folder, row, **values):
     (folder / "data.json").write_text(json.dumps([row]))
     spec = EvaluationSpec(**{"model": TINY, "data": str(folder / "data.json"), "output": folder / "made"} | values)
-    return evaluate(spec, Silent())
+    return evaluate(spec, Observer())
 
 
 @pytest.mark.parametrize("changes", [{"model": "nosuch"}, {"against": "nosuch"}, {"base": "nosuch"}])
@@ -97,5 +97,5 @@ def test_a_comparison(tmp_path, changes, error):
     if "votes" in values:
         values["votes"] = values["votes"].format(folder=tmp_path)
     with pytest.raises(error):
-        comparison.compare(ComparisonSpec(**values), Silent())
+        comparison.compare(ComparisonSpec(**values), Observer())
     assert not (tmp_path / "made").exists()

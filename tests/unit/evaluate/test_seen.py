@@ -13,7 +13,7 @@ from quickalign.data.tokenizer import load_tokenizer
 from quickalign.evaluate.seen import with_rows_seen
 from quickalign.train.data import open_data, prepare_data
 from quickalign.train.distributed import Processes
-from quickalign.train.observer import Silent
+from quickalign.train.observer import Observer
 
 TOKENIZER = load_tokenizer(paths.assets() / "qwen2-tiny-instruct")
 ROWS = [{"prompt": f"Say {i}", "chosen": f"Here is {i}.", "rejected": "No."} for i in range(10)]
@@ -27,7 +27,7 @@ def run(tmp_path) -> RunSpec:
     spec = RunSpec(model="m", train=str(tmp_path / "rows.json"), output=tmp_path / "run", hyperparameters=parameters)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "spec.json").write_text(dump(spec))
-    prepare_data(spec, TOKENIZER, spec.output / "data", Silent(), Processes())
+    prepare_data(spec, TOKENIZER, spec.output / "data", Observer(), Processes())
     return spec
 
 

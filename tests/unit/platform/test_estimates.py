@@ -32,7 +32,11 @@ def test_the_planner_is_told_what_the_job_would_run_on(tmp_path, monkeypatch, de
 
     def planned(module, request, seconds, *arguments):
         asked.append((*arguments, json.loads(Path(arguments[1]).read_text())["output"]))
-        return {"plan": {"predicted_peak_bytes": 5, "device_kind": named[:4].rstrip(":")}, "report": {}}
+        return {
+            "plan": {"predicted_peak_bytes": 5, "device_kind": named[:4].rstrip(":")},
+            "report": {},
+            "validation_report": None,
+        }
 
     monkeypatch.setattr(estimates, "run_program", planned)
     platform = open_stub(tmp_path / "home", devices=devices)
