@@ -78,10 +78,8 @@ def head(visit: Visit, job: Job) -> dict[str, Any]:
 
 
 def ran_seconds(job: Job) -> float | None:
-    """How long it has run, or did."""
-    if job.started_at is None:
-        return None
-    return (job.finished_at or time.time()) - job.started_at
+    """How long it has run, or did; None before its first start."""
+    return None if job.started_at is None else job.ran_until(time.time())
 
 
 def samples(visit: Visit, job: Job) -> list[Sample]:

@@ -60,8 +60,7 @@ class Pulses:
 
     def head(self, job: Job, event: int) -> str:
         """The mark of the head that shows this job after this event."""
-        runs = job.started_at is not None and not job.state.is_final
-        ran = self._clock() // _RAN_SECONDS if runs else 0
+        ran = self._clock() // _RAN_SECONDS if job.running_since else 0
         return hashlib.sha256(f"{job.model_dump_json()}{event} {ran}".encode()).hexdigest()[:16]
 
     def read(self, job_id: str) -> Pulse:

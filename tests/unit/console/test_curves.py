@@ -225,7 +225,7 @@ def test_fifty_pages_of_a_reader_share_a_head(browser, platform, tmp_path, monke
 
 
 def test_the_time_that_a_job_runs_is_written_anew(clock):
-    job = SimpleNamespace(started_at=1.0, state=SimpleNamespace(is_final=False), model_dump_json=lambda: "the same")
+    job = SimpleNamespace(running_since=1.0, model_dump_json=lambda: "the same")
     jobs = SimpleNamespace(get=lambda _: job, events=lambda *_, **__: SimpleNamespace(items=()), log_size=lambda _: 0)
     pulses = Pulses(SimpleNamespace(jobs=jobs), SimpleNamespace(state=lambda _: ("0.0.0", 0)), clock)
     marks = []
@@ -233,3 +233,9 @@ def test_the_time_that_a_job_runs_is_written_anew(clock):
         marks.append(pulses.read("job").head)
         clock.pass_by()
     assert len(set(marks)) == 4
+    job.running_since = None
+    clock.pass_by()
+    first = pulses.read("job").head
+    for _ in range(31):
+        clock.pass_by()
+        assert pulses.read("job").head == first

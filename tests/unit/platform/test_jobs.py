@@ -1,6 +1,7 @@
 """Jobs as they are asked for, on an executor without processes."""
 
 import pytest
+from sqlalchemy import update
 
 from quickalign.core.errors import (
     CapacityError,
@@ -11,6 +12,7 @@ from quickalign.core.errors import (
     UnavailableError,
 )
 from quickalign.core.wire.jobs import JobState as S
+from quickalign.platform.db.tables import AttemptRow
 from quickalign.platform.devices import Device
 from quickalign.platform.jobs import kinds, reconciler
 from tests.support.fake_executor import FakeExecutor
@@ -139,6 +141,25 @@ def test_pause_resume_cancel(platform, world, data):
         with pytest.raises(ConflictError, match="is cancelled"):
             call(job.id)
     assert platform.jobs.cancel(job.id).state is S.CANCELLED
+
+
+def test_a_paused_job_does_not_run_on(platform, world, data):
+    job = platform.jobs.create(stub_job(data))
+    assert (job.ran_until(5.0), job.running_since) == (0.0, None)
+    run = begin(platform, world, job)
+    platform.jobs.pause(job.id)
+    world.end(run, 130)
+    platform.reconciler.tick()
+    with platform._database.write() as session:
+        session.execute(update(AttemptRow).values(started_at=1000.0, ended_at=1600.0))
+    paused = platform.jobs.get(job.id)
+    assert (paused.state, paused.ran_until(9e9), paused.running_since) == (S.PAUSED, 600.0, None)
+    platform.jobs.resume(job.id)
+    platform.reconciler.tick()
+    begin(platform, world, job)
+    (listed,) = platform.jobs.list().items
+    assert listed.running_since > 1600.0
+    assert listed.ran_until(listed.running_since + 5) == 605.0
 
 
 def test_a_failed_job_goes_on_when_the_cause_is_gone(platform, world, data):

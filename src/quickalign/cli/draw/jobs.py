@@ -137,8 +137,8 @@ def _times(job: Job) -> str:
     made = f"made {datetime.fromtimestamp(job.created_at).astimezone():%Y-%m-%d %H:%M}"
     if job.started_at is None:
         return made
-    took = (job.finished_at or time.time()) - job.started_at
-    return f"{made}, {'took' if job.finished_at else 'running for'} {duration(took)}"
+    ran = "running for" if job.running_since else "ran for"
+    return f"{made}, {ran} {duration(job.ran_until(time.time()))}"
 
 
 def _state(state: JobState) -> Text:

@@ -149,8 +149,8 @@ class ScreenView:
         """See `View`. Who watches a job of another kind than training shows what it found."""
         if job.kind != "train":
             return
-        took = (job.finished_at or time.time()) - (job.started_at or job.created_at)
-        blocks: list[RenderableType] = ["", parts.heading("Done", f"in {duration(took)}")]
+        ran = duration(job.ran_until(time.time()))
+        blocks: list[RenderableType] = ["", parts.heading("Done", f"in {ran}")]
         if len(self._evaluations) > 1:
             blocks += [parts.indented(before_and_after(self._evaluations[0], self._evaluations[-1])), ""]
         blocks.append(parts.facts(self._results(job)))

@@ -165,6 +165,8 @@ class Job(Wire):
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
+    ran_seconds: float = Field(default=0.0, description="How long its starts that have ended ran, together.")
+    running_since: Timestamp | None = Field(default=None, description="When the start that has not ended began.")
     queue_position: int | None = Field(default=None, description="1 is next; null when not queued.")
     model_path: str | None = Field(
         default=None, description="The trained adapter or model folder, or the exported folder, on the server."
@@ -174,6 +176,10 @@ class Job(Wire):
         default=None, description="What it found: figures of the model, or the parity of an export."
     )
     cloned_from: str | None = None
+
+    def ran_until(self, now: float) -> float:
+        """For how many seconds it has run up to `now`, without the time in which it was paused or waited."""
+        return self.ran_seconds + (0.0 if self.running_since is None else max(0.0, now - self.running_since))
 
     @property
     def training(self) -> TrainRequest:

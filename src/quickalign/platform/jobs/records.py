@@ -1,12 +1,12 @@
 """From rows to what travels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from quickalign.core.wire.jobs import Event, Job, JobState, Progress, Reason, Resources
-from quickalign.platform.db.tables import EventRow, InputRow, JobRow
+from quickalign.platform.db.tables import AttemptRow, EventRow, InputRow, JobRow
 from quickalign.platform.jobs import kinds
 from quickalign.platform.queue.view import QueueView
 
@@ -18,7 +18,16 @@ def to_jobs(session: Session, rows: Sequence[JobRow], queue: QueueView) -> tuple
     for job, field, sha256 in session.execute(query):
         if sha256:
             inputs[job][field] = sha256
-    return tuple(_job(row, inputs[row.number], queue) for row in rows)
+    ran = _ran(session, inputs)
+    return tuple(_job(row, inputs[row.number], queue).model_copy(update=ran.get(row.number, {})) for row in rows)
+
+
+def _ran(session: Session, jobs: Iterable[int]) -> dict[int, dict[str, float | None]]:
+    """For how long each job's starts ran, and since when one runs."""
+    ended = func.coalesce(func.sum(AttemptRow.ended_at - AttemptRow.started_at), 0.0)
+    running = func.max(AttemptRow.started_at).filter(AttemptRow.ended_at.is_(None))
+    query = select(AttemptRow.job, ended, running).where(AttemptRow.job.in_(jobs)).group_by(AttemptRow.job)
+    return {job: {"ran_seconds": seconds, "running_since": since} for job, seconds, since in session.execute(query)}
 
 
 def _job(row: JobRow, inputs: dict[str, str], queue: QueueView) -> Job:
