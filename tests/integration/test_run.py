@@ -125,9 +125,9 @@ def test_a_plan_may_be_for_a_gpu_of_another_machine(tmp_path):
     spec = make_spec(tmp_path, "run", optimizer="paged_adamw_8bit", cuda_graphs="on", precision="auto")
     with pytest.raises(OptionError, match="paged_adamw_8bit"):
         plan(spec, device=named_device("cpu"))
-    made, _ = plan(spec, device=named_device("cuda:16000000000"))
+    made = plan(spec, device=named_device("cuda:16000000000")).plan
     assert (made.device_kind, made.available_bytes, made.cuda_graphs) == ("cuda", 16 * 10**9, True)
-    small, _ = plan(make_spec(tmp_path, "run"), device=named_device("cpu:1000000"))
+    small = plan(make_spec(tmp_path, "run"), device=named_device("cpu:1000000")).plan
     assert not small.fits
 
 

@@ -161,8 +161,8 @@ def test_what_ignores_the_request_is_killed_after_the_deadline(tmp_path, data):
 
 
 def test_results_that_cannot_be_copied_fail_the_job_and_stay_here(platform, data, tmp_path):
-    (tmp_path / "blocked").write_text("")
     job = platform.jobs.create(stub_job(data, output=str(tmp_path / "blocked" / "inside")))
+    (tmp_path / "blocked").write_text("")
     job = drive_to(platform, job, S.FAILED)
     assert "cannot be copied" in job.reason.message
     assert weights(platform, job)
