@@ -3,6 +3,7 @@
 Commands are small Python programs, so that the contract sees real exits, signals and output.
 """
 
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,15 @@ class ExecutorContract:
     def make(self, home: Home) -> Executor:
         raise NotImplementedError
 
+    @pytest.fixture(autouse=True)
+    def _other_tokens(self):
+        """No two tests, at the same time on one machine, have a token in common: what bears it is killed with it."""
+        self.tests_own = secrets.token_hex(4)
+
+    def attempt_of(self, job: str, number: int) -> Attempt:
+        """An attempt: the same for the same job and number, within a test."""
+        return Attempt(job, number, f"token-{job}-{number}-{self.tests_own}")
+
     @pytest.fixture
     def home(self, tmp_path):
         home = Home(tmp_path / "home")
@@ -49,7 +59,7 @@ class ExecutorContract:
         attempts: list[Attempt] = []
 
         def begin(code: str, *, job: str = "job-a", number: int = 1, **launch) -> Attempt:
-            attempt = Attempt(job, number, f"token-{job}-{number}")
+            attempt = self.attempt_of(job, number)
             home.job(job).mkdir(exist_ok=True)
             attempts.append(attempt)
             executor.submit(attempt, Launch((sys.executable, "-c", code), home.job(job), **launch))
@@ -134,7 +144,7 @@ class ExecutorContract:
         assert executor.observe(attempt).phase is Phase.RUNNING
 
     def test_what_was_never_begun_is_given_up_for_good(self, home, executor, begun, tmp_path):
-        attempt = Attempt("job-a", 1, "token-job-a-1")
+        attempt = self.attempt_of("job-a", 1)
         assert executor.observe(attempt).phase is Phase.WAITING
         home.job("job-a").mkdir()
         assert executor.recover(attempt) is Recovery.REQUEUE

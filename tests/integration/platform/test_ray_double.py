@@ -61,7 +61,10 @@ class TestRayExecutorElsewhere(ExecutorContract):
         attempt = begun(OBEDIENT)
         self.wait_for_output(executor, "job-a", "working")
         folder = home.attempt("job-a", 1)
-        claim = records.read(folder / records.CLAIM, Claim)
+        end = time.monotonic() + 30
+        while (claim := records.read(folder / records.CLAIM, Claim)).child is None:  # written down after its first word
+            assert time.monotonic() < end
+            time.sleep(0.02)
         aside = folder.rename(folder.with_name("aside"))
         self.gone(claim.child)
         self.gone(claim.wrapper)

@@ -116,6 +116,7 @@ def _leave(path: Path, ended: Exit) -> None:
 
 
 def _run(folder: Path, lease: Lease, claim: Claim, lock: int, signals: _Signals) -> tuple[int, str | None]:
+    watch = Watch(folder, lease)  # now: whoever started this may be gone as soon as the command is there
     records.touch(folder / records.HEARTBEAT)
     with (folder / records.LOG).open("ab") as log:
         try:
@@ -134,7 +135,6 @@ def _run(folder: Path, lease: Lease, claim: Claim, lock: int, signals: _Signals)
     reach("wrapper.spawned")
     records.replace(folder / records.CLAIM, claim.model_copy(update={"child": identify(child.pid)}))
     signals.started(child)
-    watch = Watch(folder, lease)
     watch.start()
     code = _wait(child, watch, signals, claim.wrapper)
     reach("wrapper.child_ended")
