@@ -151,7 +151,15 @@ def workers_of(cluster) -> list[psutil.Process]:
     nodes = cluster._cluster.list_all_nodes()
     pids = [info.process.pid for node in nodes for infos in node.all_processes.values() for info in infos]
     below = {child for pid in pids if psutil.pid_exists(pid) for child in psutil.Process(pid).children(recursive=True)}
-    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+    return [process for process in below if "RayTrainWorker" in " ".join(_words_of(process))]
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    """Its command line; none of one that has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_a_killed_worker_changes_no_byte_and_a_stopped_run_goes_on(cluster, folder, two):
