@@ -33,11 +33,15 @@ class QuickExecutor(LocalExecutor):
     """This machine's executor with a wrapper that starts in a twentieth of the time."""
 
     def _begin(self, attempt: Any, folder: Path) -> None:
-        wrapper = subprocess.Popen(
-            [sys.executable, "-S", "-E", _QUICK_WRAPPER, str(folder), attempt.lease_token],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        # Its output goes elsewhere: it outlives its server, whose pipe would otherwise stay open when that is killed.
+        with (folder / "wrapper.log").open("ab") as log:
+            wrapper = subprocess.Popen(
+                [sys.executable, "-S", "-E", _QUICK_WRAPPER, str(folder), attempt.lease_token],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self._wrappers.append(wrapper)
 
 
