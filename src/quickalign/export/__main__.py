@@ -25,7 +25,7 @@ def _run(file: Path, journal: Path | None = None) -> None:
                 "adapter": str(found.folder),
                 "adapter_sha256": found.weights_sha256,
                 "summary": sentence(found.parity),
-                "results": {"bytes": found.bytes, "parity": found.parity.model_dump()},
+                "results": {"bytes": found.bytes, "form": found.form, "parity": found.parity.model_dump()},
             }
         )
 

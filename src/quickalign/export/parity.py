@@ -93,7 +93,7 @@ def behave(
         for micro in scorer.cut(rows):
             sums = scorer.logps(model, micro).sums.double().cpu().numpy()
             found.update(zip(micro.rows, sums, strict=True))
-    asked = list(dict.fromkeys(tuple(int(token) for token in row.prompt) for row in rows))[:prompts]
+    asked = prompts_of(rows, prompts)
     started = time.perf_counter()
     made = decode(model, asked, stop=ends, max_new_tokens=answer_tokens, context_length=1 << 20) if asked else []
     seconds = time.perf_counter() - started
@@ -105,6 +105,11 @@ def behave(
         tokens_per_second=sum(map(len, answers)) / seconds if asked else None,
         bytes=size,
     )
+
+
+def prompts_of(rows: Sequence[EncodedRow], most: int) -> list[tuple[int, ...]]:
+    """The prompts, as token ids, that are answered: of the first rows, each once, and at most so many."""
+    return list(dict.fromkeys(tuple(int(token) for token in row.prompt) for row in rows))[:most]
 
 
 def compare(before: Behaviour, after: Behaviour, limit: float) -> Parity:

@@ -35,6 +35,7 @@ class Exported:
     parity: Parity
     bytes: int
     weights_sha256: str
+    form: str
     made: bool
 
 
@@ -65,12 +66,13 @@ def existing(task: Task) -> Exported | None:
             f"{output} holds an export of other weights or with other settings.",
             "Name another folder, or remove this one.",
         )
-    return exported(output, record.parity, made=False)
+    return exported(task, record.parity, made=False)
 
 
-def exported(folder: Path, parity: Parity, *, made: bool) -> Exported:
-    """The export in `folder`."""
+def exported(task: Task, parity: Parity, *, made: bool) -> Exported:
+    """The export that `task` has made."""
+    folder = task.spec.output
     manifest = manifests.read(folder)
     assert manifest is not None
     size = sum(file.stat().st_size for file in folder.iterdir())
-    return Exported(folder, parity, size, manifest.weights_sha256, made)
+    return Exported(folder, parity, size, manifest.weights_sha256, task.form, made)

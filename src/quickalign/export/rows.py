@@ -33,7 +33,7 @@ def parity_rows(
     for run in (*beside, *_origin(folder, manifest)):
         for name in (VALIDATION, TRAIN):
             if (run / "data" / name / "store.json").is_file():
-                return list(TokenStore(run / "data" / name)[: spec.rows])
+                return list(TokenStore(run / "data" / name)[: spec.proven_rows])
     raise OptionError(
         f"There are no rows beside {folder} to prove on that the export gives the same answers.",
         "Name some with --data; the file that was trained on will do.",
@@ -62,4 +62,4 @@ def _from_file(spec: ExportSpec, uri: str, manifest: Manifest, tokenizer: PreTra
         system_prompt=manifest.system_prompt,
     )
     with tempfile.TemporaryDirectory(prefix="quickalign-export-") as folder:
-        return list(prepare(request, tokenizer, Path(folder) / "rows").store[: spec.rows])
+        return list(prepare(request, tokenizer, Path(folder) / "rows").store[: spec.proven_rows])

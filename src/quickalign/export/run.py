@@ -11,12 +11,16 @@ import gc
 from pathlib import Path
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from quickalign.core import atomic, disk, storage
 from quickalign.core.errors import QualityError
 from quickalign.core.hyperparameters import Quantization
 from quickalign.core.wire import exports
 from quickalign.export.describe import describe
+from quickalign.export.gguf import writer
+from quickalign.export.gguf.proof import prove
+from quickalign.export.gguf.vocabulary import vocabulary_of
 from quickalign.export.merge import load_trained, merged, save
 from quickalign.export.parity import Behaviour, Parity, behave, compare
 from quickalign.export.record import Exported, existing, exported
@@ -26,7 +30,7 @@ from quickalign.train.device import find_device
 from quickalign.train.model import DTYPES, load_base, stored_bytes
 from quickalign.train.observer import Observer
 
-_BITS: dict[Compression, Quantization] = {"none": "none", "int8": "8bit", "int4": "4bit"}
+_BITS: dict[Compression, Quantization] = {"int8": "8bit", "int4": "4bit"}
 
 
 def export(spec: ExportSpec, observer: Observer) -> Exported:
@@ -51,14 +55,14 @@ def export(spec: ExportSpec, observer: Observer) -> Exported:
     with disk.explained(spec.output), atomic.folder(spec.output) as folder:
         parity = _fill(task, folder, observer)
         describe(task, parity, folder)
-    return exported(spec.output, parity, made=True)
+    return exported(task, parity, made=True)
 
 
 def _fill(task: Task, folder: Path, observer: Observer) -> Parity:
     """Write the weights into `folder`, load them again, and compare.
 
     Raises:
-        QualityError: the parity limit is not kept.
+        QualityError: the parity limit is not kept, or llama.cpp does not read texts as training did.
     """
     observer.phase("load", f"{task.source}, fp32")
     model = load_trained(task.found)
@@ -66,15 +70,18 @@ def _fill(task: Task, folder: Path, observer: Observer) -> Parity:
     observer.phase("score", f"{len(task.rows):,} rows before the merge")
     before = _behaviour(task, model, ends, stored_bytes(model))
     observer.phase("merge", f"stored in {task.form}")
-    save(merged(model), folder, DTYPES[task.stored])
+    whole = merged(model)
     del model
+    if task.gguf_type is None:
+        save(whole, folder, DTYPES[task.stored])
+    else:
+        _write_gguf(task, whole, ends, folder)
+    del whole
     gc.collect()
-    if task.spec.compression != "none":
+    if task.spec.compression in _BITS:
         _compress(task, folder)
     observer.phase("score", f"{len(task.rows):,} rows of what was stored")
-    stored = load_base(folder, dtype=DTYPES[task.stored], device=find_device().torch_device).eval()
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    parity = compare(before, _behaviour(task, stored, ends, size), task.limit)
+    parity = compare(before, _behaviour_of_stored(task, ends, folder), task.limit)
     observer.note(sentence(parity))
     if not parity.passed:
         raise QualityError(
@@ -96,6 +103,20 @@ def sentence(parity: Parity) -> str:
 
 def _behaviour(task: Task, model: nn.Module, ends: frozenset[int], size: int) -> Behaviour:
     return behave(model, task.rows, task.spec.prompts, task.spec.answer_tokens, ends, size)
+
+
+def _behaviour_of_stored(task: Task, ends: frozenset[int], folder: Path) -> Behaviour:
+    if task.gguf_type is not None:
+        return prove(folder / writer.NAME, task.rows, task.spec.prompts, task.spec.answer_tokens, task.encoder, ends)
+    stored = load_base(folder, dtype=DTYPES[task.stored], device=find_device().torch_device).eval()
+    return _behaviour(task, stored, ends, sum(file.stat().st_size for file in folder.glob("*.safetensors")))
+
+
+def _write_gguf(task: Task, model: PreTrainedModel, ends: frozenset[int], folder: Path) -> None:
+    assert task.gguf_type is not None
+    vocabulary = vocabulary_of(task.encoder.tokenizer, model.config.vocab_size, sorted(ends))
+    about = {"name": task.spec.output.resolve().name, "license": task.license}
+    writer.write(model, vocabulary, folder / writer.NAME, task.gguf_type, about)
 
 
 def _compress(task: Task, folder: Path) -> None:

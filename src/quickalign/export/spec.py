@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from quickalign.core.wire.exports import LIMITS, Compression, ExportRequest, Stored
+from quickalign.core.wire.exports import GGUF, LIMITS, Compression, ExportRequest, Stored
 
-__all__ = ["LIMITS", "Compression", "ExportSpec", "Stored"]
+__all__ = ["GGUF", "LIMITS", "Compression", "ExportSpec", "Stored"]
 
 
 class ExportSpec(ExportRequest):

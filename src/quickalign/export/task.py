@@ -8,8 +8,10 @@ from pathlib import Path
 from quickalign.core.errors import ModelError
 from quickalign.data.encode import EncodedRow
 from quickalign.data.tokenizer import load_tokenizer
+from quickalign.export.gguf.support import demand
+from quickalign.export.licence import license_of
 from quickalign.export.rows import parity_rows
-from quickalign.export.spec import LIMITS, ExportSpec
+from quickalign.export.spec import GGUF, LIMITS, ExportSpec
 from quickalign.hub.shape import read_shape
 from quickalign.train import manifest as manifests
 from quickalign.train import trained
@@ -18,6 +20,7 @@ from quickalign.train.prompts import PromptEncoder
 from quickalign.train.trained import Found
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+_GGUF_TYPES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
 _BESIDES_WEIGHTS = 64 << 20
 
 
@@ -39,14 +42,29 @@ class Task:
 
     @property
     def limit(self) -> float:
-        """The parity limit, in nats per token."""
-        kind = self.stored if self.spec.compression == "none" else self.spec.compression
-        return self.spec.parity_limit or LIMITS[kind]
+        """The parity limit, in nats per token. llama.cpp keeps keys and values in fp16, whatever weights are in."""
+        kind = self.stored if self.spec.compression in ("none", GGUF) else self.spec.compression
+        least = LIMITS["fp16"] if self.gguf_type is not None else 0.0
+        return self.spec.parity_limit or max(LIMITS[kind], least)
+
+    @property
+    def gguf_type(self) -> str | None:
+        """GGUF's name of what matrices are stored in; None for an export in Hugging Face layout."""
+        if not self.spec.compression.startswith(GGUF):
+            return None
+        return _GGUF_TYPES[self.stored] if self.spec.compression == GGUF else self.spec.compression[5:].upper()
+
+    @property
+    def license(self) -> str:
+        """The licence that the export names."""
+        return self.spec.license or license_of(self.manifest.base.name, self.found.weights)
 
     @property
     def form(self) -> str:
         """How weights are stored, in words."""
         compression = self.spec.compression
+        if self.gguf_type is not None:
+            return f"GGUF, {self.gguf_type}"
         return self.stored if compression == "none" else f"{compression}, computed in {self.stored}"
 
     @property
@@ -59,8 +77,9 @@ def prepare(spec: ExportSpec) -> Task:
     """Find what is exported and the rows that prove it.
 
     Raises:
-        ModelError: there is nothing that was trained here, it was changed since, or its base is not to be had.
-        OptionError: there are no rows.
+        ModelError: there is nothing that was trained here, it was changed since, its base is not to be had, or no GGUF
+            file can be made of it.
+        OptionError: there are no rows, or packages that GGUF needs are not installed.
         DataError, StorageError: the rows that were named cannot be read.
     """
     found = trained.find(spec.model)
@@ -73,11 +92,19 @@ def prepare(spec: ExportSpec) -> Task:
     if manifest.files:
         raise ModelError(f"{spec.model} is an export already.", "Name the run that it was made from.")
     tokenizer = load_tokenizer(found.tokenizer)
+    if spec.compression.startswith(GGUF):
+        demand(found.weights, tokenizer)
     return Task(
         spec=spec,
         found=found,
         manifest=manifest,
         encoder=trained.encoder_of(tokenizer, manifest, None),
         rows=parity_rows(spec, found.adapter or found.weights, manifest, tokenizer),
-        stored=manifest.precision if spec.precision == "auto" else spec.precision,
+        stored=_stored(spec, manifest),
     )
+
+
+def _stored(spec: ExportSpec, manifest: Manifest) -> str:
+    if spec.compression.startswith(f"{GGUF}-"):
+        return "fp32"  # what is rounded to fewer bits
+    return manifest.precision if spec.precision == "auto" else spec.precision

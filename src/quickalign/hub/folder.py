@@ -22,6 +22,7 @@ def check_folder(path: Path) -> None:
     """
     if not path.is_dir():
         raise ModelError(f"The model folder {path} does not exist.", "Check the path.")
+    refuse_gguf(path)
     if not (path / CONFIG).is_file() and (path / "adapter_config.json").is_file():
         base = read_json(path / "adapter_config.json").get("base_model_name_or_path")
         raise ModelError(f"{path} is an adapter, not a model.", f"Name its base model instead: {base}.")
@@ -29,6 +30,20 @@ def check_folder(path: Path) -> None:
     read_headers(path)
     if not any((path / name).is_file() for name in _TOKENIZERS):
         raise ModelError(f"{path} has no tokenizer: {_TOKENIZERS[0]} is missing.", "Fetch the model's tokenizer files.")
+
+
+def refuse_gguf(path: Path) -> None:
+    """Refuse a folder whose weights are a GGUF file, such as an export to one.
+
+    Raises:
+        ModelError: names the file.
+    """
+    found = sorted(path.glob("*.gguf"))
+    if found and not any(path.glob("*.safetensors")):
+        raise ModelError(
+            f"{found[0]} is a GGUF file, which llama.cpp and what is built on it run.",
+            "Name the run that it was made from, or a folder in Hugging Face layout.",
+        )
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:

@@ -37,6 +37,16 @@ class PromptEncoder:
             system_prompt=system_prompt,
         )
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether prompts are rendered as a chat."""
+        return self._encoder.template is not None
+
+    @property
+    def system_prompt(self) -> str:
+        """The system message of chats that bring none; empty where they get none."""
+        return self._encoder.system_prompt
+
     def encode(self, prompt: Prompt) -> list[int]:
         """The ids that an answer is generated after; at least one.
 
@@ -45,7 +55,7 @@ class PromptEncoder:
                 model was trained without a chat template.
         """
         messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
-        if self._encoder.template is None and len(messages) > 1:
+        if not self.is_chat and len(messages) > 1:
             raise OptionError(
                 f"A chat of {len(messages)} messages has no form here: this model works without a chat template.",
                 "Give the prompt as one text.",
@@ -60,7 +70,7 @@ class PromptEncoder:
 
     def show(self, ids: Sequence[int]) -> str:
         """What the user said in the prompt `ids`, for reading; the whole rendered text where it is not one message."""
-        if self._encoder.template is None:
+        if not self.is_chat:
             return self._decode(ids, skip_special=True)
         text = self._decode(ids, skip_special=False)
         before, _, after = self._encoder.prompt_text((Message("user", _MARK),)).partition(_MARK)

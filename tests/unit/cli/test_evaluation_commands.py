@@ -63,7 +63,10 @@ def test_the_same_evaluation_has_the_same_folder_whatever_its_limits(cli, asked)
         (("compare", "m", "n", "--prompts", "p", "--judge", "http://h/v1"), "--judge-model"),
         (("compare", "m", "n", "--prompts", "p", "--judge", "h/v1", "--judge-model", "j"), "judge.endpoint"),
         (("export", "m", "o", "--parity-limit", "0"), "parity_limit"),
-        (("export", "m", "o", "--compression", "gguf"), "no package makes GGUF"),
+        (
+            ("export", "m", "o", "--compression", "gguf-q8_0", "--precision", "fp16"),
+            "precision='fp16' has no effect with compression='gguf-q8_0'",
+        ),
         (("eval", "m", "d", "--local", "--detach"), "--detach has no effect with --local"),
         (("export", "m", "o", "--local", "--priority", "3"), "--priority has no effect with --local"),
         (("eval", "m", "d", "--lm-eval", "arc_easy"), "Add --local"),

@@ -12,6 +12,10 @@ from quickalign.core.wire.exports import ExportRequest
     [
         ({"data_format": "messages"}, "data_format='messages' has no effect without data"),
         ({"prompts": 0, "answer_tokens": 64}, "answer_tokens=64 has no effect with prompts=0"),
+        (
+            {"compression": "gguf-q4_0", "precision": "bf16"},
+            "precision='bf16' has no effect with compression='gguf-q4_0'",
+        ),
     ],
 )
 def test_an_option_without_effect_is_refused(values: dict[str, object], words: str) -> None:
@@ -21,7 +25,13 @@ def test_an_option_without_effect_is_refused(values: dict[str, object], words: s
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {"data": "d.json", "data_format": "messages"}, {"prompts": 0, "answer_tokens": 32}, {"answer_tokens": 64}],
+    [
+        {},
+        {"compression": "gguf", "precision": "bf16"},
+        {"data": "d.json", "data_format": "messages"},
+        {"prompts": 0, "answer_tokens": 32},
+        {"answer_tokens": 64},
+    ],
 )
 def test_an_option_with_an_effect_goes(values: dict[str, object]) -> None:
     exports.check(ExportRequest.model_validate({"model": "m", **values}))

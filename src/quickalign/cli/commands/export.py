@@ -26,12 +26,10 @@ def export(
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision", help=_ABOUT["precision"])
     ] = "auto",
-    compression: Annotated[
-        str, typer.Option("--compression", metavar="[none|int8|int4]", help=_ABOUT["compression"])
-    ] = "none",
+    compression: Annotated[exports.Compression, typer.Option("--compression", help=_ABOUT["compression"])] = "none",
     data: Annotated[str | None, typer.Option("--data", help=_ABOUT["data"], show_default=False)] = None,
     data_format: take.Format = "auto",
-    rows: Annotated[int, typer.Option("--rows", min=1, help=_ABOUT["rows"])] = _DEFAULT["rows"],
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help=_ABOUT["rows"], show_default=False)] = None,
     prompts: Annotated[int, typer.Option("--prompts", min=0, help=_ABOUT["prompts"])] = _DEFAULT["prompts"],
     answer_tokens: Annotated[int, typer.Option("--answer-tokens", min=1, help=_ABOUT["answer_tokens"])] = _DEFAULT[
         "answer_tokens"
@@ -49,14 +47,14 @@ def export(
     label: make.Labels = None,
     json: take.AsJson = False,
 ) -> None:
-    """Put the trained MODEL into FOLDER: one model that transformers and `python -m quickalign.serve` load.
+    """Put the trained MODEL into FOLDER: one model that transformers, vLLM and `deploy` load, or a GGUF file.
 
     quickalign export runs/quickstart-1 my-model
 
-    An adapter is merged into its full-precision base, never into a 4-bit one. What was stored is loaded again and
-    compared with what was trained on real rows; above the parity limit nothing is left. The folder carries tokenizer,
-    template, generation settings, a model card and the SHA-256 of every file. The server of this home does it, and
-    MODEL may be a job; --local does it here.
+    An adapter is merged into its full-precision base, never into a 4-bit one. What was stored is loaded again, a GGUF
+    file by llama.cpp itself, and compared with what was trained on real rows; above the parity limit nothing is left.
+    The folder carries tokenizer, template, generation settings, a model card and the SHA-256 of every file. The server
+    of this home does it, and MODEL may be a job; --local does it here.
     """
     values = {
         "model": model,

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from quickalign.cli.draw import parts
 from quickalign.cli.words import share, size
+from quickalign.export.gguf.writer import NAME as GGUF_FILE
 from quickalign.export.parity import Parity, Side
 from quickalign.export.record import Exported
 
@@ -17,7 +18,6 @@ _DIGITS = 16
 
 def exported_view(found: Exported) -> Group:
     """The closing view of an export."""
-    folder = shlex.quote(str(found.folder))
     return Group(
         parts.heading("Done" if found.made else "There already"),
         parts.indented(_table(found.parity)),
@@ -25,8 +25,14 @@ def exported_view(found: Exported) -> Group:
         parts.facts(_facts(found)),
         "",
         Text("  Serve it:", style="label"),
-        parts.Command(f"python -m quickalign.serve --model {folder}"),
+        parts.Command(_serving(found)),
     )
+
+
+def _serving(found: Exported) -> str:
+    if found.form.startswith("GGUF"):
+        return f"llama-server --jinja --model {shlex.quote(str(found.folder / GGUF_FILE))}"
+    return f"python -m quickalign.serve --model {shlex.quote(str(found.folder))}"
 
 
 def _table(parity: Parity) -> Table:
@@ -54,4 +60,4 @@ def _facts(found: Exported) -> Iterator[tuple[str, RenderableType]]:
         f"(limit {parity.limit:g})",
     )
     yield "folder", Text.assemble((str(found.folder), "path"), f"  sha256 {found.weights_sha256[:_DIGITS]}")
-    yield "size", size(found.bytes)
+    yield "size", Text.assemble(size(found.bytes), f"  {found.form}" if found.form else "")

@@ -34,7 +34,8 @@ def exported_of(job: Job) -> Exported:
     found = job.results or {}
     folder = job.output if job.output and "://" not in job.output else job.model_path
     parity = Parity.model_validate(found["parity"])
-    return Exported(Path(folder or ""), parity, int(found["bytes"]), job.adapter_sha256 or "", made=True)
+    form = str(found.get("form", ""))
+    return Exported(Path(folder or ""), parity, int(found["bytes"]), job.adapter_sha256 or "", form, made=True)
 
 
 def _facts(job: Job) -> Iterator[tuple[str, RenderableType]]:

@@ -13,7 +13,7 @@ from quickalign.core.errors import ConflictError, ModelError, NotFoundError, Qui
 from quickalign.core.wire.jobs import JobState
 from quickalign.core.wire.services import Source
 from quickalign.hub.cards import card_or_none, find_card
-from quickalign.hub.folder import read_json
+from quickalign.hub.folder import read_json, refuse_gguf
 from quickalign.hub.loading import files_read
 from quickalign.hub.source import resolve
 from quickalign.platform.db.tables import JobRow
@@ -205,6 +205,7 @@ def _content(folder: Path) -> Path:
     """The folder of weights that `folder` is or holds."""
     for one in (folder, *(folder / name for name in _INSIDE)):
         if any((one / mark).is_file() for mark in _MARKS):
+            refuse_gguf(one)
             return one
     raise ModelError(f"{folder} holds neither a model nor an adapter.", "Name the folder that was exported.")
 
