@@ -93,5 +93,5 @@ def check(spec: ExportRequest) -> None:
     if spec.compression.startswith(f"{GGUF}-") and spec.precision != "auto":
         raise OptionError(
             f"precision={spec.precision!r} has no effect with compression={spec.compression!r}, which rounds fp32.",
-            f"Leave precision out, or set compression={GGUF}.",
+            "Leave precision out, or set compression=gguf.",
         )
