@@ -51,7 +51,7 @@ def write_card(task: Task, parity: Parity, report: Report | None) -> str:
     changed = [name for name in changed_options(parameters) if name not in _TOLD_APART]
     return environment.get_template("card.md.j2").render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
-        name=task.spec.output.resolve().name,
+        name=task.name,
         manifest=manifest,
         parity=parity,
         report=report,

@@ -115,7 +115,7 @@ def _behaviour_of_stored(task: Task, ends: frozenset[int], folder: Path) -> Beha
 def _write_gguf(task: Task, model: PreTrainedModel, ends: frozenset[int], folder: Path) -> None:
     assert task.gguf_type is not None
     vocabulary = vocabulary_of(task.encoder.tokenizer, model.config.vocab_size, sorted(ends))
-    about = {"name": task.spec.output.resolve().name, "license": task.license}
+    about = {"name": task.name, "license": task.license}
     writer.write(model, vocabulary, folder / writer.NAME, task.gguf_type, about)
 
 

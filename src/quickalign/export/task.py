@@ -55,6 +55,11 @@ class Task:
         return _GGUF_TYPES[self.stored] if self.spec.compression == GGUF else self.spec.compression[5:].upper()
 
     @property
+    def name(self) -> str:
+        """What the export calls itself, whatever folder it is copied to."""
+        return f"{self.manifest.base.name.rpartition('/')[2]}-{self.manifest.training_strategy}"
+
+    @property
     def license(self) -> str:
         """The licence that the export names."""
         return self.spec.license or license_of(self.manifest.base.name, self.found.weights)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from quickalign.core import paths, storage
 from quickalign.core.errors import AccessError, ModelError, OptionError, QuickalignError, StorageError
 from quickalign.core.wire.jobs import JobSpec
+from quickalign.hub.folder import refuse_gguf
 from quickalign.platform.config import Config, asset_path
 from quickalign.platform.executors.results import check_place
 from quickalign.platform.files.blobs import Blobs
@@ -138,6 +139,7 @@ class Inputs:
             found = self.contained("model", folder, model)
             if self._config.executor == "local" and not found.is_dir():
                 raise ModelError(f"The model folder {model} does not exist.", "Check the path.", field="model")
+            refuse_gguf(found)
 
     def contained(self, field: str, path: Path, text: str) -> Path:
         """`path` with all links resolved, where it lies in a folder that jobs may use.

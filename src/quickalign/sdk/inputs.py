@@ -37,7 +37,7 @@ def resolve_model(session: Session, value: str) -> str:
     """What to send as a job's model: a folder of this machine as a whole path, anything else as it is."""
     folder = Path(value).expanduser()
     written_as_path = value.startswith(("/", ".", "~")) or value.endswith("/")
-    holds_weights = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    holds_weights = any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "quickalign.json"))
     if not written_as_path and not holds_weights:
         return value
     if session.is_own_server:

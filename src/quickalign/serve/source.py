@@ -8,6 +8,7 @@ from typing import Literal
 
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.hub import source as hub
+from quickalign.hub.folder import refuse_gguf
 from quickalign.serve.spec import ServeSpec
 from quickalign.train import manifest as manifests
 from quickalign.train.manifest import Manifest
@@ -70,6 +71,7 @@ def find(spec: ServeSpec) -> Served:
         return Served(found.name, found.path, found.path, None, None, None)
     if spec.revision is not None:
         raise OptionError(f"revision={spec.revision!r} has no effect on the folder {spec.model}.", "Leave it out.")
+    refuse_gguf(folder)
     name = Path(spec.model).expanduser().absolute().name
     if not manifests.is_adapter(folder):
         return Served(name, folder, folder, None, None, manifests.read_unchanged(folder))

@@ -18,7 +18,6 @@ from quickalign.core.errors import ModelError, first_line
 from quickalign.core.hyperparameters import Hyperparameters, Quantization
 from quickalign.hub import source as hub
 from quickalign.hub.fingerprint import file_sha256
-from quickalign.hub.folder import refuse_gguf
 from quickalign.hub.loading import files_read
 
 FILE = "quickalign.json"
@@ -90,11 +89,10 @@ def read_unchanged(folder: Path) -> Manifest | None:
     """The manifest of a folder that still holds what was saved with it; None where quickalign did not make the folder.
 
     Raises:
-        ModelError: the manifest is damaged, the folder was changed, or it holds a GGUF file.
+        ModelError: the manifest is damaged, or the folder was changed.
     """
     manifest = read(folder)
     if manifest is not None:
-        refuse_gguf(folder)
         check_unchanged(folder, manifest)
     return manifest
 

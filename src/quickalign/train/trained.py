@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.hyperparameters import DEFAULT_SYSTEM_PROMPT, Hyperparameters
 from quickalign.hub import source as hub
+from quickalign.hub.folder import refuse_gguf
 from quickalign.train import manifest as manifests
 from quickalign.train.device import ComputePrecision, Device, resolve_precision
 from quickalign.train.manifest import Manifest
@@ -60,6 +61,7 @@ def find(
         return Found(found.path, found.path, None, None, None)
     if revision is not None:
         raise OptionError(f"revision={revision!r} has no effect on the folder {source}.", "Leave revision out.")
+    refuse_gguf(folder)
     manifest = manifests.read(folder) if as_it_is else manifests.read_unchanged(folder)
     if not manifests.is_adapter(folder):
         return Found(folder, folder, None, None, manifest)

@@ -96,7 +96,7 @@ def test_the_cards_program_asks_as_in_training(
     exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = (exported / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(exported.parent)
+    monkeypatch.chdir(exported)
     names: dict[str, Any] = {}
     exec(program, names)
     assert names["inputs"]["input_ids"][0].tolist() == prompt_of(names["tokenizer"], "Hello")

@@ -123,6 +123,22 @@ def test_an_export_leaves_a_model_that_can_be_served_and_evaluated(platform, wor
     assert platform.jobs.create(evaluation(data, again.id)).model == "qwen2-tiny-instruct"
 
 
+def test_a_gguf_file_is_nothing_to_serve_evaluate_or_train(platform, world, data, trained):
+    job = platform.jobs.create(ExportCreate(spec=ExportRequest(model=trained.id, compression="gguf")))
+    folder = platform.home.output(job.id) / "model"
+    folder.mkdir(parents=True)
+    for name in ("model.gguf", "quickalign.json"):
+        (folder / name).write_text("{}")
+    ended(platform, world, job, {"adapter": str(folder), "adapter_sha256": "b" * 64, "summary": "-", "results": {}})
+    inputs = Inputs(platform.home, platform.config, platform.files.blobs, platform.files.content)
+    for model in (job.id, str(folder)):
+        with pytest.raises(ModelError, match=r"model.gguf is a GGUF file, which llama.cpp"):
+            platform.jobs.create(evaluation(data, model=model))
+        source = Source(job=model) if model == job.id else Source(model=model)
+        with platform._database.read() as session, pytest.raises(ModelError, match="GGUF"):
+            Sources(platform.home, inputs).freeze(session, source)
+
+
 def test_a_job_is_kept_while_another_reads_its_model(platform, data, trained):
     job = platform.jobs.create(evaluation(data, trained.id))
     with pytest.raises(ConflictError, match=job.id):

@@ -1,12 +1,14 @@
 """Models that a job names by the job that made them: resolved when it is made, and kept meanwhile."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from quickalign.core.errors import ConflictError, NotFoundError
+from quickalign.core.errors import ConflictError, ModelError, NotFoundError
 from quickalign.core.wire.jobs import JobCreate, JobState, NewJob
+from quickalign.hub.folder import refuse_gguf
 from quickalign.platform.db.tables import InputRow, JobRow
 from quickalign.platform.inputs import Frozen
 from quickalign.platform.jobs.states import FINAL
@@ -70,4 +72,9 @@ def _find(session: Session, field: str, text: str) -> Reference:
             field=where,
             value=text,
         )
+    try:
+        refuse_gguf(Path(row.model_path))
+    except ModelError as error:
+        error.field, error.value = where, text
+        raise
     return Reference(row.id, row.model, Frozen(field, row.model_path, row.id, row.adapter_sha256, blob=False))
