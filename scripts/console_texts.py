@@ -15,6 +15,7 @@ from babel.messages.pofile import read_po, write_po
 
 from quickalign.console.language import LANGUAGES
 from quickalign.console.options_form import GROUPS
+from quickalign.console.pages import tasks
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.services import Autoscaling
 
@@ -53,6 +54,7 @@ def _further() -> Iterator[str]:
             yield unit
     for field in Autoscaling.model_fields.values():
         yield str(field.description)
+    yield from (field.hint for kind in tasks.FIELDS for field in tasks.fields(kind))
 
 
 def catalogue_file(tag: str) -> Path:

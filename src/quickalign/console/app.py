@@ -22,6 +22,7 @@ from quickalign.console.pages import (
     services,
     settings,
     start,
+    tasks,
     train,
 )
 from quickalign.console.pulse import Pulses
@@ -39,7 +40,7 @@ UPLOADS = (f"{PREFIX}/files",)
 _KEY_FILE = "console.key"
 _TEMPLATES = "console-templates"
 _FOREVER = "public, max-age=31536000, immutable"
-_PAGES = (door, start, models, train, datasets, jobs, job_data, compare, services, chat, settings)
+_PAGES = (door, start, models, tasks, train, datasets, jobs, job_data, compare, services, chat, settings)
 
 
 def make_console(platform: Platform) -> ASGIApp:

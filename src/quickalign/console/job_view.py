@@ -8,7 +8,9 @@ import orjson
 
 from quickalign.console.visit import Visit
 from quickalign.core.errors import QuickalignError
+from quickalign.core.wire.exports import GGUF, ExportRequest
 from quickalign.core.wire.jobs import Job, JobState
+from quickalign.platform.jobs.kinds import EXPORTED
 
 S = JobState
 _ACTIONS: dict[str, frozenset[JobState]] = {
@@ -16,7 +18,7 @@ _ACTIONS: dict[str, frozenset[JobState]] = {
     "resume": frozenset({S.PAUSED, S.FAILED}),
     "cancel": frozenset({S.QUEUED, S.STARTING, S.RUNNING, S.PAUSING, S.PAUSED, S.RESUMING}),
     "delete": frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED}),
-    "deploy": frozenset({S.SUCCEEDED}),
+    **dict.fromkeys(("deploy", "evaluate", "export"), frozenset({S.SUCCEEDED})),
 }
 
 
@@ -35,9 +37,16 @@ def actions(job: Job) -> frozenset[str]:
     allowed = {name for name, states in _ACTIONS.items() if job.state in states}
     if job.kind == "train":
         allowed |= {"clone", "compare"}
-    if job.kind == "evaluate":
-        allowed -= {"deploy"}
+    if job.kind == "evaluate" or is_gguf(job):
+        allowed -= {"deploy", "evaluate"}
+    if job.kind != "train":
+        allowed -= {"export"}
     return frozenset(allowed)
+
+
+def is_gguf(job: Job) -> bool:
+    """Whether what it exports is a file for llama.cpp, which nothing here runs."""
+    return isinstance(job.spec, ExportRequest) and job.spec.compression.startswith(GGUF)
 
 
 def figures(job: Job) -> list[tuple[str, Any, Any]]:
@@ -54,9 +63,10 @@ def figures(job: Job) -> list[tuple[str, Any, Any]]:
 
 def result_files(visit: Visit, job: Job) -> list[str]:
     """Files of the results that a page links to."""
-    names = ("report.html", "report.json", "model/README.md", "model/export.json", "result.json")
     folder = visit.platform.home.output(job.id)
-    return [name for name in names if (folder / name).is_file()]
+    names = [name for name in ("report.html", "report.json", "result.json") if (folder / name).is_file()]
+    made = (file for file in (folder / EXPORTED).glob("*") if file.is_file())
+    return [*(f"{EXPORTED}/{file.name}" for file in sorted(made)), *names]
 
 
 def head(visit: Visit, job: Job) -> dict[str, Any]:
@@ -74,6 +84,7 @@ def head(visit: Visit, job: Job) -> dict[str, Any]:
         "frees": what_delete_frees(visit, job),
         "figures": figures(job),
         "files": result_files(visit, job) if job.kind != "train" else [],
+        "is_gguf": is_gguf(job),
     }
 
 

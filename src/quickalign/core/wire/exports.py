@@ -67,7 +67,7 @@ class ExportRequest(Wire):
         gt=0,
         le=100,
         description="The most that an answer's log-probability may change, in nats per token; by default "
-        f"{', '.join(f'{limit:g} for {kind}' for kind, limit in LIMITS.items())}.",
+        f"{', '.join(f'{limit:g} for {kind}' for kind, limit in LIMITS.items())}; GGUF has at least 0.02.",
     )
     license: str | None = Field(
         default=None, min_length=1, max_length=200, description="The licence the card names; by default the base's."
