@@ -87,7 +87,7 @@ def _fill(task: Task, folder: Path, observer: Observer) -> Parity:
         raise QualityError(
             f"The export is {parity.largest_per_token:.3g} nats per token away from what was trained, and the limit "
             f"is {parity.limit:g}.",
-            "Store it in a higher precision (--precision fp32), or state another limit with --parity-limit.",
+            "Store it in more bits (--precision, --compression), or state another limit with --parity-limit.",
         )
     return parity
 

@@ -9,6 +9,7 @@ import xllamacpp
 from quickalign.core.checksums import sha256_of
 from quickalign.core.errors import ModelError, QualityError, RunError
 from quickalign.data.tokenizer import load_tokenizer as tokenizer_in
+from quickalign.export.gguf import engine as engines
 from quickalign.export.gguf import vocabulary as vocabularies
 from quickalign.export.gguf import writer
 from quickalign.export.gguf.engine import LlamaCpp
@@ -106,6 +107,14 @@ def test_a_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
         stream.truncate(made.file.stat().st_size // 2)
     with pytest.raises(ModelError, match=r"llama.cpp does not load .*model.gguf: "):
         made.prove()
+
+
+def test_a_llama_cpp_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "server.py"
+    program.write_text("import sys; sys.stdin.close(); raise ImportError('version `GLIBC_2.99` not found')")
+    monkeypatch.setattr(engines, "_PROGRAM", program)
+    with pytest.raises(ModelError, match=r"does not load .*: ImportError: version `GLIBC_2.99` not found"):
+        LlamaCpp(tmp_path / "model.gguf", 64).__enter__()
 
 
 def test_a_server_that_dies_is_told(tmp_path: Path) -> None:

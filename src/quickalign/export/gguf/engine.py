@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -57,8 +58,9 @@ class LlamaCpp:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
-            self._process.stdin.write(key + "\n")
-            self._process.stdin.flush()
+            with suppress(BrokenPipeError):  # it has ended, and says why below
+                self._process.stdin.write(key + "\n")
+                self._process.stdin.flush()
             address = self._process.stdout.readline().strip()
             if not address:
                 raise ModelError(f"llama.cpp does not load {self._file}: {self._last_words()}.")
@@ -148,12 +150,13 @@ class LlamaCpp:
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines()
-        said = [line for line in lines if " E " in line] or lines or ["it says nothing"]
+        said = [line for line in lines if " E " in line] or lines[-1:] or ["it says nothing"]
         return said[0].split(" E ", 1)[-1].strip().rstrip(".")
 
     def _end(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
