@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.hub.shape import ModelShape
 from quickalign.train.device import ComputePrecision, DeviceKind
+from quickalign.train.targets import ALL, names_of
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Whose norms and feed-forward parts `scoring.fused` is known to switch; of others the larger need is reckoned.
@@ -77,10 +78,9 @@ class Demand:
 
 
 def adapted(shape: ModelShape, parameters: Hyperparameters) -> dict[str, tuple[int, int]]:
-    """The projections that get LoRA. A name that the model does not have is found out when it is loaded."""
-    every = shape.projections
-    names = {name.strip() for name in parameters.target_modules.split(",")}
-    return every if names == {"all-linear"} else {name: size for name, size in every.items() if name in names}
+    """The projections that get LoRA."""
+    every, names = shape.projections, names_of(parameters)
+    return every if names == [ALL] else {name: size for name, size in every.items() if name in names}
 
 
 def adapter_parameters(shape: ModelShape, parameters: Hyperparameters) -> int:

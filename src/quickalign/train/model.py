@@ -1,7 +1,7 @@
 """Loading a base model in the asked-for precision and quantisation, and putting a LoRA adapter on it."""
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from quickalign.train.scoring.fused import fuse
 from quickalign.train.scoring.lora import use_fast_lora
 from quickalign.train.scoring.quantized import keep_differentiable
 from quickalign.train.scoring.reordered import reorder
+from quickalign.train.targets import ALL, called, names_of, no_layer, no_such_layer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
 
@@ -125,14 +126,15 @@ def add_adapter(base: PreTrainedModel, parameters: Hyperparameters, *, checks: b
     """
     config = lora_config(parameters)
     if checks:
-        _check_targets(base, config.target_modules, parameters.target_modules)
+        _check_targets(base, parameters)
     use_fast_lora(config)
     torch.manual_seed(parameters.seed)
     try:
         with _old_name_unsaid():
             model: PeftModel = get_peft_model(base, config)
     except ValueError as error:
-        raise _no_layer(base, f"target_modules={parameters.target_modules!r} names what takes no LoRA.") from error
+        asked = parameters.target_modules
+        raise no_layer(_linear(base), f"target_modules={asked!r} names what takes no LoRA.") from error
     if parameters.use_dora:
         _measure_magnitudes(model)
     return model
@@ -159,7 +161,7 @@ def _old_name_unsaid() -> Iterator[None]:
         yield
 
 
-def _check_targets(base: PreTrainedModel, names: str | Collection[str] | None, asked: str) -> None:
+def _check_targets(base: PreTrainedModel, parameters: Hyperparameters) -> None:
     """PEFT is content where one of the names is that of a layer, and with embeddings that are the head's weights too.
 
     Raises:
@@ -167,10 +169,11 @@ def _check_targets(base: PreTrainedModel, names: str | Collection[str] | None, a
     """
     head = base.get_output_embeddings()
     twice = None if head is None or head is base.get_input_embeddings() else head.weight
-    for name in [] if names is None or isinstance(names, str) else sorted(names):
-        found = [part for path, part in base.named_modules() if path == name or path.endswith(f".{name}")]
+    layers, asked, names = dict(base.named_modules()), parameters.target_modules, names_of(parameters)
+    for name in names if names != [ALL] else ():
+        found = [layers[path] for path in called(name, layers)]
         if not found:
-            raise _no_layer(base, f"target_modules={asked!r} names {name!r}, and no layer of this model is called so.")
+            raise no_such_layer(parameters, name, _linear(base))
         if base.config.tie_word_embeddings and any(getattr(part, "weight", None) is twice for part in found):
             raise OptionError(
                 f"target_modules={asked!r} names {name!r}, whose weights this model reads tokens with and scores them "
@@ -179,9 +182,8 @@ def _check_targets(base: PreTrainedModel, names: str | Collection[str] | None, a
             )
 
 
-def _no_layer(base: PreTrainedModel, message: str) -> OptionError:
-    linear = sorted({name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, nn.Linear)})
-    return OptionError(message, f"Its linear layers are {', '.join(linear)}; all-linear alone takes all but the head.")
+def _linear(base: PreTrainedModel) -> list[str]:
+    return [path for path, part in base.named_modules() if isinstance(part, nn.Linear)]
 
 
 def _measure_magnitudes(model: PeftModel) -> None:
@@ -198,13 +200,13 @@ def _measure_magnitudes(model: PeftModel) -> None:
 
 def lora_config(parameters: Hyperparameters) -> LoraConfig:
     """PEFT's configuration of the adapter that the options ask for."""
-    names = [name.strip() for name in parameters.target_modules.split(",") if name.strip()]
+    names = names_of(parameters)
     return LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=parameters.lora_dim,
         lora_alpha=parameters.lora_alpha,
         lora_dropout=parameters.lora_dropout,
-        target_modules="all-linear" if names == ["all-linear"] else sorted(names),
+        target_modules=ALL if names == [ALL] else names,
         use_rslora=parameters.use_rslora,
         use_dora=parameters.use_dora,
     )

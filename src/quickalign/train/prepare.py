@@ -19,6 +19,7 @@ from quickalign.train.manifest import is_adapter
 from quickalign.train.merge import merged_base
 from quickalign.train.observer import Observer
 from quickalign.train.plan import Plan, make_plan
+from quickalign.train.targets import check_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def prepare_run(
     data = prepare_data(spec, tokenizer, folder, observer, processes, begins=begins)
     device = device or try_triton(find_device())
     shape = read_shape(source.path)
+    if begins:
+        check_names(spec.hyperparameters, shape, source.path)
     observer.phase("plan")
     rows = data.train
     made = make_plan(spec, shape, rows.lengths, device, world_size=workers, beginning=rows.beginning)

@@ -69,6 +69,20 @@ def test_rows_beyond_the_models_positions_are_refused_with_the_length_it_allows(
     assert cut.truncation.rows_cut == (where == "train")
 
 
+@pytest.mark.parametrize(
+    ("names", "wrong"), [("q_proj, v_prj", "v_prj"), ("proj", "proj"), ("layers.9.q_proj", "layers.9.q_proj")]
+)
+def test_a_name_that_no_layer_has_is_refused_with_those_there_are(tmp_path, names, wrong):
+    linear = "down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj"
+    with pytest.raises(OptionError, match=f"names '{wrong}', and no layer .* Its linear layers are {linear};"):
+        planned(tmp_path, PAIRS, PAIRS, target_modules=names)
+
+
+@pytest.mark.parametrize("names", ["all-linear", "q_proj,down_proj", "layers.1.self_attn.q_proj", "lm_head, o_proj"])
+def test_names_that_layers_have_are_planned(tmp_path, names):
+    assert planned(tmp_path, PAIRS, PAIRS, target_modules=names)[0].steps > 0
+
+
 def test_a_damaged_tokenizer_is_a_sentence(tmp_path):
     shutil.copytree(paths.assets() / MODEL, tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").write_text("{")
