@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 
 import openai
 import pytest
@@ -63,11 +64,7 @@ def test_the_answer_is_that_of_a_replica_of_this_machine(scaled):
 
 def test_it_grows_with_its_work_says_429_and_sleeps_when_there_is_none(scaled):
     begun = []
-    with ThreadPoolExecutor(1) as pool:
-        for _ in range(4):
-            stream = scaled.client().chat.completions.create(**LONG)
-            next(stream)
-            begun.append(stream)
+    with ThreadPoolExecutor(1) as pool, _kept_busy(scaled, 4):
         wait_for(lambda: scaled.health()["replicas"] == 2, 180, "a second replica")
         refused = pool.submit(_fill, scaled, begun)
         error = refused.result(120)
@@ -82,6 +79,28 @@ def test_it_grows_with_its_work_says_429_and_sleeps_when_there_is_none(scaled):
     again = scaled.client().chat.completions.create(model="default", messages=ASK, max_tokens=4)
     assert again.choices[0].finish_reason
     assert len(scaled.replicas()) == 1
+
+
+@contextmanager
+def _kept_busy(scaled, answers):
+    """So many answers at any time: where one is over before there is another replica, the next one is asked for."""
+    over = threading.Event()
+
+    def ask():
+        while not over.is_set():
+            with suppress(openai.RateLimitError), scaled.client().chat.completions.create(**LONG) as stream:
+                for _ in stream:
+                    if over.is_set():
+                        break
+
+    with ThreadPoolExecutor(answers) as pool:
+        asking = [pool.submit(ask) for _ in range(answers)]
+        try:
+            yield
+        finally:
+            over.set()
+    for one in asking:
+        one.result()
 
 
 def _fill(scaled, begun):
