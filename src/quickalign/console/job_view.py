@@ -1,5 +1,6 @@
 """What the pages say about a job, beside what it is."""
 
+import shlex
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -84,8 +85,12 @@ def head(visit: Visit, job: Job) -> dict[str, Any]:
         "frees": what_delete_frees(visit, job),
         "figures": figures(job),
         "files": result_files(visit, job) if job.kind != "train" else [],
-        "is_gguf": is_gguf(job),
+        "llama_server": _llama_server(job) if is_gguf(job) and job.model_path else None,
     }
+
+
+def _llama_server(job: Job) -> str:
+    return shlex.join(["llama-server", "--jinja", "--model", f"{job.model_path}/model.gguf"])
 
 
 def ran_seconds(job: Job) -> float | None:

@@ -21,6 +21,8 @@ from quickalign.train.trained import Found
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 _GGUF_TYPES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
+_ROUNDED_BYTES = 34 / 32
+"""Of a weight in GGUF's blocks of 32 with their scales, at most: of 4 bits, embedding and head have 8."""
 _BESIDES_WEIGHTS = 64 << 20
 
 
@@ -52,7 +54,11 @@ class Task:
         """GGUF's name of what matrices are stored in; None for an export in Hugging Face layout."""
         if not self.spec.compression.startswith(GGUF):
             return None
-        return _GGUF_TYPES[self.stored] if self.spec.compression == GGUF else self.spec.compression[5:].upper()
+        return (
+            _GGUF_TYPES[self.stored]
+            if self.spec.compression == GGUF
+            else self.spec.compression.removeprefix(f"{GGUF}-").upper()
+        )
 
     @property
     def name(self) -> str:
@@ -75,7 +81,8 @@ class Task:
     @property
     def bytes(self) -> int:
         """What the export takes on disk while it is made, about: a compressed one is made from a whole one."""
-        return read_shape(self.found.weights).parameters * _BYTES[self.stored] + _BESIDES_WEIGHTS
+        each = _ROUNDED_BYTES if self.spec.compression.startswith(f"{GGUF}-") else _BYTES[self.stored]
+        return int(read_shape(self.found.weights).parameters * each) + _BESIDES_WEIGHTS
 
 
 def prepare(spec: ExportSpec) -> Task:

@@ -17,6 +17,7 @@ from quickalign.export.gguf.proof import prove
 from quickalign.export.parity import Behaviour, behave, compare
 from quickalign.export.run import export
 from quickalign.export.spec import LIMITS
+from quickalign.export.task import prepare
 from quickalign.hub import source as hub
 from quickalign.platform.services import sources
 from quickalign.serve import source as served
@@ -152,6 +153,8 @@ def test_every_kind_keeps_its_stated_limit(run_folder: Path, f32: Path, tmp_path
     }
     assert 0 < found.parity.largest_per_token <= limits[kind] == found.parity.limit
     assert found.form == f"GGUF, {kind.upper()}"
+    expected = prepare(spec_of(run_folder, tmp_path / "other", **KINDS[kind])).bytes - (64 << 20)
+    assert 0.9 < expected / found.parity.after.bytes < 1.9, "what is to be free on the disk is about what it takes"
     assert found.parity.after.bytes < STORED[kind] * (f32 / writer.NAME).stat().st_size + 1
     assert {file.name for file in found.folder.iterdir()} == {
         "model.gguf",

@@ -58,6 +58,7 @@ def test_an_evaluation_is_as_the_form_says(change, platform, finished, file_id):
         ("evaluate", {}, "data"),
         ("evaluate", {"data": SAMPLE_VALIDATION, "fail_below": "accuracy"}, "has no value"),
         ("evaluate", {"data": SAMPLE_VALIDATION, "fail_below": "acuracy=1"}, "acuracy"),
+        ("evaluate", {"data": SAMPLE_VALIDATION, "fail_below": "kl=1, kl=2"}, "twice"),
         ("evaluate", {"data": SAMPLE_VALIDATION, "fail_above": "kl=much"}, "fail_above.kl"),
     ],
 )

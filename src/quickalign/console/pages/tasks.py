@@ -100,6 +100,8 @@ def _limits(name: str, value: str) -> dict[str, str]:
         figure, sign, limit = one.partition("=")
         if not sign:
             raise OptionError(f"The limit {one!r} has no value.", "Write it as accuracy=0.7.", field=f"spec.{name}")
+        if figure.strip() in found:
+            raise OptionError(f"{name} names {figure.strip()!r} twice.", "Name it once.", field=f"spec.{name}")
         found[figure.strip()] = limit.strip()
     return found
 
