@@ -184,6 +184,7 @@ def test_a_run_that_began_with_what_is_refused_by_now_goes_on(tmp_path, monkeypa
     asked = itertools.count()
     with monkeypatch.context() as older, pytest.raises(Interrupted):
         older.setattr("quickalign.data.prepare.check_choices", lambda *_: None)
+        older.setattr("quickalign.train.prepare.check_names", lambda *_: None)
         older.setattr("quickalign.train.model._check_targets", lambda *_: None)
         run(spec, stop=lambda: next(asked) == 1)
     allowed = make_spec(tmp_path, "whole", target_modules="q_proj")
