@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PATIENCE_MS, write_pairs
+from tests.browser.conftest import PATIENCE_MS, violations, write_pairs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 NASTY = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -128,6 +128,17 @@ def delete_everything(watched, words, service, job):
     expect(page.locator(".note.good")).to_contain_text(NASTY)
 
 
+def copy_an_export(watched, job):
+    """The export's form as text, as it is filled in by now."""
+    page = watched.open(f"/jobs/{job}/export")
+    page.click("[data-code] summary")
+    text = page.locator("[data-code] pre").nth(1)
+    expect(text).to_contain_text(f"quickalign export {job}")
+    page.select_option("#compression", "gguf-q8_0")
+    expect(text).to_contain_text("--compression gguf-q8_0")
+    assert violations(page) == []
+
+
 @pytest.fixture(scope="module")
 def base(server):
     """A service of the model as it was, for both languages; it starts while the first one trains."""
@@ -154,6 +165,8 @@ def test_the_mission(window, tmp_path, base, language):
     job = watch_the_job(page, words)
     expect(page.locator("#job-samples article")).to_have_count(2)
     expect(page.locator("#job-samples")).to_contain_text(NASTY)
+    copy_an_export(watched, job)
+    watched.open(f"/jobs/{job}")
     page.locator("#job-head").get_by_role("link", name=words["deploy"]).click()
     deploy(page, words, f"aligned-{language}")
     watched.open(f"/services/{base}")

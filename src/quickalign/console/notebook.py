@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quickalign.console import snippets
+from quickalign.console.snippets import training
 from quickalign.core.wire.jobs import JobCreate
 
 
@@ -16,7 +16,7 @@ def make(request: JobCreate) -> dict[str, Any]:
             "`QUICKALIGN_TOKEN` name another one).",
         ),
         _words("data", "## The data\n\nA path, an address or the id of an uploaded file; here the sample preferences."),
-        _code("train", snippets.sdk(request)),
+        _code("train", training.sdk(request)),
         _words("result", "## What changed\n\nAnswers of the same prompts before and after."),
         _code(
             "samples",

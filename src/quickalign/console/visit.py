@@ -53,6 +53,11 @@ class Visit:
         return self.shared.platform
 
     @property
+    def endpoint(self) -> str:
+        """Where the browser reaches this server."""
+        return str(self.request.base_url).split("/console")[0]
+
+    @property
     def is_partial(self) -> bool:
         """Whether HTMX asks for a part of a page."""
         return self.request.headers.get("hx-request") == "true"

@@ -98,7 +98,7 @@ CHANGES = [
     "/settings/tokens/x/revoke", "/services", "/services/x/update", "/services/x/scale", "/services/x/token",
     "/services/x/token/rotate", "/services/x/start", "/services/x/stop", "/services/x/rollback", "/services/x/delete",
     "/votes", "/votes/dataset", "/models/x/notebook", "/chat/said",
-    "/jobs/x/evaluate", "/jobs/x/export",
+    "/jobs/x/evaluate", "/jobs/x/evaluate/code", "/jobs/x/export", "/jobs/x/export/code",
 ]  # fmt: skip
 
 

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import Environment
 
-from quickalign.console import language, logs, options_form, snippets
+from quickalign.console import language, logs, options_form
 from quickalign.console.differences import mark
 from quickalign.console.rendering import environment
+from quickalign.console.snippets import training
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import JobCreate, LogChunk, TrainRequest
 from scripts import console_texts
@@ -104,7 +105,7 @@ def test_the_snippets_make_the_same_job():
         hyperparameters={"training_strategy": "dpo", "load_in_4bit": False, "learning_rate": 1e-4},
     )
     request = JobCreate(name='a "name"', spec=spec, metadata={"team": "x y"}, priority=2, workers=3)
-    texts = snippets.all_of(request, "http://127.0.0.1:8421")
+    texts = training.all_of(request, "http://127.0.0.1:8421")
     words = shlex.split(texts["curl"].replace("\\\n", " "))
     assert JobCreate.model_validate_json(words[words.index("-d") + 1]) == request
     words = shlex.split(texts["CLI"].replace("\\\n", " "))

@@ -1,19 +1,83 @@
 """The forms that evaluate and export what a job has trained."""
 
-import pytest
+import html
+import re
+import shlex
+from types import SimpleNamespace
 
+import pytest
+from typer.testing import CliRunner
+
+from quickalign.cli.main import app
 from quickalign.console.sample import SAMPLE_VALIDATION
 from quickalign.core.wire.evaluations import EvaluateRequest
 from quickalign.core.wire.exports import ExportRequest
-from quickalign.core.wire.jobs import ExportCreate
+from quickalign.core.wire.jobs import EvaluationCreate, ExportCreate
 from quickalign.platform.jobs import moves
 from tests.support.forms import form_fields
+
+HTMX = {"HX-Request": "true"}
 
 
 def made_of(platform, answer):
     """The job that a form has made."""
     assert answer.status_code == 303, answer.text
     return platform.jobs.get(answer.headers["location"].rpartition("/")[2])
+
+
+class EnoughError(Exception):
+    """The job was asked for."""
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What programs and commands that run here ask of their server, a request each."""
+    requests = []
+
+    def submit(session, request):
+        requests.append(request)
+        raise EnoughError
+
+    session = SimpleNamespace(is_own_server=True, endpoint="")
+    monkeypatch.chdir(tmp_path)
+    for module in ("inputs", "model_recipe"):
+        monkeypatch.setattr(f"quickalign.sdk.{module}.submit", submit)
+    monkeypatch.setattr("quickalign.cli.connect.connect", lambda: session)
+    monkeypatch.setattr("quickalign.sdk.model_recipe.get_default_session", lambda: session)
+    return requests
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("export", {}),
+        ("export", {"compression": "gguf", "precision": "bf16", "rows": "4", "parity_limit": "0.5", "license": "it's"}),
+        ("export", {"data": SAMPLE_VALIDATION, "output": "/tmp/there", "name": 'a "name" of $HOME'}),
+        ("evaluate", {"data": SAMPLE_VALIDATION}),
+        ("evaluate", {"data": SAMPLE_VALIDATION, "bad_rows": "drop", "prompts": "0", "name": "x"}),
+        ("evaluate", {"data": SAMPLE_VALIDATION, "fail_below": "accuracy=0.7, margin=1e-9", "fail_above": "kl=2"}),
+    ],
+)
+def test_what_is_copied_makes_the_same_job(change, platform, finished, asked, tmp_path, kind, values):
+    wanted = made_of(platform, change(f"/jobs/{finished}/{kind}", **values))
+    page = html.unescape(change(f"/jobs/{finished}/{kind}/code", **values, headers=HTMX).text)
+    texts = dict(re.findall(r'aria-label="(SDK|CLI|curl)">(.*?)</pre>', page, re.DOTALL))
+    with pytest.raises(EnoughError):
+        exec(compile(texts["SDK"], "sdk", "exec"), {})
+    command = shlex.split(texts["CLI"].replace("\\\n", " "), comments=True)
+    assert isinstance(CliRunner().invoke(app, command[1:]).exception, EnoughError)
+    words = shlex.split(texts["curl"].replace("\\\n", " "))
+    assert words[1].endswith("/api/v1/jobs")
+    sent = words[words.index("-d") + 1]
+    by_program, by_command = asked
+    by_call = (ExportCreate if kind == "export" else EvaluationCreate).model_validate_json(sent)
+    for request in (by_program, by_command, by_call):
+        assert (request.kind, request.spec) == (wanted.kind, wanted.spec)
+        assert "name" not in values or request.name == wanted.name
+    assert by_program.output == by_call.output == wanted.output
+    must = kind == "export" and not wanted.output
+    assert by_command.output == (str(tmp_path / "exported") if must else wanted.output)
+    assert ("# The command line also copies the result" in texts["CLI"]) == must
 
 
 @pytest.mark.parametrize("kind", ["export", "evaluate"])
@@ -63,9 +127,10 @@ def test_an_evaluation_is_as_the_form_says(change, platform, finished, file_id):
     ],
 )
 def test_what_cannot_be_is_refused_in_place(change, platform, finished, kind, values, words):
-    answer = change(f"/jobs/{finished}/{kind}", **values, headers={"HX-Request": "true"})
+    answer = change(f"/jobs/{finished}/{kind}", **values, headers=HTMX)
     assert words in answer.text
     assert 'role="alert"' in answer.text
+    assert words in change(f"/jobs/{finished}/{kind}/code", **values, headers=HTMX).text
     assert [job.id for job in platform.jobs.list().items] == [finished]
 
 

@@ -7,9 +7,10 @@ from urllib.parse import unquote
 from starlette.responses import Response
 from starlette.routing import Route
 
-from quickalign.console import notebook, snippets
+from quickalign.console import notebook
 from quickalign.console.guard import page
 from quickalign.console.sample import SAMPLE_TRAIN, first_settings
+from quickalign.console.snippets import training
 from quickalign.console.visit import Visit
 from quickalign.core.wire.jobs import JobCreate, TrainRequest
 from quickalign.core.wire.system import ModelDetail, ModelSummary
@@ -48,7 +49,7 @@ def _card(visit: Visit) -> Response:
         memory=memory,
         device_kind=kind,
         fit=best_fit(card, memory),
-        code=snippets.all_of(request, str(visit.request.base_url).split("/console")[0]),
+        code=training.all_of(request, visit.endpoint),
         sample=SAMPLE_TRAIN,
         has_jupyter=visit.platform.notebooks.has_jupyter,
     )

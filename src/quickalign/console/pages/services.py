@@ -113,7 +113,7 @@ def _facts(visit: Visit, service: Service) -> dict[str, Any]:
     key = service.id
     return {
         "service": service,
-        "endpoint": str(visit.request.base_url).split("/console")[0].rstrip("/") + service.path,
+        "endpoint": visit.endpoint.rstrip("/") + service.path,
         "events": visit.platform.services.events(key, limit=_EVENTS).items[::-1],
         "metrics": visit.platform.services.metrics(key),
         "is_up": service.state in _UP,

@@ -12,8 +12,10 @@ from quickalign.console.form_values import checked, filled, text
 from quickalign.console.guard import page
 from quickalign.console.job_view import actions
 from quickalign.console.sample import SAMPLE_VALIDATION
+from quickalign.console.snippets import tasks
 from quickalign.console.visit import Visit
 from quickalign.core.errors import ConflictError, OptionError
+from quickalign.core.wire import evaluations, exports
 from quickalign.core.wire.evaluations import EvaluateRequest
 from quickalign.core.wire.exports import ExportRequest
 from quickalign.core.wire.jobs import EvaluationCreate, ExportCreate, JobState
@@ -79,18 +81,34 @@ def _form(visit: Visit, kind: str) -> Response:
 
 
 def _submit(visit: Visit, kind: str) -> Response:
+    job = visit.platform.jobs.create(_request(visit, kind), idempotency_key=text(visit.form, "key") or None)
+    return visit.go(f"/console/jobs/{job.id}")
+
+
+def _code(visit: Visit, kind: str) -> Response:
+    needs_folder = visit.words.gettext("The command line also copies the result, here to the folder")
+    request = _request(visit, kind)
+    if isinstance(request, ExportCreate):
+        exports.check(request.spec)
+    else:
+        evaluations.check(request.spec)
+    return visit.page("parts/code.html", code=tasks.all_of(request, visit.endpoint, needs_folder))
+
+
+def _request(visit: Visit, kind: str) -> EvaluationCreate | ExportCreate:
+    """The job that the form asks for.
+
+    Raises:
+        OptionError: a field that cannot be.
+    """
     spec: dict[str, Any] = {"model": visit.path("job")}
     for name in FIELDS[kind]:
         if (value := filled(visit.form, name)) is not None:
             spec[name] = _limits(name, value) if name in _LIMITS else value
     values = {"name": filled(visit.form, "name"), "spec": spec}
-    made: ExportCreate | EvaluationCreate
     if kind == "export":
-        made = checked(ExportCreate, values | {"kind": kind, "output": filled(visit.form, "output")}, "spec")
-    else:
-        made = checked(EvaluationCreate, values | {"kind": kind}, "spec")
-    job = visit.platform.jobs.create(made, idempotency_key=text(visit.form, "key") or None)
-    return visit.go(f"/console/jobs/{job.id}")
+        return checked(ExportCreate, values | {"kind": kind, "output": filled(visit.form, "output")}, "spec")
+    return checked(EvaluationCreate, values | {"kind": kind}, "spec")
 
 
 def _limits(name: str, value: str) -> dict[str, str]:
@@ -107,7 +125,7 @@ def _limits(name: str, value: str) -> dict[str, str]:
 
 
 ROUTES = tuple(
-    Route(f"/jobs/{{job}}/{kind}", page(partial(do, kind=kind)), methods=[method])
+    Route(f"/jobs/{{job}}/{kind}{more}", page(partial(do, kind=kind)), methods=[method])
     for kind in FIELDS
-    for do, method in ((_form, "GET"), (_submit, "POST"))
+    for do, method, more in ((_form, "GET", ""), (_submit, "POST", ""), (_code, "POST", "/code"))
 )

@@ -6,10 +6,11 @@ from typing import Any, get_args
 from starlette.responses import Response
 from starlette.routing import Route
 
-from quickalign.console import options_form, snippets
+from quickalign.console import options_form
 from quickalign.console.form_values import checked, filled
 from quickalign.console.guard import page
 from quickalign.console.sample import SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
+from quickalign.console.snippets import training
 from quickalign.console.visit import Visit
 from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.spec import DataFormat
@@ -100,12 +101,11 @@ def _estimate(visit: Visit) -> Response:
 
 
 def _code(visit: Visit) -> Response:
-    endpoint = str(visit.request.base_url).split("/console")[0]
     request, job = request_of(visit), _cloned(visit)
     if job is None:
-        return visit.page("parts/code.html", code=snippets.all_of(request, endpoint))
+        return visit.page("parts/code.html", code=training.all_of(request, visit.endpoint))
     cannot = visit.words.gettext("Of a clone, the command line cannot change:")
-    return visit.page("parts/code.html", code=snippets.all_of_clone(job, request, endpoint, cannot))
+    return visit.page("parts/code.html", code=training.all_of_clone(job, request, visit.endpoint, cannot))
 
 
 def request_of(visit: Visit) -> JobCreate:

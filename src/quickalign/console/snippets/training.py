@@ -1,14 +1,13 @@
-"""A job as text to copy: for the SDK, the command line and curl. All three make the very same job.
+"""A training as text to copy.
 
 A clone reads the copy of the data that its job has, which no name leads to, so its texts ask for a clone.
 """
 
-import json
 import pprint
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from quickalign.console.snippets.words import WIDTH, arguments, call, changed, command, differs, option, plain, shell
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import Job, JobCreate, TrainRequest
 
@@ -16,7 +15,6 @@ _RECIPE_FIELDS = (
     "data_format", "safe_rlhf_preference", "bad_rows", "sample_prompts", "sample_tokens", "closing_rows", "strategy",
 )  # fmt: skip
 _CLONE_OPTIONS = ("name", "output", "priority")
-_WIDTH = 96
 
 
 def all_of(request: JobCreate, endpoint: str) -> dict[str, str]:
@@ -31,24 +29,24 @@ def all_of_clone(job: Job, request: JobCreate, endpoint: str, cannot: str) -> di
     return {
         "SDK": _clone_sdk(job, changes),
         "CLI": _clone_cli(job, changes, cannot),
-        "curl": _call(f"{endpoint.rstrip('/')}/api/v1/jobs/{job.id}/clone", changes),
+        "curl": call(f"{endpoint.rstrip('/')}/api/v1/jobs/{job.id}/clone", changes),
     }
 
 
 def sdk(request: JobCreate) -> str:
     """As a Python program."""
     spec = request.spec
-    arguments: dict[str, Any] = {"model_name": spec.model, "hyperparameters": spec.hyperparameters}
+    given: dict[str, Any] = {"model_name": spec.model, "hyperparameters": spec.hyperparameters}
     if spec.model_revision:
-        arguments["model_version"] = spec.model_revision
-    arguments |= _changed(spec, _RECIPE_FIELDS)
+        given["model_version"] = spec.model_revision
+    given |= changed(spec, _RECIPE_FIELDS)
     if request.gpus is not None:
-        arguments["instance_type"] = f"gpu:{request.gpus}" if request.gpus else "cpu"
+        given["instance_type"] = f"gpu:{request.gpus}" if request.gpus else "cpu"
     if request.workers != 1:
-        arguments["instance_count"] = request.workers
-    arguments |= {name: getattr(request, name) for name in ("priority", "max_retries") if _differs(request, name)}
+        given["instance_count"] = request.workers
+    given |= {name: getattr(request, name) for name in ("priority", "max_retries") if differs(request, name)}
     if request.metadata:
-        arguments["labels"] = request.metadata
+        given["labels"] = request.metadata
     inputs = {"train": spec.train} | ({"validation": spec.validation} if spec.validation else {})
     more = "".join(
         f", {name}={value!r}"
@@ -60,7 +58,7 @@ def sdk(request: JobCreate) -> str:
     )
     return (
         "from quickalign.model import ModelTrainingRecipe\n\n"
-        f"recipe = ModelTrainingRecipe(\n{_python_arguments(arguments)})\n"
+        f"recipe = ModelTrainingRecipe(\n{arguments(given)})\n"
         f"recipe.train({inputs!r}{more})\n"
         "print(recipe.model_data())\n"
     )
@@ -69,36 +67,25 @@ def sdk(request: JobCreate) -> str:
 def cli(request: JobCreate) -> str:
     """As a command line."""
     spec = request.spec
-    words: list[str] = []
-    for name, value in spec.hyperparameters.items():
-        words.append(f"--{name.replace('_', '-')} {_shell(value)}")
-    for name, value in _changed(spec, (*_RECIPE_FIELDS, "validation", "model_revision")).items():
+    words = [f"quickalign train {shell(spec.model)} {shell(spec.train)}"]
+    words.extend(option(name, value) for name, value in spec.hyperparameters.items())
+    for name, value in changed(spec, (*_RECIPE_FIELDS, "validation", "model_revision")).items():
         if name == "sample_prompts":
-            words.extend(f"--sample-prompt {_shell(prompt)}" for prompt in value)
+            words.extend(option("sample_prompt", prompt) for prompt in value)
         else:
-            words.append(f"--{name.replace('_', '-')} {_shell(value)}")
+            words.append(option(name, value))
     words.extend(
-        f"--{name.replace('_', '-')} {_shell(getattr(request, name))}"
+        option(name, getattr(request, name))
         for name in ("name", "output", "gpus", "workers", "priority", "max_retries")
-        if _differs(request, name)
+        if differs(request, name)
     )
-    words.extend(f"--label {_shell(f'{key}={value}')}" for key, value in request.metadata.items())
-    first = f"quickalign train {_shell(spec.model)} {_shell(spec.train)}"
-    return " \\\n    ".join([first, *words]) + "\n"
+    words.extend(option("label", f"{key}={value}") for key, value in request.metadata.items())
+    return command(words)
 
 
 def curl(request: JobCreate, endpoint: str) -> str:
     """As a call of the API."""
-    return _call(f"{endpoint.rstrip('/')}/api/v1/jobs", request.model_dump(mode="json", exclude_defaults=True))
-
-
-def _call(address: str, body: Mapping[str, Any]) -> str:
-    return (
-        f"curl {_shell(address)} \\\n"
-        '    -H "Authorization: Bearer $QUICKALIGN_TOKEN" \\\n'
-        "    -H 'Content-Type: application/json' \\\n"
-        f"    -d {_shell(json.dumps(body, ensure_ascii=False, indent=2))}\n"
-    )
+    return call(f"{endpoint.rstrip('/')}/api/v1/jobs", request.model_dump(mode="json", exclude_defaults=True))
 
 
 def _changes(job: Job, request: JobCreate) -> dict[str, Any]:
@@ -126,7 +113,7 @@ def _option(spec: TrainRequest, name: str, defaults: Mapping[str, Any]) -> Any:
 
 
 def _clone_sdk(job: Job, changes: Mapping[str, Any]) -> str:
-    given = [repr(job.id)] + ([pprint.pformat(changes, width=_WIDTH - 4, sort_dicts=False)] if changes else [])
+    given = [repr(job.id)] + ([pprint.pformat(changes, width=WIDTH - 4, sort_dicts=False)] if changes else [])
     text = "".join(f"    {one}".replace("\n", "\n    ") + ",\n" for one in given)
     return (
         "from quickalign.session import get_default_session\n\n"
@@ -144,34 +131,7 @@ def _clone_cli(job: Job, changes: Mapping[str, Any], cannot: str) -> str:
         return f"# {cannot} {', '.join([*spec, *other])}\n"
     defaults = Hyperparameters().model_dump()
     set_to = {name: defaults[name] if value is None else value for name, value in options.items()}
-    words = [f"--set {shlex.quote(f'{name}={_plain(value)}')}" for name, value in set_to.items()]
-    words.extend(f"--{name} {_shell(changes[name])}" for name in _CLONE_OPTIONS if name in changes)
-    return " \\\n    ".join([f"quickalign jobs clone {job.id}", *words]) + "\n"
-
-
-def _changed(spec: TrainRequest, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in names if _differs(spec, name)}
-
-
-def _differs(value: Any, name: str) -> bool:
-    return bool(getattr(value, name) != type(value).model_fields[name].default)
-
-
-def _python_arguments(arguments: dict[str, Any]) -> str:
-    lines = []
-    for name, value in arguments.items():
-        text = pprint.pformat(value, width=_WIDTH - 8, sort_dicts=False)
-        if isinstance(value, dict) and value:
-            inner = "".join(f"        {key!r}: {item!r},\n" for key, item in value.items())
-            text = f"{{\n{inner}    }}"
-        lines.append(f"    {name}={text},\n")
-    return "".join(lines)
-
-
-def _shell(value: Any) -> str:
-    return shlex.quote(_plain(value))
-
-
-def _plain(value: Any) -> str:
-    """A value as the command line takes it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    words = [f"quickalign jobs clone {job.id}"]
+    words.extend(option("set", f"{name}={plain(value)}") for name, value in set_to.items())
+    words.extend(option(name, changes[name]) for name in _CLONE_OPTIONS if name in changes)
+    return command(words)
