@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "lock.txt"
-EXTRAS = "dev,modelscope"
+EXTRAS = "dev"
 BUILD_TOOLS = ("hatchling", "editables")
 # PyTorch's CUDA build pins these itself; a lock made on one kind of machine must not force them on the other.
 CUDA_PACKAGE = re.compile(r"^(nvidia-|cuda-|triton\b)")

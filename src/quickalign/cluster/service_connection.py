@@ -10,7 +10,8 @@ import socket
 
 from quickalign.cluster.service_keeper import NAMESPACE
 from quickalign.cluster.service_spec import ServiceSpec
-from quickalign.core.errors import OptionError, UnavailableError
+from quickalign.core import extras
+from quickalign.core.errors import UnavailableError
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where Ray tells a job's program the environment of all that it starts."""
@@ -34,7 +35,7 @@ def connect(spec: ServiceSpec) -> str:
         import ray
         from ray import serve  # noqa: F401 - whether that part is installed
     except ImportError:
-        raise OptionError("Services on a cluster need Ray.", "Install it: pip install 'quickalign[ray]'.") from None
+        raise extras.refusal("ray", "Services on a cluster need Ray.") from None
     address = os.environ.get("RAY_ADDRESS", spec.cluster) if spec.cluster == "auto" else spec.cluster
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:

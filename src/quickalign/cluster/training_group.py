@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from quickalign.cluster.training_worker import work
-from quickalign.core.errors import OptionError, UnavailableError
+from quickalign.core import extras
+from quickalign.core.errors import UnavailableError
 
 RESTARTS = 3
 """How often one driver lets Ray start all workers anew; after that it ends, and whoever started it decides."""
@@ -60,7 +61,7 @@ def connect(address: str | None) -> None:
         import ray
         import ray.train.torch
     except ImportError:
-        raise OptionError("Training on a cluster needs Ray.", "Install it: pip install 'quickalign[ray]'.") from None
+        raise extras.refusal("ray", "Training on a cluster needs Ray.") from None
     settings: dict[str, Any] = {"runtime_env": {"env_vars": {_SHUTDOWN: _SHUTDOWN_SECONDS}}}
     where = address or os.environ.get("RAY_ADDRESS") or "auto"
     if where == "local":

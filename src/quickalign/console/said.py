@@ -401,7 +401,6 @@ SAID = (
     _("precision=%(value)s has no effect with compression=%(compression)s, which rounds fp32."),
     _("Leave precision out, or set compression=gguf."),
     _("GGUF files need %(name)s."),
-    _("Install what they need: pip install 'quickalign[gguf]'."),
     _("GGUF is made of %(names)s models; this is %(name)s."),
     _("This model attends to a sliding window, which GGUF is not made of here."),
     _("This model scales its positions by %(value)s, which GGUF is not made of here."),

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import numpy as np
 
+from quickalign.core import extras
 from quickalign.core.errors import OptionError
 from quickalign.evaluate.statistics import Floats
 
@@ -24,9 +24,8 @@ _IDEOGRAPH = re.compile(f"[{_IDEOGRAPHS}]")
 
 def missing() -> str:
     """Why BLEU and ROUGE cannot be had here; empty where they can."""
-    for module, name in (("sacrebleu", "sacrebleu"), ("rouge_score", "rouge-score")):
-        if find_spec(module) is None:
-            return f"BLEU and ROUGE are left out, because {name} is not installed: pip install 'quickalign[eval]'."
+    if names := extras.missing("eval"):
+        return f"BLEU and ROUGE are left out, because {names[0]} is not installed: {extras.command('eval')}."
     return ""
 
 
@@ -39,7 +38,7 @@ def demand(limits: Sequence[str]) -> None:
     asked = next((name for name in limits if name in NAMES), None)
     if asked and missing():
         raise OptionError(
-            f"A limit for {asked!r} needs sacrebleu and rouge-score.", "Install them: pip install 'quickalign[eval]'."
+            f"A limit for {asked!r} needs sacrebleu and rouge-score.", f"Install them: {extras.command('eval')}."
         )
 
 

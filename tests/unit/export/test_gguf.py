@@ -15,6 +15,7 @@ from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export.gguf import support
 from quickalign.export.gguf.vocabulary import SENTENCEPIECE, pattern_of, vocabulary_of
 from quickalign.export.gguf.writer import turn
+from tests.support.absent import take_away
 from tests.support.gguf_models import llama3_like, small_model
 from tests.support.tokenizers import llama_like, qwen2_like
 
@@ -109,6 +110,6 @@ def test_other_models_are_refused(tmp_path: Path, changes: dict[str, Any], words
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support, "_PACKAGES", ("json", "xllamacpp_of_another_name"))
-    with pytest.raises(OptionError, match=re.escape("GGUF files need xllamacpp_of_another_name.")):
+    take_away(monkeypatch, "xllamacpp")
+    with pytest.raises(OptionError, match=re.escape("GGUF files need xllamacpp.")):
         support.demand(tmp_path, qwen2_like())

@@ -11,6 +11,7 @@ from alembic.runtime.migration import MigrationContext
 
 from quickalign.core.errors import ConflictError, OptionError, StorageError, UnavailableError
 from quickalign.platform.db.tables import Base
+from tests.support.absent import take_away
 from tests.support.platforms import open_stub, stub_job, write_data
 from tests.support.users import open_folder, ordinary_user, set_writable
 
@@ -153,6 +154,23 @@ def test_what_is_wrong_with_a_database_url_is_told_without_its_password(tmp_path
     with pytest.raises(OptionError, match=sentence) as caught:
         open_stub(tmp_path, database_url=url)
     assert "hidden" not in str(caught.value)
+
+
+def test_a_postgresql_database_without_its_driver(tmp_path, monkeypatch):
+    take_away(monkeypatch, "psycopg")
+    with pytest.raises(OptionError, match="PostgreSQL databases need psycopg") as caught:
+        open_stub(tmp_path, database_url="postgresql://127.0.0.1:1/nothing")
+    assert "quickalign[postgresql]" in caught.value.remedy
+
+
+def test_a_driver_without_what_it_needs(tmp_path, monkeypatch):
+    def load(*_, **__):
+        raise ImportError("no pq wrapper available.\nAttempts made: none")
+
+    monkeypatch.setattr("quickalign.platform.db.engine.create_engine", load)
+    with pytest.raises(OptionError, match=r"cannot be loaded: no pq wrapper available\.") as caught:
+        open_stub(tmp_path, database_url="postgresql://127.0.0.1:1/nothing")
+    assert "quickalign[postgresql]" in caught.value.remedy
 
 
 def test_a_postgresql_server_that_is_not_there(tmp_path):

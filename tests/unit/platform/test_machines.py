@@ -7,12 +7,13 @@ import pytest
 from quickalign.core.errors import AccessError, OptionError
 from quickalign.platform import config as configs
 from quickalign.platform.config import Config, RayConfig
-from quickalign.platform.executors import machines, ray_local, ray_probe
+from quickalign.platform.executors import machines, ray_probe
 from quickalign.platform.executors.local import LocalExecutor
 from quickalign.platform.executors.machines import find_machines, pool
 from quickalign.platform.executors.ray import RayExecutor
 from quickalign.platform.executors.ray_jobs import Node
 from quickalign.platform.home import Home
+from tests.support.absent import take_away
 from tests.support.fake_ray import FakeRay, node
 from tests.support.platforms import cpu
 
@@ -80,7 +81,7 @@ def test_a_cluster_that_refuses_the_token_is_a_mistake(home, ray):
 
 
 def test_a_local_cluster_needs_ray(home, monkeypatch):
-    monkeypatch.setattr(ray_local.importlib.util, "find_spec", lambda name: None)
+    take_away(monkeypatch, "ray")
     config = Config.model_validate({"executor": "ray", "ray": {"address": "local"}})
     with pytest.raises(OptionError, match=r"pip install 'quickalign\[ray\]'"):
         find_machines(config, home)

@@ -14,6 +14,7 @@ from quickalign.platform.devices import Device
 from quickalign.platform.inputs import Inputs
 from quickalign.platform.jobs import kinds
 from quickalign.platform.services.sources import Sources
+from tests.support.absent import take_away
 from tests.support.platforms import drive, drive_to, stub_job
 
 FIGURES = {"verdict": "better", "rows": 4, "figures": {"accuracy": 0.75}, "base": {"accuracy": 0.5}}
@@ -121,6 +122,15 @@ def test_an_export_leaves_a_model_that_can_be_served_and_evaluated(platform, wor
     with platform._database.read() as session:
         assert sources.freeze(session, Source(job=again.id)).model_path == str(folder)
     assert platform.jobs.create(evaluation(data, again.id)).model == "qwen2-tiny-instruct"
+
+
+def test_an_export_whose_packages_are_not_there_is_refused_before_it_waits(platform, trained, monkeypatch):
+    take_away(monkeypatch, "gguf")
+    request = ExportRequest(model=trained.id, compression="gguf-q4_0")
+    with pytest.raises(OptionError, match=r"GGUF files need gguf\.") as caught:
+        platform.jobs.create(ExportCreate(spec=request))
+    assert caught.value.field == "spec.compression"
+    platform.jobs.create(ExportCreate(spec=ExportRequest(model=trained.id)))
 
 
 def test_a_gguf_file_is_nothing_to_serve_evaluate_or_train(platform, world, data, trained):

@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import RenderableType
 
 from quickalign.cli.draw import parts
+from quickalign.core import extras
 
-_HOW = {"openvino": "pip install 'quickalign[openvino]'", "vllm": "quickalign engines install vllm"}
+_HOW = {"openvino": extras.command("openvino"), "vllm": "quickalign engines install vllm"}
 
 
 def engines_view(engines: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from quickalign.core.errors import ModelError, OptionError
+from quickalign.core import extras
+from quickalign.core.errors import ModelError
 from quickalign.export.gguf.vocabulary import WAY_OUT, pattern_of
 from quickalign.export.gguf.writer import ARCHITECTURES, ROPE_TYPES
 from quickalign.hub.shape import read_shape
-
-_PACKAGES = ("gguf", "xllamacpp")
 
 
 def demand(weights: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -26,10 +24,7 @@ def demand(weights: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         OptionError: packages are not installed.
         ModelError: llama.cpp has no code for the model, or another than is known here.
     """
-    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-        raise OptionError(
-            f"GGUF files need {' and '.join(missing)}.", "Install what they need: pip install 'quickalign[gguf]'."
-        )
+    extras.demand_gguf()
     config = AutoConfig.from_pretrained(weights, trust_remote_code=False)
     if config.model_type not in ARCHITECTURES:
         raise ModelError(f"GGUF is made of {', '.join(ARCHITECTURES)} models; this is {config.model_type}.", WAY_OUT)

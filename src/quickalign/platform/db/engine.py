@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
+from quickalign.core import extras
 from quickalign.core.errors import OptionError, QuickalignError, StorageError, UnavailableError
 from quickalign.platform.db import changes, joining
 from quickalign.platform.db.server_tables import LeadershipRow
@@ -182,6 +183,8 @@ def _postgresql(url: str) -> Engine:
                 f"A database of the kind {parsed.get_backend_name()!r} cannot be used.",
                 "Give a PostgreSQL URL such as postgresql://user@host/quickalign, or none for SQLite in the home.",
             )
+        if extras.missing("postgresql"):
+            raise extras.refusal("postgresql", "PostgreSQL databases need psycopg.")
         engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10, max_overflow=40
         )
@@ -191,7 +194,10 @@ def _postgresql(url: str) -> Engine:
         raise OptionError(
             "The database URL has a port that is no number.", "Write postgresql://user@host/name."
         ) from None
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+    except ImportError as error:  # its driver is there, and what that needs is not
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise extras.refusal("postgresql", f"PostgreSQL's driver cannot be loaded: {reason}.") from None
+    except (ArgumentError, NoSuchModuleError) as error:
         raise OptionError(f"The database URL cannot be used: {error}.", "Write postgresql://user@host/name.") from None
 
 

@@ -1,7 +1,6 @@
 """A Ray cluster of this machine alone, for trying: started with the server, and ended with it."""
 
 import contextlib
-import importlib.util
 import os
 import secrets
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from quickalign.core import extras
 from quickalign.core.errors import OptionError, QuickalignError, UnavailableError
 from quickalign.platform.executors.ray_jobs import RayJobs
 from quickalign.platform.executors.wrapper import dies_with
@@ -36,10 +36,10 @@ class LocalCluster:
     """
 
     def __init__(self, log: Path) -> None:
-        if importlib.util.find_spec("ray") is None:
+        if extras.missing("ray"):
             raise OptionError(
                 'ray.address="local" is not possible: Ray is not installed.',
-                "Run `pip install 'quickalign[ray]'`, or set ray.address to a cluster's dashboard.",
+                f"Run `{extras.command('ray')}`, or set ray.address to a cluster's dashboard.",
                 field="ray.address",
                 value="local",
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from quickalign.core import options
+from quickalign.core import extras, options
 from quickalign.core.errors import QuickalignError
 from quickalign.core.wire import evaluations, exports
 from quickalign.core.wire.jobs import AnyJobCreate, EvaluationCreate, ExportCreate, JobCreate, Kind, NewJob, Resources
@@ -57,6 +57,8 @@ def check(request: NewJob, inputs: Inputs, config: Config) -> None:
         evaluations.check(request.spec)
     if isinstance(request, ExportCreate):
         exports.check(request.spec)
+        if request.spec.compression.startswith(exports.GGUF) and config.executor == "local":
+            extras.demand_gguf("spec.compression")
     for field in MODELS:
         text = getattr(request.spec, field, None)
         if text is not None and not is_job(text):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from quickalign.core import extras
 from quickalign.core.errors import OptionError
 from quickalign.serve.engine import Core, Load
 from quickalign.serve.engines.vllm import environment
@@ -13,7 +14,7 @@ from quickalign.serve.engines.vllm import environment
 ENGINES = ("transformers", "openvino", "vllm")
 FALLBACK = "transformers"
 """The engine that is always there, and that computes every model that can be served."""
-_INSTALL = {"openvino": "pip install 'quickalign[openvino]'", "vllm": "quickalign engines install vllm"}
+_INSTALL = {"openvino": extras.command("openvino"), "vllm": "quickalign engines install vllm"}
 
 
 def is_installed(engine: str) -> bool:
