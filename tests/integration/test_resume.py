@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from quickalign.core.errors import Interrupted
-from quickalign.train import checkpoint as checkpoints
+from quickalign.train import saved as checkpoints
 from quickalign.train.loop import Loop
 from quickalign.train.manifest import weights_sha256
 from tests.support.loops import Recorder, make_setup

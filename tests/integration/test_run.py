@@ -11,9 +11,10 @@ from quickalign.core import paths
 from quickalign.core.errors import FullDiskError, Interrupted, OptionError
 from quickalign.platform.jobs.outcome import is_failure
 from quickalign.train import checkpoint
+from quickalign.train.ahead import plan
 from quickalign.train.device import named_device
 from quickalign.train.generate import load_for_generation
-from quickalign.train.run import plan, run
+from quickalign.train.run import run
 from tests.support.specs import LN_2, make_spec, run_spec
 
 

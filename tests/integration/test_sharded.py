@@ -11,10 +11,10 @@ import pytest
 from safetensors.torch import load_file
 
 from quickalign.core.spec import RunSpec
-from quickalign.train.checkpoint import list_checkpoints
 from quickalign.train.finish import read_result
 from quickalign.train.manifest import weights_sha256
 from quickalign.train.metrics import read_evaluations, read_steps
+from quickalign.train.saved import list_checkpoints
 from tests.support.specs import make_spec, run_spec
 from tests.support.trl_runs import relative
 

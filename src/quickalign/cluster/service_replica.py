@@ -60,7 +60,7 @@ class ModelReplica:
 
 
 async def _open(spec: ServiceSpec) -> Opened:
-    from quickalign.serve.lean import leave_out
+    from quickalign.core.startup import leave_out
 
     leave_out("torch")  # the engine's process computes; this one has the tokenizer
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch is as it should be

@@ -17,11 +17,10 @@ from quickalign.core.errors import OptionError, QuickalignError
 from quickalign.core.hyperparameters import Precision
 from quickalign.core.program import tell_ready
 from quickalign.core.scheduling import answer_soon
-from quickalign.core.startup import uncollected
+from quickalign.core.startup import leave_out, uncollected
 from quickalign.core.wire.services import Weights
 from quickalign.serve import spec as specs
 from quickalign.serve.engines.registry import ENGINES, resolve_engine
-from quickalign.serve.lean import leave_out
 from quickalign.serve.process import Child
 from quickalign.serve.spec import ServeSpec
 

@@ -1,26 +1,11 @@
-"""Programs that go without packages they have no use for.
-
-transformers and PEFT import whatever they find installed: PyTorch for a process that only has a tokenizer, bitsandbytes
-(and with it PyTorch's compiler) for a model that is not quantised. Each costs seconds before the first answer, and
-memory for as long as the process lives. `None` in `sys.modules` is Python's own way to say that a package is absent.
-"""
+"""Whether a replica has a use for bitsandbytes; see `core.startup.leave_out`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 _CONFIG = "config.json"
-
-
-def leave_out(*packages: str) -> None:
-    """Let these packages be absent in this process, unless they are imported already.
-
-    For programs alone: what is left out stays out for everybody in the process.
-    """
-    for package in packages:
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # typeshed knows modules alone
 
 
 def is_quantised(weights: Path, quantization: str) -> bool:

@@ -18,10 +18,10 @@ from typing import Any
 
 from quickalign.core.errors import QuickalignError, first_line
 from quickalign.core.scheduling import step_aside
-from quickalign.core.startup import uncollected
+from quickalign.core.startup import leave_out, uncollected
 from quickalign.serve.engine import Core, Generation, Load, TokenOut
 from quickalign.serve.engines.registry import loader
-from quickalign.serve.lean import is_quantised, leave_out
+from quickalign.serve.lean import is_quantised
 from quickalign.serve.pipe import Pipe
 
 _log = logging.getLogger(__name__)

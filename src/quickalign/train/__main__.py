@@ -15,8 +15,9 @@ from pathlib import Path
 
 from quickalign.core import spec as specs
 from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
-from quickalign.core.startup import uncollected
+from quickalign.core.startup import leave_out, uncollected
 
 CRASHED = 70
 """The exit code for what no error of `core.errors` describes: a run that may well go on from its last checkpoint."""
@@ -31,6 +32,8 @@ def main(arguments: list[str]) -> int:
         if not 1 <= len(rest) <= (3 if planning else 1):
             raise OptionError("Exactly one argument is expected: the run specification's JSON file.")
         spec = specs.load(Path(rest[0]))
+        if planning or not _uses_bitsandbytes(spec.hyperparameters):
+            leave_out("bitsandbytes")
         return _plan(spec, *rest[1:]) if planning else _run(spec)
     except QuickalignError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -40,6 +43,10 @@ def main(arguments: list[str]) -> int:
     except Exception:
         traceback.print_exc()
         return CRASHED
+
+
+def _uses_bitsandbytes(parameters: Hyperparameters) -> bool:
+    return parameters.quantization != "none" or parameters.optimizer != "adamw"
 
 
 def _run(spec: RunSpec) -> int:
@@ -64,8 +71,8 @@ def _run(spec: RunSpec) -> int:
 
 def _plan(spec: RunSpec, workers: str | None = None, device: str | None = None) -> int:
     with uncollected():
+        from quickalign.train.ahead import plan  # noqa: PLC0415
         from quickalign.train.device import named_device  # noqa: PLC0415
-        from quickalign.train.run import plan  # noqa: PLC0415
 
     count = int(workers) if workers else None
     found, *reports = plan(spec, workers=count, device=named_device(device) if device else None)

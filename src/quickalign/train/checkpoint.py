@@ -9,7 +9,6 @@ functions of the step and need no state.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +23,9 @@ from quickalign.core.errors import RunError
 from quickalign.train import manifest as manifests
 from quickalign.train.manifest import WEIGHTS, Manifest, hash_of, weights_sha256
 from quickalign.train.model import Policy
+from quickalign.train.saved import STATE_FILE, Checkpoint, list_checkpoints, step_folder
 
-STATE_FILE = "state.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A complete checkpoint on disk."""
-
-    folder: Path
-    step: int
-    state: dict[str, Any]
-
-
-def checkpoints_folder(output: Path) -> Path:
-    """Where a run keeps its checkpoints."""
-    return output / "checkpoints"
-
-
-def step_folder(output: Path, step: int) -> Path:
-    """The folder of the checkpoint that a run writes after `step` steps."""
-    return checkpoints_folder(output) / f"step-{step:08d}"
-
-
-def list_checkpoints(output: Path) -> list[Checkpoint]:
-    """The run's complete checkpoints, oldest first."""
-    found = []
-    for folder in sorted(checkpoints_folder(output).glob("step-*")):
-        try:
-            state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:  # being deleted, or half deleted by a killed process of an earlier version
-            continue
-        found.append(Checkpoint(folder, int(state["step"]), state))
-    return found
 
 
 def save(

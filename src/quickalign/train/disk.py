@@ -6,8 +6,8 @@ from pathlib import Path
 from quickalign.core import disk
 from quickalign.core.spec import RunSpec
 from quickalign.hub.shape import ModelShape
-from quickalign.train.checkpoint import checkpoints_folder
 from quickalign.train.demand import adapter_parameters
+from quickalign.train.saved import checkpoints_folder
 from quickalign.train.settle import Settled
 
 # Tokenizer, template and manifest go with every saved model; metrics, TensorBoard events and reports are small.

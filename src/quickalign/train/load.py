@@ -10,7 +10,7 @@ import torch
 import quickalign
 from quickalign.core.hyperparameters import Quantization
 from quickalign.train import resume
-from quickalign.train.checkpoint import list_checkpoints, load_weights
+from quickalign.train.checkpoint import load_weights
 from quickalign.train.device import reset_peak
 from quickalign.train.distributed import Processes
 from quickalign.train.loop import Setup
@@ -20,6 +20,7 @@ from quickalign.train.narrow import keep_narrow
 from quickalign.train.objective import Objective
 from quickalign.train.observer import Observer
 from quickalign.train.prepare import Prepared
+from quickalign.train.saved import list_checkpoints
 from quickalign.train.scorers import make_reference, make_scorer
 from quickalign.train.scoring.attention import use_packed_attention
 from quickalign.train.scoring.packed import PackedScorer

@@ -16,7 +16,6 @@ from quickalign.core.errors import Interrupted
 from quickalign.core.spec import RunSpec
 from quickalign.data.encode import EncodedRow
 from quickalign.train import checkpoint as checkpoints
-from quickalign.train.checkpoint import Checkpoint
 from quickalign.train.device import peak_memory
 from quickalign.train.distributed import Processes
 from quickalign.train.evaluation import evaluate
@@ -28,6 +27,7 @@ from quickalign.train.observer import Observer, StepMetrics
 from quickalign.train.optimizer import make_optimizer
 from quickalign.train.order import BatchOrder
 from quickalign.train.plan import Plan, with_speed
+from quickalign.train.saved import Checkpoint, step_folder
 from quickalign.train.schedule import learning_rate
 from quickalign.train.signals import StopRequest, never, stop_request
 from quickalign.train.stepper import Stepper, StepSums
@@ -222,7 +222,7 @@ class Loop:
                 keep=self._parameters.save_total_limit,
             )
         self._processes.barrier()
-        return checkpoints.step_folder(setup.spec.output, step)
+        return step_folder(setup.spec.output, step)
 
     def _restore(self, start: Checkpoint) -> None:
         self._weights.load_state(self._optimizer, checkpoints.load_optimizer(start))

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
 from torch import Tensor, nn
 
 from quickalign.core.errors import RunError
@@ -24,6 +23,8 @@ def make_optimizer(trainable: dict[str, nn.Parameter], parameters: Hyperparamete
     settings: dict[str, Any] = {"lr": parameters.learning_rate, "betas": BETAS, "eps": EPSILON}
     if parameters.optimizer == "adamw":
         return torch.optim.AdamW(groups, **settings, fused=True)
+    from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit  # noqa: PLC0415 - with PyTorch's compiler, seconds
+
     if parameters.optimizer == "adamw_8bit":
         return AdamW8bit(groups, **settings)
     return PagedAdamW8bit(groups, **settings)

@@ -16,7 +16,6 @@ from quickalign.train.data import RunData, prepare_data
 from quickalign.train.device import Device, find_device, try_triton
 from quickalign.train.distributed import Processes
 from quickalign.train.manifest import is_adapter
-from quickalign.train.merge import merged_base
 from quickalign.train.observer import Observer
 from quickalign.train.plan import Plan, make_plan
 from quickalign.train.targets import check_names
@@ -107,6 +106,8 @@ def _find_model(spec: RunSpec, observer: Observer, processes: Processes) -> hub.
     def find() -> hub.ModelSource:
         model = spec.model
         if is_adapter(Path(model).expanduser()):
+            from quickalign.train.merge import merged_base  # noqa: PLC0415 - loads models, which takes seconds to import
+
             observer.note(f"{model} is an adapter; training starts from it, merged into its base.")
             model = str(merged_base(Path(model).expanduser()))
         return hub.resolve(model, spec.model_revision, observer.progress)

@@ -9,9 +9,8 @@ from quickalign.core.distribution import Distribution
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.spec import RunSpec
-from quickalign.train import checkpoint as checkpoints
-from quickalign.train.checkpoint import Checkpoint
 from quickalign.train.metrics import METRICS_FILE
+from quickalign.train.saved import Checkpoint, checkpoints_folder, list_checkpoints
 
 # Options that may change between the parts of a run: they do not touch the weights that come out.
 FREE = frozenset({"eval_steps", "save_steps", "save_total_limit", "validation_split", "cuda_graphs"})
@@ -37,7 +36,7 @@ def last_checkpoint(spec: RunSpec) -> Checkpoint | None:
     Raises:
         OptionError: resume is `never` and the folder already holds a run.
     """
-    folder = checkpoints.checkpoints_folder(spec.output)
+    folder = checkpoints_folder(spec.output)
     if folder.exists():
         atomic.remove_leftovers(folder)
     if spec.resume == "never" and (spec.output / METRICS_FILE).exists():
@@ -45,7 +44,7 @@ def last_checkpoint(spec: RunSpec) -> Checkpoint | None:
             f"{spec.output} already holds a run, and resume=never asks for a fresh one.",
             "Name another --output, or delete that folder.",
         )
-    found = checkpoints.list_checkpoints(spec.output)
+    found = list_checkpoints(spec.output)
     return found[-1] if found else None
 
 

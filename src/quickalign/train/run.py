@@ -12,11 +12,8 @@ output/
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 from quickalign.core import atomic, disk
 from quickalign.core.distribution import check_distribution, no_fp16
@@ -24,46 +21,16 @@ from quickalign.core.errors import OptionError, RunError
 from quickalign.core.options import check_together
 from quickalign.core.spec import RunSpec, dump
 from quickalign.core.working_folder import working_folder
-from quickalign.data.report import DataReport
 from quickalign.train import resume
-from quickalign.train.checkpoint import Checkpoint
-from quickalign.train.device import Device
 from quickalign.train.distributed import Processes
 from quickalign.train.finish import Finish, read_result
 from quickalign.train.load import identity, load, whole_again
 from quickalign.train.loop import Loop
 from quickalign.train.observer import Observer, RunResult
-from quickalign.train.plan import Plan, ensure_fits
+from quickalign.train.plan import ensure_fits
 from quickalign.train.prepare import Prepared, check_context, prepare_run
+from quickalign.train.saved import Checkpoint
 from quickalign.train.signals import never
-
-
-class Planned(NamedTuple):
-    """What is known of a run before it: the plan, and what was found in the data and in the validation file."""
-
-    plan: Plan
-    report: DataReport
-    validation_report: DataReport | None
-
-
-def plan(
-    spec: RunSpec, observer: Observer | None = None, *, workers: int | None = None, device: Device | None = None
-) -> Planned:
-    """What `run(spec)` would need and do in `workers` processes, each on a `device` that may be another machine's.
-
-    It loads no weights and leaves nothing behind.
-
-    Raises:
-        QuickalignError: for the same reasons as `run`, except that a plan that does not fit is returned.
-    """
-    processes = Processes()
-    workers = workers or processes.world_size
-    check_distribution(spec.strategy, spec.hyperparameters, workers)
-    check_together(spec, spec.hyperparameters)
-    with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
-        prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers, device=device)
-        check_context(prepared)
-        return Planned(prepared.plan, prepared.data.report, prepared.data.validation_report)
 
 
 def run(

@@ -12,7 +12,7 @@ from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.options import check_together, parse
 from quickalign.core.wire.jobs import TrainRequest
 from quickalign.platform.jobs.requests import check_spec
-from quickalign.train.run import plan
+from quickalign.train.ahead import plan
 
 MISSION = {
     "training_strategy": ("sft", str),

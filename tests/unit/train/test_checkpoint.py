@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 
 from quickalign.core.errors import ModelError
 from quickalign.train import manifest as manifests
-from quickalign.train.checkpoint import STATE_FILE, Checkpoint, export, list_checkpoints, load_weights, step_folder
+from quickalign.train.checkpoint import export, load_weights
 from quickalign.train.model import make_policy
+from quickalign.train.saved import STATE_FILE, Checkpoint, list_checkpoints, step_folder
 from tests.support.loops import NoTokenizer, make_setup
 from tests.support.runs import dpo, random_pairs, small_model
 

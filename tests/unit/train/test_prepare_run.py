@@ -11,7 +11,7 @@ import pytest
 from quickalign.core import options, paths
 from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.spec import RunSpec
-from quickalign.train.run import plan
+from quickalign.train.ahead import plan
 
 MODEL = "qwen2-tiny-instruct"
 PAIRS = [{"prompt": f"Say {i}", "chosen": f"Here is {i}.", "rejected": "No."} for i in range(4)]

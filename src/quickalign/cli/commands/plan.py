@@ -15,7 +15,7 @@ from quickalign.core.errors import CapacityError
 
 if TYPE_CHECKING:
     from quickalign.core.spec import RunSpec
-    from quickalign.train.run import Planned
+    from quickalign.train.ahead import Planned
 
 
 Workers = Annotated[
@@ -65,7 +65,7 @@ def plan(
         strategy=strategy,
     )
     with messages().status("Planning", spinner="dots"):
-        from quickalign.train.run import plan as make_plan
+        from quickalign.train.ahead import plan as make_plan
 
         planned = make_plan(spec, workers=workers)
     if json:
