@@ -9,14 +9,16 @@ from pathlib import Path
 
 from quickalign.core import spec_file
 from quickalign.core.program import run_program
+from quickalign.core.startup import uncollected
 from quickalign.evaluate.spec import EvaluationSpec
 
 
 def _run(file: Path, journal: Path | None = None) -> None:
     spec = spec_file.load(EvaluationSpec, file)
-    from quickalign.evaluate.results import results_of  # noqa: PLC0415 - a wrong spec is told before torch loads
-    from quickalign.evaluate.run import demand_limits, evaluate  # noqa: PLC0415
-    from quickalign.train.task_observer import task_observer  # noqa: PLC0415
+    with uncollected():  # a wrong spec is told before torch is loaded
+        from quickalign.evaluate.results import results_of  # noqa: PLC0415
+        from quickalign.evaluate.run import demand_limits, evaluate  # noqa: PLC0415
+        from quickalign.train.task_observer import task_observer  # noqa: PLC0415
 
     with task_observer(journal) as (observer, save_result):
         report = evaluate(spec, observer)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from quickalign.core import spec_file
 from quickalign.core.program import run_program
+from quickalign.core.startup import uncollected
 from quickalign.export.spec import ExportSpec
 
 
 def _run(file: Path, journal: Path | None = None) -> None:
     spec = spec_file.load(ExportSpec, file)
-    from quickalign.export.run import export, sentence  # noqa: PLC0415 - a wrong spec is told before torch is loaded
-    from quickalign.train.task_observer import task_observer  # noqa: PLC0415
+    with uncollected():  # a wrong spec is told before torch is loaded
+        from quickalign.export.run import export, sentence  # noqa: PLC0415
+        from quickalign.train.task_observer import task_observer  # noqa: PLC0415
 
     with task_observer(journal) as (observer, save_result):
         found = export(spec, observer)
