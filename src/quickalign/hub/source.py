@@ -56,7 +56,8 @@ def _local_folder(model: str) -> Path | None:
     written_as_path = model.startswith(("/", ".", "~")) or model.endswith("/")
     try:
         folder = Path(model).expanduser()
-        if written_as_path or (folder / CONFIG).is_file() or (folder / "adapter_config.json").is_file():
+        holds_weights = any((folder / name).is_file() for name in (CONFIG, "adapter_config.json"))
+        if written_as_path or holds_weights or any(folder.glob("*.gguf")):
             check_folder(folder)
             return folder.resolve()
     except (OSError, RuntimeError) as error:  # no permission, a name too long, the home of an unknown user

@@ -38,7 +38,7 @@ def resolve_model(session: Session, value: str) -> str:
     folder = Path(value).expanduser()
     written_as_path = value.startswith(("/", ".", "~")) or value.endswith("/")
     holds_weights = any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "quickalign.json"))
-    if not written_as_path and not holds_weights:
+    if not written_as_path and not holds_weights and not any(folder.glob("*.gguf")):  # which the server refuses
         return value
     if session.is_own_server:
         return str(folder.resolve())

@@ -32,6 +32,14 @@ def test_a_path_that_is_no_model(tmp_path):
         resolve("./empty")
 
 
+@pytest.mark.parametrize("name", ["mine", "./mine"])
+def test_a_folder_of_a_gguf_file_is_told_as_one_however_it_is_written(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"model\.gguf is a GGUF file"):
+        resolve(name)
+
+
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "/" + "x" * 5000])
 def test_paths_that_cannot_be(path):
     with pytest.raises(ModelError, match=r"cannot be read"):

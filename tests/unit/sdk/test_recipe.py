@@ -208,11 +208,14 @@ def test_a_registered_model_makes_a_recipe(api, remote):
     assert "model_revision" not in api.sent()["spec"]
 
 
-def test_a_folder_of_weights_replaces_the_model(api, own, tmp_path):
+@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "quickalign.json", "model.gguf"])
+def test_a_folder_of_weights_replaces_the_model(api, own, tmp_path, monkeypatch, file):
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "config.json").write_text("{}")
-    recipe(own, model_uri=tmp_path / "weights").train({"train": "file-1"}, wait=False)
-    assert api.sent()["spec"]["model"] == str(tmp_path / "weights")
+    (tmp_path / "weights" / file).write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for written in (tmp_path / "weights", "weights"):
+        recipe(own, model_uri=written).train({"train": "file-1"}, wait=False)
+        assert api.sent()["spec"]["model"] == str(tmp_path / "weights")
     recipe(own).train({"train": "file-1", "model": "org/other"}, wait=False)
     assert api.sent()["spec"]["model"] == "org/other"
 
