@@ -179,6 +179,30 @@ def test_a_run_whose_rows_turned_out_not_to_be_packable_goes_on(tmp_path, unpack
     assert run_spec(spec)[0].adapter_sha256 == whole.adapter_sha256
 
 
+def test_a_run_is_trained_further_by_its_folder(tmp_path, monkeypatch):
+    first = make_spec(tmp_path, "first", training_strategy="sft", load_in_4bit=False)
+    done, _ = run_spec(first)
+    further, recorder = run_spec(make_spec(tmp_path, "further", model=str(first.output)))
+    assert recorder.steps[0].loss == pytest.approx(LN_2, abs=1e-6), "its reference is what it begins with"
+    assert any("training starts from it" in note for note in recorder.notes)
+    by_adapter, _ = run_spec(make_spec(tmp_path, "by-adapter", model=str(done.adapter)))
+    assert further.adapter_sha256 == by_adapter.adapter_sha256
+    fresh, _ = run_spec(make_spec(tmp_path, "fresh"))
+    assert further.adapter_sha256 != fresh.adapter_sha256
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(first.output, tmp_path / "qwen2-tiny-instruct")
+    by_card, _ = run_spec(make_spec(tmp_path, "by-card"))
+    assert by_card.adapter_sha256 == fresh.adapter_sha256, "a bare name is a card's"
+
+
+def test_all_weights_that_were_trained_are_trained_further(tmp_path):
+    first = make_spec(tmp_path, "first", training_strategy="sft", lora_dim=0)
+    done, _ = run_spec(first)
+    _, recorder = run_spec(make_spec(tmp_path, "further", model=str(first.output)))
+    assert recorder.steps[0].loss == pytest.approx(LN_2, abs=1e-6)
+    assert done.adapter.name == "model"
+
+
 def test_a_run_that_began_with_what_is_refused_by_now_goes_on(tmp_path, monkeypatch):
     spec = make_spec(tmp_path, "run", target_modules="q_proj,no_such_layer")
     spec = spec.model_copy(update={"safe_rlhf_preference": "safer"})

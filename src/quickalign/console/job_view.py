@@ -19,7 +19,7 @@ _ACTIONS: dict[str, frozenset[JobState]] = {
     "resume": frozenset({S.PAUSED, S.FAILED}),
     "cancel": frozenset({S.QUEUED, S.STARTING, S.RUNNING, S.PAUSING, S.PAUSED, S.RESUMING}),
     "delete": frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED}),
-    **dict.fromkeys(("deploy", "evaluate", "export"), frozenset({S.SUCCEEDED})),
+    **dict.fromkeys(("deploy", "evaluate", "export", "train"), frozenset({S.SUCCEEDED})),
 }
 
 
@@ -39,7 +39,7 @@ def actions(job: Job) -> frozenset[str]:
     if job.kind == "train":
         allowed |= {"clone", "compare"}
     if job.kind == "evaluate" or is_gguf(job):
-        allowed -= {"deploy", "evaluate"}
+        allowed -= {"deploy", "evaluate", "train"}
     if job.kind != "train":
         allowed -= {"export"}
     return frozenset(allowed)

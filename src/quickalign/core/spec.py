@@ -18,7 +18,9 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    model: str = Field(description="A model card's name, a Hugging Face id, or a local folder.", min_length=1)
+    model: str = Field(
+        description="A model card's name, a Hugging Face id, a local folder, or a finished run's folder.", min_length=1
+    )
     model_revision: str | None = Field(default=None, description="A revision that replaces the card's.")
     train: str = Field(description="Training data: a local path or a URI.", min_length=1)
     validation: str | None = Field(default=None, description="Validation data: a local path or a URI.")

@@ -239,7 +239,7 @@ class Platform:
     def estimate(self, request: EstimateRequest, cloned_from: str | None = None) -> Estimate:
         """What a job, or the clone of one with its data, would need; see `Estimates.make`."""
         copies = self.jobs.copies(cloned_from, request.spec) if cloned_from else {}
-        return self._estimates.make(request, copies)
+        return self._estimates.make(request, copies, self.jobs.references(request.spec))
 
     def system(self, queue_limit: int | None = None) -> SystemInfo:
         """Versions, devices, queue and counts; of a long queue only the first entries, where a limit is given."""

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from quickalign.platform.devices import Device
 from quickalign.platform.files.preview import named
 from quickalign.platform.home import Home
 from quickalign.platform.inputs import FIELDS, Inputs
+from quickalign.platform.jobs.references import Reference
 from quickalign.platform.jobs.requests import check_spec, check_workers, run_spec
 from quickalign.platform.programs.run import run_program
 from quickalign.platform.queue.needs import resources, wanted_gpus
@@ -24,8 +25,11 @@ class Estimates:
         self._output = str(home.output("estimate"))  # where a job's would be; nothing is made there
         self._config, self._inputs, self._devices = config, inputs, devices
 
-    def make(self, request: EstimateRequest, copies: Mapping[str, tuple[Path, str]]) -> Estimate:
-        """Plan the job of `request`; `copies` are inputs that it has already, with their names.
+    def make(
+        self, request: EstimateRequest, copies: Mapping[str, tuple[Path, str]], references: Sequence[Reference] = ()
+    ) -> Estimate:
+        """Plan the job of `request`; `copies` are inputs that it has already, with their names, and `references` the
+        jobs that it names as models.
 
         Raises:
             OptionError, DataError, ModelError, AccessError, StorageError: it could not be run; CapacityError: it asks
@@ -34,9 +38,11 @@ class Estimates:
         parameters = check_spec(request.spec, self._inputs)
         check_workers(request.spec, parameters, request.workers, self._config)
         if request.gpus:
-            resources(request.spec.model, parameters, request.gpus, self._devices)
+            model = references[0].base if references else request.spec.model
+            resources(model, parameters, request.gpus, self._devices)
         with tempfile.TemporaryDirectory(prefix="quickalign-estimate-") as folder:
             paths = {field: path for field in FIELDS if (path := self._path(request, field, copies, Path(folder)))}
+            paths |= {one.input.field: one.input.source for one in references}
             spec = Path(folder) / "spec.json"
             spec.write_text(json.dumps(run_spec(request.spec, paths, self._output)), encoding="utf-8")
             asked = ("--plan", str(spec), str(request.workers), self._device(request.gpus))

@@ -10,6 +10,8 @@ from quickalign.sdk.session import Session
 
 FILE_PREFIX = "file-"
 _INPUTS = ("train", "validation", "data")
+_WEIGHTS = ("config.json", "adapter_config.json", "quickalign.json")
+_OF_A_RUN = ("adapter/adapter_config.json", "model/config.json")
 
 
 def resolve_input(session: Session, value: str | os.PathLike[str]) -> str:
@@ -37,8 +39,10 @@ def resolve_model(session: Session, value: str) -> str:
     """What to send as a job's model: a folder of this machine as a whole path, anything else as it is."""
     folder = Path(value).expanduser()
     written_as_path = value.startswith(("/", ".", "~")) or value.endswith("/")
-    holds_weights = any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "quickalign.json"))
-    if not written_as_path and not holds_weights and not any(folder.glob("*.gguf")):  # which the server refuses
+    holds_weights = any((folder / name).is_file() for name in _WEIGHTS)
+    # a bare name may be a card's, and a folder of a run lie here under the same one
+    names_run = "/" in value and holds_run(folder)
+    if not (written_as_path or holds_weights or names_run or any(folder.glob("*.gguf"))):  # which the server refuses
         return value
     if session.is_own_server:
         return str(folder.resolve())
@@ -46,6 +50,11 @@ def resolve_model(session: Session, value: str) -> str:
         f"The model {value} is a folder of this machine, and the server is at {session.endpoint}.",
         "Name a model card or a repository.",
     )
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a finished run's results are in `folder`."""
+    return any((folder / name).is_file() for name in _OF_A_RUN)
 
 
 def resolve_output(session: Session, value: str | os.PathLike[str]) -> str:

@@ -21,7 +21,7 @@ from quickalign.core.wire.services import (
     Source,
 )
 from quickalign.sdk.checks import checked
-from quickalign.sdk.inputs import resolve_model
+from quickalign.sdk.inputs import holds_run, resolve_model
 from quickalign.sdk.session import Session
 
 _OF_SPEC = tuple(name for name in RevisionSpec.model_fields if name != "source")
@@ -106,8 +106,7 @@ def resolve_source(session: Session, text: str, adapter: str | None = None) -> d
         found = {"job": text}
     else:
         folder = Path(text).expanduser()
-        holds_run = any((folder / name).is_file() for name in ("adapter/adapter_config.json", "model/config.json"))
-        found = {"model": resolve_model(session, str(folder.absolute()) if holds_run else text)}
+        found = {"model": resolve_model(session, str(folder.absolute()) if holds_run(folder) else text)}
     if adapter is not None:
         found["adapter"] = resolve_model(session, str(Path(adapter).expanduser().absolute()))
     return found

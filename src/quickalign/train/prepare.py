@@ -19,6 +19,7 @@ from quickalign.train.manifest import is_adapter
 from quickalign.train.observer import Observer
 from quickalign.train.plan import Plan, make_plan
 from quickalign.train.targets import check_names
+from quickalign.train.trained import trained_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,29 @@ def check_context(prepared: Prepared) -> None:
         )
 
 
+def _trained(model: str) -> Path | None:
+    """The folder of trained weights that `model` names: its own, or in the folder of a run, unless it is a bare name,
+    which may be a card's."""
+    try:
+        path = Path(model).expanduser()
+        return path if is_adapter(path) else trained_folder(path) if "/" in model else None
+    except (OSError, RuntimeError):  # finding the model says what is wrong with the path
+        return None
+
+
 def _find_model(spec: RunSpec, observer: Observer, processes: Processes) -> hub.ModelSource:
     """The base on this machine, downloaded by the main process only; an adapter is merged into its own base."""
 
     def find() -> hub.ModelSource:
         model = spec.model
-        if is_adapter(Path(model).expanduser()):
+        folder = _trained(model)
+        if folder is not None and not is_adapter(folder):
+            model = str(folder)
+        elif folder is not None:
             from quickalign.train.merge import merged_base  # noqa: PLC0415 - loads models, which takes seconds to import
 
             observer.note(f"{model} is an adapter; training starts from it, merged into its base.")
-            model = str(merged_base(Path(model).expanduser()))
+            model = str(merged_base(folder))
         return hub.resolve(model, spec.model_revision, observer.progress)
 
     return processes.main_first(find)

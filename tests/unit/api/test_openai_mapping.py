@@ -49,7 +49,6 @@ def test_absent_and_empty_extras_are_no_matter():
     [
         ({"integrations": [{"type": "wandb"}]}, "integrations"),
         ({"shared_with_project": True}, "shared_with_project"),
-        ({"model": "ft:a:quickalign:b:c"}, "model"),
         ({"method": {"type": "reinforcement", "reinforcement": {"grader": {}}}}, "method.type"),
         ({"method": dpo(), "hyperparameters": {"n_epochs": 1}}, "hyperparameters"),
         ({"method": {"type": "dpo", "supervised": {}}}, "method.supervised"),

@@ -1,5 +1,6 @@
 import pytest
 
+from quickalign.core.hyperparameters import Hyperparameters
 from quickalign.core.wire.jobs import JobState
 from tests.support.platforms import drive_to
 from tests.unit.api.conftest import BOTH, CONTENT, OPTIONS
@@ -32,6 +33,29 @@ def test_a_job_has_the_published_shape(client, make, file_id):
     assert (job["fine_tuned_model"], job["finished_at"], job["error"], job["trained_tokens"]) == (None,) * 4
     assert (job["seed"], job["metadata"], job["result_files"]) == (3, {"a": "b"}, [])
     assert client.get(f"{JOBS}/{job['id']}").json() == job
+
+
+def test_options_that_came_as_texts_are_numbers_to_everybody(client, make_job):
+    """As the command line and PAI's client send them."""
+    texts = {"learning_rate": "0.001", "num_train_epochs": "2", "per_device_train_batch_size": "3", "seed": "5"}
+    texts |= {"gradient_accumulation_steps": "4", "dpo_beta": "0.2", "load_in_4bit": "false", "max_steps": "7"}
+    made = make_job(spec={"hyperparameters": {"training_strategy": "dpo", **texts}})
+    kept = made["spec"]["hyperparameters"]
+    assert (kept["learning_rate"], kept["load_in_4bit"], kept["max_steps"]) == (0.001, False, 7)
+    assert kept.keys() == {"training_strategy", *texts}
+    [job] = client.get(JOBS).json()["data"]
+    numbers = job["method"]["dpo"]["hyperparameters"]
+    assert (numbers["n_epochs"], numbers["batch_size"], numbers["beta"]) == (2, 12, 0.2)
+    assert numbers["learning_rate_multiplier"] == pytest.approx(0.001 / Hyperparameters().learning_rate)
+    assert job["seed"] == 5
+
+
+def test_a_fine_tuned_model_is_trained_further(client, make, platform):
+    first = make()["id"]
+    drive_to(platform, first.replace("ftjob-", "job-"), JobState.SUCCEEDED)
+    model = client.get(f"{JOBS}/{first}").json()["fine_tuned_model"]
+    job = make(model=model)
+    assert (job["model"], job["status"]) == (model, "queued")
 
 
 def test_lists_page_and_filter_by_metadata(client, make):

@@ -479,3 +479,14 @@ def test_a_job_that_exports_shows_what_it_made(browser, platform, finished):
     for shown in ("To take away", "export", "perplexity", "1.25", "1.5"):
         assert shown in page
     assert browser.get(f"/console/jobs/{job.id}/news?event=0").status_code == 200
+
+
+def test_what_a_job_has_trained_is_trained_further(browser, change, platform, finished, file_id):
+    assert f'href="/console/train?model={finished}"' in browser.get(f"/console/jobs/{finished}").text
+    page = browser.get(f"/console/train?model={finished}").text
+    assert "What Polite answers has trained is trained further." in page
+    sent = form_fields(page, "data-train") | {"train": file_id}
+    assert sent["model"] == finished
+    made = platform.jobs.get(change("/train", **sent).headers["location"].rpartition("/")[2])
+    assert (made.spec.model, made.model) == (finished, platform.jobs.get(finished).model)
+    assert 'value="job-none"' in browser.get("/console/train?model=job-none").text

@@ -8,11 +8,12 @@ import pytest
 from quickalign.core.errors import CapacityError, ConflictError, ModelError, NotFoundError, OptionError
 from quickalign.core.wire.evaluations import EvaluateRequest
 from quickalign.core.wire.exports import ExportRequest
-from quickalign.core.wire.jobs import EvaluationCreate, ExportCreate, JobState, Reason
+from quickalign.core.wire.jobs import EstimateRequest, EvaluationCreate, ExportCreate, JobState, Reason
 from quickalign.core.wire.services import Source
 from quickalign.platform.devices import Device
 from quickalign.platform.inputs import Inputs
 from quickalign.platform.jobs import kinds
+from quickalign.platform.models import trained_name
 from quickalign.platform.services.sources import Sources
 from tests.support.absent import take_away
 from tests.support.platforms import drive, drive_to, stub_job
@@ -66,6 +67,52 @@ def test_an_evaluation_gets_the_jobs_model_the_frozen_data_and_a_folder_for_its_
     assert (spec["model"], spec["rows"], spec["output"]) == (trained.model_path, 7, news)
     data.unlink()
     assert json.loads(Path(spec["data"]).read_text())[0]["prompt"] == "a"
+
+
+def further(data, model, **values):
+    """A training job that goes on from what `model` names."""
+    made = stub_job(data)
+    return made.model_copy(update={"spec": made.spec.model_copy(update={"model": model, **values})})
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_what_a_job_trained_is_trained_further(platform, world, data, trained, by):
+    named = trained.id if by == "id" else trained_name(trained.model, trained.name, trained.id)
+    job = platform.jobs.create(further(data, named))
+    assert (job.kind, job.model, job.spec.model) == ("train", "qwen2-tiny-instruct", named)
+    assert job.name == f"dpo qwen2-tiny-instruct of {trained.id}"
+    assert job.inputs.keys() == {"model", "train"}
+    with pytest.raises(ConflictError, match=f"The job {job.id} reads the model of {trained.id}"):
+        platform.jobs.delete(trained.id)
+    spec = json.loads(Path(started(platform, world, job).launch.command[-1]).read_text())
+    assert (spec["model"], spec["validation"]) == (trained.model_path, None)
+    again = platform.jobs.clone(job.id)
+    assert (again.spec.model, again.inputs["model"]) == (named, job.inputs["model"])
+
+
+def test_what_cannot_be_trained_further_is_refused(platform, data, trained):
+    with pytest.raises(NotFoundError, match="There is no job 'job-none'") as caught:
+        platform.jobs.create(further(data, "job-none"))
+    assert caught.value.field == "spec.model"
+    with pytest.raises(OptionError, match="model_revision='main' has no effect on job-"):
+        platform.jobs.create(further(data, trained.id, model_revision="main"))
+    waiting = platform.jobs.create(stub_job(data))
+    with pytest.raises(ConflictError, match="has no model: it is queued"):
+        platform.jobs.create(further(data, waiting.id))
+
+
+def test_an_estimate_of_training_further_reads_the_jobs_model(platform, data, trained, monkeypatch):
+    read = []
+
+    def planned(module, request, seconds, *arguments):
+        read.append(json.loads(Path(arguments[1]).read_text())["model"])
+        return {"plan": {"predicted_peak_bytes": 5, "device_kind": "cpu"}, "report": {}, "validation_report": None}
+
+    monkeypatch.setattr("quickalign.platform.estimates.run_program", planned)
+    platform.estimate(EstimateRequest(spec=further(data, trained.id).spec))
+    assert read == [trained.model_path]
+    with pytest.raises(NotFoundError, match="There is no job 'job-none'"):
+        platform.estimate(EstimateRequest(spec=further(data, "job-none").spec))
 
 
 def test_what_it_found_is_in_its_record(platform, world, data):

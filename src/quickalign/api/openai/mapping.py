@@ -80,13 +80,6 @@ def _refuse_unsupported(body: CreateJob) -> None:
             raise OptionError(
                 f"{name!r} is not supported by this server.", "Leave it out.", field=name[:100], value=value
             )
-    if body.model.startswith("ft:"):
-        raise OptionError(
-            "Training a fine-tuned model further is not supported by this server.",
-            "Name the model it was made from; GET /v1/models lists those that can be trained.",
-            field="model",
-            value=body.model,
-        )
 
 
 def _method(body: CreateJob) -> tuple[str, Values]:

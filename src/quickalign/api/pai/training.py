@@ -232,7 +232,7 @@ def _shown(call: Call, job: Job) -> dict[str, Any]:
         "Status": _STATUS[job.state],
         "ReasonCode": reason.code if reason else "",
         "ReasonMessage": reason.message if reason else "",
-        "HyperParameters": [{"Name": name, "Value": str(value)} for name, value in spec.hyperparameters.items()],
+        "HyperParameters": [{"Name": name, "Value": _text(value)} for name, value in spec.hyperparameters.items()],
         "InputChannels": [
             {"Name": name, "InputUri": uri}
             for name, uri in (("model", spec.model), ("train", spec.train), ("validation", spec.validation))
@@ -242,3 +242,8 @@ def _shown(call: Call, job: Job) -> dict[str, Any]:
         "Labels": [{"Key": key, "Value": value} for key, value in job.metadata.items() if key != LABEL],
         "ComputeResource": {"EcsCount": job.resources.workers, "EcsSpec": "gpu:1" if job.resources.gpus else "cpu"},
     }
+
+
+def _text(value: Any) -> str:
+    """A value as PAI has it, to whom everything is text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

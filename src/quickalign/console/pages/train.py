@@ -12,7 +12,7 @@ from quickalign.console.guard import page
 from quickalign.console.sample import SAMPLE_TRAIN, SAMPLE_VALIDATION, first_settings
 from quickalign.console.snippets import training
 from quickalign.console.visit import Visit
-from quickalign.core.errors import OptionError, QuickalignError
+from quickalign.core.errors import NotFoundError, OptionError, QuickalignError
 from quickalign.core.spec import DataFormat
 from quickalign.core.wire.jobs import EstimateRequest, Job, JobCreate, TrainRequest
 from quickalign.core.wire.system import ModelDetail
@@ -40,6 +40,7 @@ def _form(visit: Visit) -> Response:
         "train.html",
         begin=begin,
         card=card,
+        source=_job_named(visit, begin.model),
         cards=visit.platform.models.list(),
         groups=options_form.groups(schema),
         files=visit.platform.files.list(limit=_FILES_SHOWN).items,
@@ -70,9 +71,19 @@ def _any_schema(visit: Visit) -> dict[str, Any]:
 
 
 def _card(visit: Visit, model: str) -> ModelDetail | None:
+    """The card of a model, or of what the model of a job was made from."""
+    source = _job_named(visit, model)
     try:
-        return visit.platform.models.get(model)
+        return visit.platform.models.get(source.model if source else model)
     except QuickalignError:
+        return None
+
+
+def _job_named(visit: Visit, model: str) -> Job | None:
+    """The job whose model is named to be trained further, where `model` is a job's id."""
+    try:
+        return visit.platform.jobs.get(model) if model.startswith("job-") else None
+    except NotFoundError:
         return None
 
 

@@ -49,7 +49,11 @@ class Reason(Wire):
 class TrainRequest(Wire):
     """What to train. Inputs are a file's id (`file-...`), a local path the server may read, or an allowed URI."""
 
-    model: str = Field(min_length=1, max_length=500, description="A model card's name, a repository, or a folder.")
+    model: str = Field(
+        min_length=1,
+        max_length=500,
+        description="A model card's name, a repository, a folder, or a job's id, whose model is trained further.",
+    )
     model_revision: str | None = Field(default=None, max_length=200)
     train: str = Field(min_length=1, max_length=2000, description="Training data: a file's id, a path or a URI.")
     validation: str | None = Field(default=None, max_length=2000, description="Validation data, likewise.")

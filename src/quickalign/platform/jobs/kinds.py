@@ -75,6 +75,15 @@ def _check_model(field: str, text: str, inputs: Inputs) -> None:
         raise
 
 
+def typed(request: NewJob) -> NewJob:
+    """The same with numbers and truths in place of the texts that a command line or PAI's client sends."""
+    if not isinstance(request, JobCreate):
+        return request
+    given = request.spec.hyperparameters
+    values = options.parse(given).model_dump(mode="json", include={*given})
+    return request.model_copy(update={"spec": request.spec.model_copy(update={"hyperparameters": values})})
+
+
 def resources(request: NewJob, references: Sequence[Reference], devices: tuple[Device, ...]) -> Resources:
     """What the job takes of the machine.
 
@@ -84,7 +93,8 @@ def resources(request: NewJob, references: Sequence[Reference], devices: tuple[D
     if isinstance(request, JobCreate):
         parameters = options.parse(request.spec.hyperparameters)
         pieces = request.workers if request.spec.strategy == "fsdp2" else 1
-        needed = needs.resources(request.spec.model, parameters, request.gpus, devices, pieces)
+        model = base_name(request, references)
+        needed = needs.resources(model, parameters, request.gpus, devices, pieces)
         return needed.model_copy(update={"workers": request.workers})
     return needs.for_two_copies(base_name(request, references), request.gpus, devices)
 
@@ -105,7 +115,7 @@ def made_up_name(request: NewJob, references: Sequence[Reference]) -> str:
     word: str = request.kind
     if isinstance(request, JobCreate):
         word = request.spec.hyperparameters.get("training_strategy", "sft")
-    elif references and references[0].input.field == "model":
+    if references and references[0].input.field == "model":
         model = f"{references[0].base.rpartition('/')[2]} of {references[0].job}"
     return f"{word} {model}"[:100]
 

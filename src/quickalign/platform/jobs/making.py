@@ -45,6 +45,7 @@ class Maker:
         if key is not None and (earlier := self._earlier(key, fingerprint)):
             return earlier
         references = self._checked(request)
+        request = kinds.typed(request)
         needed = kinds.resources(request, references, self._devices)
         frozen = self._inputs.freeze(request.spec.model_copy(update=dict.fromkeys(kept)))
         try:
@@ -86,7 +87,7 @@ class Maker:
         if request.output is not None:
             self._inputs.check_output(request.output, writes_model=kinds.writes_model(request))
         with self._database.read() as session:
-            return find_references(session, request)
+            return find_references(session, request.spec)
 
     def _insert(
         self, row: JobRow, inputs: Sequence[Frozen], kept: dict[str, InputRow], key: str | None, fingerprint: str

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from quickalign.core.errors import ConflictError, ModelError, NotFoundError
-from quickalign.core.wire.jobs import JobCreate, JobState, NewJob
+from quickalign.core.wire.jobs import JobState
 from quickalign.hub.folder import refuse_gguf
 from quickalign.platform.db.tables import InputRow, JobRow
 from quickalign.platform.inputs import Frozen
@@ -26,15 +27,13 @@ class Reference:
     input: Frozen
 
 
-def find_references(session: Session, request: NewJob) -> tuple[Reference, ...]:
-    """The jobs that `request` names as models; a training job names none.
+def find_references(session: Session, spec: BaseModel) -> tuple[Reference, ...]:
+    """The jobs that `spec`, of a job of any kind, names as models.
 
     Raises:
         NotFoundError: there is no such job. ConflictError: it has no model.
     """
-    if isinstance(request, JobCreate):
-        return ()
-    asked = {field: getattr(request.spec, field, None) for field in MODELS}
+    asked = {field: getattr(spec, field, None) for field in MODELS}
     return tuple(_find(session, field, text) for field, text in asked.items() if text and is_job(text))
 
 

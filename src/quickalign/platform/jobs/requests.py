@@ -13,6 +13,7 @@ from quickalign.core.wire.jobs import NewJob, TrainRequest
 from quickalign.hub.cards import find_card
 from quickalign.platform.config import Config
 from quickalign.platform.inputs import Inputs
+from quickalign.platform.jobs.references import is_job
 
 
 def check_spec(spec: TrainRequest, inputs: Inputs) -> Hyperparameters:
@@ -32,6 +33,15 @@ def check_spec(spec: TrainRequest, inputs: Inputs) -> Hyperparameters:
     except QuickalignError as error:
         error.field = f"spec.{error.field}"
         raise
+    if is_job(spec.model):
+        if spec.model_revision is not None:
+            raise OptionError(
+                f"model_revision={spec.model_revision!r} has no effect on {spec.model}, which was trained here.",
+                "Leave model_revision out.",
+                field="spec.model_revision",
+                value=spec.model_revision,
+            )
+        return parameters
     try:
         inputs.check_model(spec.model)
         if "/" not in spec.model:
@@ -63,8 +73,8 @@ def check_workers(spec: TrainRequest, parameters: Hyperparameters, workers: int,
 
 
 def run_spec(spec: TrainRequest, paths: dict[str, str], output: str) -> dict[str, Any]:
-    """The run specification of a job as JSON; `paths` says what is read for each input."""
-    values = spec.model_dump(mode="json") | {field: paths.get(field) for field in ("train", "validation")}
+    """The run specification of a job as JSON; `paths` says what is read for each input and for a job's model."""
+    values = spec.model_dump(mode="json") | {"validation": None} | paths
     values |= {"output": output, "resume": "auto"}
     assert values.keys() <= RunSpec.model_fields.keys()
     return values

@@ -38,6 +38,7 @@ from quickalign.platform.jobs.labels import has_label
 from quickalign.platform.jobs.making import Maker
 from quickalign.platform.jobs.reading import MetricsKind
 from quickalign.platform.jobs.records import to_event, to_jobs
+from quickalign.platform.jobs.references import Reference, find_references
 from quickalign.platform.queue.view import Queue, QueueView
 from quickalign.platform.services.usage import Usage
 
@@ -182,6 +183,15 @@ class Jobs:
         asked = given.get("spec") or {}
         kept = {field: one for field, one in inputs.items() if field not in asked and one.blob}
         return self._maker.make(request, idempotency_key, kept, job_id)
+
+    def references(self, spec: TrainRequest) -> tuple[Reference, ...]:
+        """The jobs that `spec` names as models.
+
+        Raises:
+            NotFoundError: there is no such job. ConflictError: it has no model.
+        """
+        with self._database.read() as session:
+            return find_references(session, spec)
 
     def copies(self, job_id: str, spec: TrainRequest) -> dict[str, tuple[Path, str]]:
         """The job's own copies of the inputs that `spec` names as the job did, each with its name.
