@@ -6,9 +6,11 @@ option that has no effect may still be passed with its default value, so that fo
 
 import difflib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any, Protocol
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
@@ -81,6 +83,23 @@ def parse(values: Mapping[str, Any]) -> Hyperparameters:
     _check_loss(parameters)
     _check_machine(parameters)
     return parameters
+
+
+def typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with numbers and truths in place of texts that stand for them; what cannot be stays as it is."""
+    found = dict(values)
+    for name, value in values.items():
+        if isinstance(value, str) and name in Hyperparameters.model_fields:
+            with suppress(ValidationError):
+                found[name] = _adapter(name).validate_python(value)
+    return found
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    annotation = Hyperparameters.model_fields[name].annotation
+    assert annotation is not None
+    return TypeAdapter(annotation)
 
 
 def check_together(asked: _Asked, parameters: Hyperparameters) -> None:

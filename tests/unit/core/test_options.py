@@ -9,7 +9,7 @@ from quickalign.cli.arguments import make_spec
 from quickalign.core import spec
 from quickalign.core.errors import OptionError
 from quickalign.core.hyperparameters import Hyperparameters
-from quickalign.core.options import check_together, parse
+from quickalign.core.options import check_together, parse, typed
 from quickalign.core.wire.jobs import TrainRequest
 from quickalign.platform.jobs.requests import check_spec
 from quickalign.train.ahead import plan
@@ -146,3 +146,16 @@ def test_every_option_is_described_and_numbers_are_bounded():
         assert len(field.description) > 20 or name == "learning_rate", name
         if field.annotation in (int, float):
             assert field.metadata, f"{name} has no bounds"
+
+
+def test_texts_become_what_they_stand_for_and_nothing_else_changes():
+    given = {"learning_rate": "1e-4", "max_steps": "7", "load_in_4bit": "false", "system_prompt": "7", "seed": 3}
+    assert typed(given) == {
+        "learning_rate": 1e-4, "max_steps": 7, "load_in_4bit": False, "system_prompt": "7", "seed": 3
+    }  # fmt: skip
+    cannot = {"learning_rate": "many", "no_such_option": "1", "training_strategy": "dpo", "target_modules": "1"}
+    assert typed(cannot) == cannot
+    every = parse({}).model_dump()
+    assert typed({name: str(value) for name, value in every.items() if value is not None}) == {
+        name: value for name, value in every.items() if value is not None
+    }

@@ -39,8 +39,12 @@ _ANY: TypeAdapter[NewJob] = TypeAdapter(AnyJobCreate)
 
 
 def parse(values: dict[str, Any]) -> NewJob:
-    """The request that a row keeps."""
-    return _ANY.validate_python(values)
+    """The request that a row keeps, with options as what they are: a command line and PAI's client send texts."""
+    request = _ANY.validate_python(values)
+    if not isinstance(request, JobCreate):
+        return request
+    known = options.typed(request.spec.hyperparameters)
+    return request.model_copy(update={"spec": request.spec.model_copy(update={"hyperparameters": known})})
 
 
 def check(request: NewJob, inputs: Inputs, config: Config) -> None:
@@ -73,15 +77,6 @@ def _check_model(field: str, text: str, inputs: Inputs) -> None:
     except QuickalignError as error:
         error.field, error.value = field, text
         raise
-
-
-def typed(request: NewJob) -> NewJob:
-    """The same with numbers and truths in place of the texts that a command line or PAI's client sends."""
-    if not isinstance(request, JobCreate):
-        return request
-    given = request.spec.hyperparameters
-    values = options.parse(given).model_dump(mode="json", include={*given})
-    return request.model_copy(update={"spec": request.spec.model_copy(update={"hyperparameters": values})})
 
 
 def resources(request: NewJob, references: Sequence[Reference], devices: tuple[Device, ...]) -> Resources:

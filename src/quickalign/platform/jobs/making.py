@@ -45,7 +45,6 @@ class Maker:
         if key is not None and (earlier := self._earlier(key, fingerprint)):
             return earlier
         references = self._checked(request)
-        request = kinds.typed(request)
         needed = kinds.resources(request, references, self._devices)
         frozen = self._inputs.freeze(request.spec.model_copy(update=dict.fromkeys(kept)))
         try:
