@@ -182,7 +182,12 @@ def test_a_run_whose_rows_turned_out_not_to_be_packable_goes_on(tmp_path, unpack
 def test_a_run_is_trained_further_by_its_folder(tmp_path, monkeypatch):
     first = make_spec(tmp_path, "first", training_strategy="sft", load_in_4bit=False)
     done, _ = run_spec(first)
-    further, recorder = run_spec(make_spec(tmp_path, "further", model=str(first.output)))
+    spec = make_spec(tmp_path, "further", model=str(first.output))
+    planned = plan(spec).plan
+    assert not (tmp_path / "home" / "merged").exists(), "a plan merges nothing"
+    further, recorder = run_spec(spec)
+    made = json.loads((spec.output / "report.json").read_text())["plan"]
+    assert (planned.predicted_peak_bytes, planned.steps) == (made["predicted_peak_bytes"], made["steps"])
     assert recorder.steps[0].loss == pytest.approx(LN_2, abs=1e-6), "its reference is what it begins with"
     assert any("training starts from it" in note for note in recorder.notes)
     by_adapter, _ = run_spec(make_spec(tmp_path, "by-adapter", model=str(done.adapter)))

@@ -40,6 +40,7 @@ def plan(
     check_distribution(spec.strategy, spec.hyperparameters, workers)
     check_together(spec, spec.hyperparameters)
     with tempfile.TemporaryDirectory(prefix="quickalign-plan-") as folder:
-        prepared = prepare_run(spec, Path(folder), observer or Observer(), processes, workers, device=device)
+        seen = observer or Observer()
+        prepared = prepare_run(spec, Path(folder), seen, processes, workers, device=device, merges=False)
         check_context(prepared)
         return Planned(prepared.plan, prepared.data.report, prepared.data.validation_report)

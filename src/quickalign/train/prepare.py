@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from quickalign.core.errors import OptionError
+from quickalign.core.errors import ModelError, OptionError
 from quickalign.core.spec import RunSpec
 from quickalign.data.tokenizer import load_tokenizer
 from quickalign.hub import source as hub
-from quickalign.hub.shape import ModelShape, read_shape
+from quickalign.hub.shape import DTYPE_BYTES, ModelShape, read_shape
 from quickalign.train.data import RunData, prepare_data
 from quickalign.train.device import Device, find_device, try_triton
 from quickalign.train.distributed import Processes
-from quickalign.train.manifest import is_adapter
+from quickalign.train.manifest import base_of, is_adapter
 from quickalign.train.observer import Observer
 from quickalign.train.plan import Plan, make_plan
 from quickalign.train.targets import check_names
-from quickalign.train.trained import trained_folder
+from quickalign.train.trained import tokenizer_folder, trained_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +46,21 @@ def prepare_run(
     *,
     begins: bool = True,
     device: Device | None = None,
+    merges: bool = True,
 ) -> Prepared:
     """Find the model, encode the data into `folder`, and plan for so many `workers`, each on `device` or the one here.
 
     A run that does not begin but goes on is not refused for an option without effect: it may be older than that rule.
+    Unless `merges`, an adapter to start from is not merged into its base, which takes the time and the room of a model.
 
     Raises:
         ModelError, DataError, StorageError, OptionError: with the reason.
     """
     observer.phase("model", spec.model)
-    source = _find_model(spec, observer, processes)
-    tokenizer = load_tokenizer(source.path)
+    source, tokenizer_place, shape = _find_start(spec, observer, processes, merges=merges)
+    tokenizer = load_tokenizer(tokenizer_place)
     data = prepare_data(spec, tokenizer, folder, observer, processes, begins=begins)
     device = device or try_triton(find_device())
-    shape = read_shape(source.path)
     if begins:
         check_names(spec.hyperparameters, shape, source.path)
     observer.phase("plan")
@@ -111,19 +113,39 @@ def _trained(model: str) -> Path | None:
         return None
 
 
-def _find_model(spec: RunSpec, observer: Observer, processes: Processes) -> hub.ModelSource:
-    """The base on this machine, downloaded by the main process only; an adapter is merged into its own base."""
+class _Start(NamedTuple):
+    """What a run starts from: the base, the folder of its tokenizer, and its shape."""
 
-    def find() -> hub.ModelSource:
-        model = spec.model
-        folder = _trained(model)
-        if folder is not None and not is_adapter(folder):
-            model = str(folder)
-        elif folder is not None:
-            from quickalign.train.merge import merged_base  # noqa: PLC0415 - loads models, which takes seconds to import
+    source: hub.ModelSource
+    tokenizer: Path
+    shape: ModelShape
 
-            observer.note(f"{model} is an adapter; training starts from it, merged into its base.")
-            model = str(merged_base(folder))
-        return hub.resolve(model, spec.model_revision, observer.progress)
+
+def _find_start(spec: RunSpec, observer: Observer, processes: Processes, *, merges: bool) -> _Start:
+    """The base on this machine, downloaded by the main process only; an adapter is merged into its own base, or where
+    it is not, its base described as it would be."""
+
+    def find() -> _Start:
+        folder = _trained(spec.model)
+        if folder is None or not is_adapter(folder):
+            return _whole(hub.resolve(str(folder or spec.model), spec.model_revision, observer.progress))
+        observer.note(f"{spec.model} is an adapter; training starts from it, merged into its base.")
+        if spec.model_revision is not None:
+            raise ModelError(
+                f"{folder} is a local folder, so the revision {spec.model_revision!r} has no meaning.",
+                "Leave the revision out.",
+            )
+        if not merges:
+            base = base_of(folder)
+            shape = read_shape(base.path)
+            in_fp32 = replace(shape, dtype="float32", stored_bytes=shape.parameters * DTYPE_BYTES["float32"])
+            return _Start(base, tokenizer_folder(folder, base.path), in_fp32)
+        from quickalign.train.merge import merged_base  # noqa: PLC0415 - loads models, which takes seconds to import
+
+        return _whole(hub.resolve(str(merged_base(folder))))
 
     return processes.main_first(find)
+
+
+def _whole(source: hub.ModelSource) -> _Start:
+    return _Start(source, source.path, read_shape(source.path))
