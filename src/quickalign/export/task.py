@@ -9,9 +9,9 @@ from quickalign.core.errors import ModelError
 from quickalign.data.encode import EncodedRow
 from quickalign.data.tokenizer import load_tokenizer
 from quickalign.export.gguf.support import demand
-from quickalign.export.licence import license_of
 from quickalign.export.rows import parity_rows
 from quickalign.export.spec import GGUF, LIMITS, ExportSpec
+from quickalign.hub.licence import license_of
 from quickalign.hub.shape import read_shape
 from quickalign.train import manifest as manifests
 from quickalign.train import trained

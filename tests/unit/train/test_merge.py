@@ -1,6 +1,7 @@
 """An adapter as the base of a run: merged by hand in fp32, or refused with a sentence."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from quickalign.core import paths
 from quickalign.core.errors import ModelError
+from quickalign.hub.licence import license_of
+from quickalign.train.manifest import weights_sha256
 from quickalign.train.merge import merged_base
 
 BASE = paths.assets() / "qwen2-tiny-instruct"
@@ -38,6 +41,21 @@ def test_an_adapter_without_a_tokenizer_is_merged_with_that_of_its_base(adapter:
     )
     assert ids == expected
     assert merged_base(adapter) == folder
+
+
+def test_a_merged_base_says_what_it_was_made_of_and_under_which_licence(adapter: Path) -> None:
+    folder = merged_base(adapter)
+    assert folder.name.startswith(f"{BASE.name}-merged-")
+    assert license_of(folder.name, folder) == license_of(BASE.name, BASE) == "apache-2.0"
+    assert weights_sha256(adapter) in (folder / "README.md").read_text()
+    again = adapter.parent / "again"
+    shutil.copytree(adapter, again)
+    file = again / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": str(folder)}))
+    further = merged_base(again)
+    assert further != folder
+    assert further.name.count("-merged-") == 1, "a name does not grow with every turn"
+    assert license_of(further.name, further) == "apache-2.0"
 
 
 def test_the_same_weights_with_another_scale_are_merged_anew(adapter: Path) -> None:
