@@ -23,9 +23,9 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """The specifications that `train` and `plan` were asked for; nothing is trained."""
+    """The specifications that `train` was asked for; nothing is trained."""
     specs: list[RunSpec] = []
-    fake = SimpleNamespace(run=lambda spec, observer: specs.append(spec), plan=specs.append)
+    fake = SimpleNamespace(run=lambda spec, observer: specs.append(spec))
     monkeypatch.setitem(sys.modules, "quickalign.train.run", fake)
     return specs
 

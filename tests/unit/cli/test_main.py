@@ -210,7 +210,7 @@ def test_a_plan_that_does_not_fit_is_shown_and_exits_with_6(cli, monkeypatch):
     report = scripted_run.data_report()
     other = report.model_copy(update={"warnings": ("They leak.",)})
     found = SimpleNamespace(plan=scripted_run.plan(available=10**9), report=report, validation_report=other)
-    monkeypatch.setitem(sys.modules, "quickalign.train.run", SimpleNamespace(plan=lambda spec, workers: found))
+    monkeypatch.setitem(sys.modules, "quickalign.train.ahead", SimpleNamespace(plan=lambda spec, workers: found))
     code, out, _ = cli("plan", "m", "d")
     assert code == errors.CapacityError.exit_code
     assert "This run does not fit" in out
