@@ -15,6 +15,7 @@ from quickalign.core.spec import BadRows, DataFormat, RunSpec
 _ABOUT = {name: field.description for name, field in RunSpec.model_fields.items()}
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=_ABOUT["model"])]
+ModelOrJob = Annotated[str, typer.Argument(metavar="MODEL", help=f"{_ABOUT['model']} A server also takes a job's id.")]
 Data = Annotated[str, typer.Argument(metavar="DATA", help=_ABOUT["train"])]
 Output = Annotated[
     Path | None,

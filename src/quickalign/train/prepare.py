@@ -127,6 +127,11 @@ def _find_start(spec: RunSpec, observer: Observer, processes: Processes, *, merg
 
     def find() -> _Start:
         folder = _trained(spec.model)
+        if folder is None and spec.model.startswith(("job-", "ft:")) and not Path(spec.model).exists():
+            raise ModelError(
+                f"{spec.model} names a job, and only the server knows its jobs.",
+                "Name the folder of what it trained, which `quickalign jobs show` tells.",
+            )
         if folder is None or not is_adapter(folder):
             return _whole(hub.resolve(str(folder or spec.model), spec.model_revision, observer.progress))
         observer.note(f"{spec.model} is an adapter; training starts from it, merged into its base.")

@@ -83,6 +83,13 @@ def test_names_that_layers_have_are_planned(tmp_path, names):
     assert planned(tmp_path, PAIRS, PAIRS, target_modules=names)[0].steps > 0
 
 
+@pytest.mark.parametrize("model", ["job-abc", "ft:qwen2-tiny-instruct:quickalign:first:abc"])
+def test_a_job_is_for_the_server(tmp_path, model):
+    with pytest.raises(ModelError, match=f"{model} names a job") as caught:
+        plan(RunSpec(model=model, train="rows.json", output=tmp_path / "run"))
+    assert "jobs show" in caught.value.remedy
+
+
 def test_a_damaged_tokenizer_is_a_sentence(tmp_path):
     shutil.copytree(paths.assets() / MODEL, tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").write_text("{")

@@ -46,7 +46,7 @@ Resume = Annotated[
 
 @with_hyperparameters
 def train(
-    model: take.Model,
+    model: take.ModelOrJob,
     data: take.Data,
     *,
     output: Output = None,
